@@ -1,0 +1,38 @@
+#pragma once
+
+#include "checkpoint/stored_tensor.h"
+#include "declared_config.h"
+#include "tensor/weights.h"
+
+namespace magicmix {
+
+/// A model on disk: named tensors in the original Stable Diffusion naming, wherever they lie.
+class Checkpoint final : public WeightSource {
+public:
+    /// `path` is a safetensors file with original names, or a diffusers folder.
+    /// Throws `MODEL_NOT_FOUND`, `MODEL_FORMAT` or `MODEL_UNSUPPORTED`.
+    static Checkpoint open(const std::string &path);
+
+    const std::string &path() const { return path_; }
+    const std::string &format() const { return format_; } ///< "safetensors" or "diffusers"
+    const DeclaredConfig &config() const { return config_; }
+    /// By original name.
+    const StoredTensors &tensors() const { return tensors_; }
+    /// Names in the file that have no place in the original naming.
+    const std::vector<std::string> &unknown() const { return unknown_; }
+    std::uint64_t fileBytes() const;
+
+    bool has(const std::string &name) const override { return tensors_.count(name) > 0; }
+    Values read(const std::string &name) const override;
+    void release(const std::string &name) const override;
+
+private:
+    Checkpoint() = default;
+
+    std::string path_, format_;
+    DeclaredConfig config_;
+    StoredTensors tensors_;
+    std::vector<std::string> unknown_;
+};
+
+} // namespace magicmix

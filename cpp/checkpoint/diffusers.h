@@ -1,0 +1,37 @@
+#pragma once
+
+#include "checkpoint/stored_tensor.h"
+#include "declared_config.h"
+
+#include <set>
+
+namespace magicmix {
+
+/// What a diffusers folder holds, in the naming of diffusers' own files.
+struct DiffusersFolder {
+    StoredTensors unet, vae, textEncoder;
+    DeclaredConfig config;
+};
+
+/// Reads model_index.json, the configurations and the weights (in one file or in shards) of
+/// unet/, vae/, text_encoder/ and scheduler/.
+DiffusersFolder readDiffusersFolder(const std::string &path);
+
+/// The original names of the tensors of a folder; those that have none get an empty string.
+/// Covers the attention names of old repositories (`query`, `proj_attn`) and text encoders saved
+/// with and without the prefix `text_model.`.
+class OriginalNames {
+public:
+    explicit OriginalNames(const DiffusersFolder &folder);
+
+    std::string unet(const std::string &name) const;
+    std::string vae(const std::string &name) const;
+    std::string textEncoder(const std::string &name) const;
+
+private:
+    int unetLayers_ = 0; ///< ResBlocks a level of the encoder
+    int vaeLevels_ = 0;
+    std::set<int> upBlocksWithAttention_;
+};
+
+} // namespace magicmix

@@ -1,0 +1,18 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+namespace magicmix {
+
+using Json = nlohmann::json;
+
+/// Parses JSON from outside. Refuses duplicate names in the outermost object and nesting deeper
+/// than 64. Throws `MODEL_FORMAT`; `what` names the text in the message.
+Json parseJson(const char *text, std::size_t length, const std::string &what);
+/// The same for a file of at most 64 MiB.
+Json parseJsonFile(const std::string &path);
+
+} // namespace magicmix

@@ -1,0 +1,384 @@
+#include "engine.h"
+
+#include "checkpoint/checkpoint.h"
+#include "mix/magicmix.h"
+#include "mix/preview.h"
+#include "model/names.h"
+#include "model/sessions.h"
+#include "pixels.h"
+#include "request.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+namespace magicmix {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double millisecondsSince(Clock::time_point start) {
+    return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
+
+/// Values that are no numbers would go on as black pictures.
+void requireFinite(const std::vector<float> &values, const std::string &what) {
+    if (std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); })) return;
+    throw Error("NOT_FINITE", what + " gave values that are not finite numbers; the weights are "
+                                     "damaged, or too large for this precision (try f32)");
+}
+
+void multiply(std::vector<float> &values, double factor) {
+    for (auto &value : values) value = static_cast<float>(value * factor);
+}
+
+/// The networks of a model; declares all their weights.
+struct Networks {
+    Networks(const ModelConfig &modelConfig, Precision precision)
+        : config(modelConfig), weights(precision), text(weights, config.text),
+          unet(weights, config.unet), vae(weights, config.vae) {}
+
+    ModelConfig config;
+    Weights weights;
+    TextEncoder text;
+    UNet unet;
+    Autoencoder vae;
+};
+
+ModelInfo describe(const Checkpoint &checkpoint, const Networks &networks) {
+    const ModelConfig &config = networks.config;
+    ModelInfo info;
+    info.path = checkpoint.path();
+    info.format = checkpoint.format();
+    info.family = "sd1";
+    info.precision = precisionName(networks.weights.precision());
+    info.textEncoderParameters = networks.weights.parameters(kTextPrefix);
+    info.unetParameters = networks.weights.parameters(kUnetPrefix);
+    info.vaeParameters = networks.weights.parameters(kVaePrefix);
+    info.textWidth = config.text.width;
+    info.textLayers = config.text.layers;
+    info.textHeads = config.text.heads;
+    info.vocabulary = config.text.vocabulary;
+    info.unetChannels = config.unet.channels;
+    info.unetHeads = config.unet.heads.front();
+    info.unetLayersPerLevel = config.unet.layers;
+    info.contextWidth = config.unet.contextWidth;
+    info.unetNormGroups = config.unet.normGroups;
+    info.vaeChannels = config.vae.channels;
+    info.vaeNormGroups = config.vae.normGroups;
+    info.vaeScalingFactor = config.vae.scalingFactor;
+    return info;
+}
+
+} // namespace
+
+const char *stageName(Stage stage) {
+    switch (stage) {
+    case Stage::Load: return "load";
+    case Stage::Encode: return "encode";
+    case Stage::Layout: return "layout";
+    case Stage::Content: return "content";
+    case Stage::Decode: return "decode";
+    }
+    return "load";
+}
+
+std::vector<float> randn(std::uint64_t seed, std::size_t count) {
+    return Generator(seed).randn(count);
+}
+
+// ---------------------------------------------------------------------------------------------
+// Loading
+
+struct Engine::Parts {
+    Parts(Device opened, const ModelConfig &config, Precision precision)
+        : device(std::move(opened)), networks(config, precision) {}
+
+    Device device; // outlives the weights, which lie in its memory
+    Networks networks;
+    ModelInfo info;
+
+    Precision precision() const { return networks.weights.precision(); }
+};
+
+Inspection inspect(const std::string &path, const ConfigOverrides &overrides) {
+    const Checkpoint checkpoint = Checkpoint::open(path);
+    Inspection inspection;
+    inspection.path = path;
+    inspection.format = checkpoint.format();
+    inspection.fileBytes = checkpoint.fileBytes();
+    inspection.ignored = checkpoint.unknown();
+    for (const auto &[name, tensor] : checkpoint.tensors()) {
+        inspection.tensors.push_back({name, tensor.type, tensor.shape, tensor.file->path()});
+    }
+    try {
+        const Networks networks(deduceConfig(checkpoint, checkpoint.config(), overrides),
+                                parsePrecision("auto"));
+        networks.weights.check(checkpoint);
+        inspection.model = describe(checkpoint, networks);
+        inspection.family = inspection.model->family;
+    } catch (const Error &error) {
+        inspection.problem = error.what();
+    }
+    return inspection;
+}
+
+std::unique_ptr<Engine> Engine::load(const LoadOptions &options, const Cancellation &cancel,
+                                     const ProgressCallback &progress) {
+    const Precision precision = parsePrecision(options.precision);
+    const Checkpoint checkpoint = Checkpoint::open(options.model);
+    cancel.throwIfRequested();
+    auto parts = std::make_unique<Parts>(
+        Device::open(options.device, options.threads),
+        deduceConfig(checkpoint, checkpoint.config(), options.config), precision);
+    parts->networks.weights.load(checkpoint, parts->device, cancel, [&](int done, int all) {
+        Progress event;
+        event.stage = Stage::Load;
+        event.step = done;
+        event.steps = all;
+        progress(event);
+    });
+
+    parts->info = describe(checkpoint, parts->networks);
+    parts->info.device = parts->device.id();
+    parts->info.threads = parts->device.threads();
+    parts->info.weightBytes = parts->networks.weights.bytes();
+    return std::unique_ptr<Engine>(new Engine(std::move(parts)));
+}
+
+Engine::Engine(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+Engine::~Engine() = default;
+const ModelInfo &Engine::info() const { return parts_->info; }
+
+// ---------------------------------------------------------------------------------------------
+// The parts, one by one
+
+std::vector<float> Engine::encodeText(const std::vector<std::int32_t> &tokens,
+                                      const Cancellation &cancel) {
+    checkTokens(tokens, parts_->info.vocabulary, "tokens");
+    return runTextEncoder(parts_->device, parts_->precision(), parts_->networks.text, tokens, cancel);
+}
+
+std::vector<float> Engine::predictNoise(const std::vector<float> &latent, int latentWidth,
+                                        int latentHeight, int timestep,
+                                        const std::vector<float> &textStates,
+                                        const std::vector<TokenScale> &scales,
+                                        const Cancellation &cancel,
+                                        std::vector<StageValues> *stages) {
+    checkLatent(latent, latentWidth, latentHeight);
+    checkTextStates(textStates, parts_->info.textWidth);
+    checkScales(scales);
+    Device &device = parts_->device;
+    const UNet &unet = parts_->networks.unet;
+    const PromptContext context =
+        scaled(runContext(device, parts_->precision(), unet, textStates, cancel), tokenScales(scales));
+    UNetSession session(device, parts_->precision(), unet, latentWidth, latentHeight, 1,
+                        stages != nullptr);
+    session.setPrompts({&context});
+    auto epsilon = session.predict(latent, timestep, cancel).front();
+    if (stages) *stages = session.stages();
+    return epsilon;
+}
+
+std::vector<float> Engine::encodePicture(const std::vector<std::uint8_t> &rgb, int width, int height,
+                                         const Cancellation &cancel,
+                                         std::vector<StageValues> *stages) {
+    checkSize(width, height);
+    checkPixels(rgb, width, height);
+    std::vector<float> mean = runEncoder(parts_->device, parts_->precision(), parts_->networks.vae,
+                                         toPlanes(rgb), width, height, cancel, stages);
+    mean.resize(mean.size() / 2); // the second half is the log variance
+    return mean;
+}
+
+std::vector<float> Engine::decodeLatent(const std::vector<float> &latent, int latentWidth,
+                                        int latentHeight, const Cancellation &cancel,
+                                        std::vector<StageValues> *stages) {
+    checkLatent(latent, latentWidth, latentHeight);
+    std::vector<float> z = latent;
+    multiply(z, 1 / parts_->networks.vae.scalingFactor());
+    return runDecoder(parts_->device, parts_->precision(), parts_->networks.vae, z, latentWidth,
+                      latentHeight, cancel, stages);
+}
+
+// ---------------------------------------------------------------------------------------------
+// Mixing
+
+namespace {
+
+/// Counts what is done, and tells the caller.
+class Reporter {
+public:
+    Reporter(const ProgressCallback &progress, int unetSteps) : progress_(progress), all_(unetSteps) {}
+
+    void begin(Stage stage, int steps) {
+        event_ = Progress{};
+        event_.stage = stage;
+        event_.steps = steps;
+        send();
+    }
+
+    void done(int timestep = 0, std::shared_ptr<const Picture> preview = nullptr) {
+        event_.step++;
+        event_.timestep = timestep;
+        event_.preview = std::move(preview);
+        send();
+        event_.preview.reset();
+    }
+
+    void unetStepTook(double milliseconds) { steps_.push_back(milliseconds); }
+    const std::vector<double> &unetSteps() const { return steps_; }
+
+private:
+    void send() {
+        double sum = 0;
+        for (const double ms : steps_) sum += ms;
+        const double left = all_ - static_cast<double>(steps_.size());
+        event_.etaMs = steps_.empty() ? 0 : left * sum / static_cast<double>(steps_.size());
+        progress_(event_);
+    }
+
+    const ProgressCallback &progress_;
+    int all_;
+    Progress event_;
+    std::vector<double> steps_;
+};
+
+/// Calls the UNet for the two prompts of guidance at once, for the one prompt if guidance is 1.
+class GuidedUnet {
+public:
+    GuidedUnet(Device &device, Precision precision, const UNet &unet, const MixRequest &request,
+               const PromptContext &negative, Reporter &reporter, const Cancellation &cancel)
+        : guidanceScale_(request.guidanceScale),
+          session_(device, precision, unet, request.width / kPixelsPerCell,
+                   request.height / kPixelsPerCell, guided() ? 2 : 1),
+          negative_(negative), reporter_(reporter), cancel_(cancel) {}
+
+    void setPrompt(const PromptContext &context) {
+        if (guided()) {
+            session_.setPrompts({&negative_, &context});
+        } else {
+            session_.setPrompts({&context});
+        }
+    }
+
+    Latent denoise(const Latent &latent, int timestep) {
+        const auto start = Clock::now();
+        std::vector<Latent> eps = session_.predict(latent, timestep, cancel_);
+        Latent result = guided() ? guide(eps[0], eps[1], guidanceScale_) : std::move(eps[0]);
+        requireFinite(result, "the UNet at timestep " + std::to_string(timestep));
+        reporter_.unetStepTook(millisecondsSince(start));
+        return result;
+    }
+
+private:
+    bool guided() const { return guidanceScale_ != 1; }
+
+    double guidanceScale_;
+    UNetSession session_;
+    const PromptContext &negative_;
+    Reporter &reporter_;
+    const Cancellation &cancel_;
+};
+
+} // namespace
+
+MixResult Engine::mix(const MixRequest &request, const Cancellation &cancel,
+                      const ProgressCallback &progress) {
+    checkMixRequest(request, parts_->info.vocabulary);
+    const auto start = Clock::now();
+    Device &device = parts_->device;
+    const Networks &networks = parts_->networks;
+    const int width = request.width / kPixelsPerCell, height = request.height / kPixelsPerCell;
+    const auto latentSize = static_cast<std::size_t>(kLatentChannels * width * height);
+    const bool fromPrompt = request.layoutPixels.empty();
+
+    Generator generator(request.seed);
+    Ddim ddim(request.steps, request.eta, generator);
+    const Mixing mixing(request.kMin, request.kMax, request.nu, request.steps);
+    const int layoutSteps = fromPrompt ? mixing.lastLayout() : 0;
+    const int contentSteps = request.steps - mixing.iMax;
+    Reporter reporter(progress, layoutSteps + contentSteps);
+    MixResult result;
+    result.width = request.width;
+    result.height = request.height;
+
+    // Encode: the prompts to keys and values, the picture to a latent.
+    reporter.begin(Stage::Encode, 3);
+    const auto contextOf = [&](const std::vector<std::int32_t> &tokens) {
+        const auto states = encodeText(tokens, cancel);
+        requireFinite(states, "the text encoder");
+        PromptContext context = runContext(device, parts_->precision(), networks.unet, states, cancel);
+        reporter.done();
+        return context;
+    };
+    const PromptContext content = contextOf(request.contentTokens);
+    const PromptContext negative = contextOf(request.negativeTokens);
+    PromptContext layoutPrompt;
+    Latent z0;
+    if (fromPrompt) {
+        layoutPrompt = contextOf(request.layoutTokens);
+    } else {
+        z0 = encodePicture(request.layoutPixels, request.width, request.height, cancel);
+        requireFinite(z0, "the autoencoder");
+        multiply(z0, networks.vae.scalingFactor());
+        reporter.done();
+    }
+    const Latent noise = generator.randn(latentSize);
+    result.timings.encode = millisecondsSince(start);
+
+    Latent mixed;
+    {
+        // The UNet's working memory goes back before the decoder takes its own.
+        GuidedUnet unet(device, parts_->precision(), networks.unet, request, negative, reporter, cancel);
+        const auto observe = [&](std::vector<State> &trace) {
+            return [&](int i, const Latent &state, const Latent *clean) {
+                if (request.trace) trace.push_back({i, ddim.timestep(i), state});
+                if (!clean) return;
+                const int every = request.previewEvery;
+                const bool wanted = every > 0 && i % every == 0;
+                reporter.done(ddim.timestep(i - 1), wanted ? std::make_shared<const Picture>(previewOf(
+                                                                 *clean, width, height))
+                                                           : nullptr);
+            };
+        };
+
+        Layout layout = pictureLayout(ddim, z0, noise);
+        std::vector<Latent> layoutStates;
+        if (fromPrompt) {
+            reporter.begin(Stage::Layout, layoutSteps);
+            unet.setPrompt(layoutPrompt);
+            const auto denoise = [&](const Latent &x, int, int t) { return unet.denoise(x, t); };
+            layoutStates = promptLayout(ddim, noise, mixing.lastLayout(), denoise,
+                                        observe(result.layoutTrace));
+            layout = [&](int i) { return layoutStates[static_cast<std::size_t>(i)]; };
+        }
+
+        reporter.begin(Stage::Content, contentSteps);
+        std::vector<float> scales;
+        const auto denoise = [&](const Latent &x, int i, int t) {
+            // Scaled values are made again only where a window of a scale begins or ends.
+            std::vector<float> now = tokenScalesAt(request.scales, i, request.steps);
+            if (now != scales) {
+                scales = std::move(now);
+                unet.setPrompt(scaled(content, scales));
+            }
+            return unet.denoise(x, t);
+        };
+        mixed = mixStates(ddim, mixing, layout, denoise, observe(result.trace));
+    }
+
+    reporter.begin(Stage::Decode, 1);
+    const auto decodeStart = Clock::now();
+    const std::vector<float> planes = decodeLatent(mixed, width, height, cancel);
+    requireFinite(planes, "the autoencoder");
+    result.rgb = toRgb(planes);
+    result.timings.decode = millisecondsSince(decodeStart);
+    reporter.done();
+
+    result.timings.steps = reporter.unetSteps();
+    result.timings.total = millisecondsSince(start);
+    return result;
+}
+
+} // namespace magicmix

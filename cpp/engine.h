@@ -1,0 +1,244 @@
+#pragma once
+
+#include "cancellation.h"
+#include "error.h"
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+/// The one header that the binding includes: what the engine can do, in plain values.
+///
+/// Threads: an `Engine` is used by one thread at a time; several engines are independent. Functions
+/// that are not members may be called from any thread. Every function may throw `Error`; those that
+/// take a `Cancellation` may throw `Cancelled`.
+///
+/// Shapes are torch order: latents `[4, height/8, width/8]`, pictures interleaved RGB
+/// `[height, width, 3]`, token ids `[77]` with BOS at 0.
+namespace magicmix {
+
+/// Number of rows that the text encoder sees: BOS, at most 75 tokens, EOS, padding.
+constexpr int kContextLength = 77;
+/// Channels of a latent of Stable Diffusion 1.x.
+constexpr int kLatentChannels = 4;
+/// Pixels along one side of a latent's cell.
+constexpr int kPixelsPerCell = 8;
+
+// ---------------------------------------------------------------------------------------------
+// Devices
+
+struct DeviceInfo {
+    std::string id;          ///< what `LoadOptions::device` takes: "cpu", "cuda:0", ...
+    std::string description; ///< name of the hardware
+    std::string backend;     ///< "cpu", "cuda", "metal", "vulkan"
+    bool available = false;
+    std::string reason;             ///< why it is not available; empty if it is
+    std::uint64_t totalMemory = 0; ///< bytes; 0 if unknown
+    std::uint64_t freeMemory = 0;  ///< bytes; 0 if unknown
+};
+
+/// What can be used here, best first, then what cannot be used and why.
+std::vector<DeviceInfo> listDevices();
+
+// ---------------------------------------------------------------------------------------------
+// Models
+
+/// What a single file cannot tell; each wins over the model's own config.json.
+struct ConfigOverrides {
+    std::optional<int> unetHeads;          ///< attention heads of the UNet, on every level
+    std::optional<int> unetNormGroups;     ///< default 32
+    std::optional<int> textEncoderHeads;   ///< attention heads of the text encoder
+    std::optional<int> vaeNormGroups;      ///< default 32
+    std::optional<double> vaeScalingFactor; ///< default 0.18215
+};
+
+struct LoadOptions {
+    std::string model;               ///< a .safetensors file, or a diffusers folder
+    std::string device = "auto";     ///< "auto" or an id of `listDevices`
+    std::string precision = "auto";  ///< "auto", "f32", "f16", "bf16": type of the large weights
+    int threads = 0;                 ///< CPU threads; 0: as many as there are cores
+    ConfigOverrides config;
+};
+
+struct ModelInfo {
+    std::string path;
+    std::string format; ///< "safetensors" or "diffusers"
+    std::string family; ///< "sd1"
+    std::string device; ///< id of the device in use
+    std::string precision;
+    int threads = 0;
+    std::uint64_t textEncoderParameters = 0, unetParameters = 0, vaeParameters = 0;
+    std::uint64_t weightBytes = 0; ///< memory that the weights take on the device
+
+    int textWidth = 0, textLayers = 0, textHeads = 0, vocabulary = 0;
+    std::vector<int> unetChannels; ///< by level, from fine to coarse
+    int unetHeads = 0, unetLayersPerLevel = 0, contextWidth = 0, unetNormGroups = 0;
+    std::vector<int> vaeChannels; ///< by level, from fine to coarse
+    int vaeNormGroups = 0;
+    double vaeScalingFactor = 0;
+};
+
+struct TensorInfo {
+    std::string name; ///< in the original Stable Diffusion naming
+    std::string type; ///< "F32", "F16", "BF16"
+    std::vector<std::int64_t> shape;
+    std::string file;
+};
+
+/// What is known of a checkpoint without loading its weights.
+struct Inspection {
+    std::string path, format, family;
+    std::uint64_t fileBytes = 0;
+    std::vector<TensorInfo> tensors; ///< those that mixing uses
+    std::vector<std::string> ignored; ///< names of tensors in the file that mixing does not use
+    std::optional<ModelInfo> model;  ///< set if everything that mixing needs is there
+    std::string problem;             ///< why `model` is not set
+};
+
+/// Reads the headers of a checkpoint.
+/// Throws `MODEL_NOT_FOUND` and `MODEL_FORMAT`.
+Inspection inspect(const std::string &path, const ConfigOverrides &config = {});
+
+// ---------------------------------------------------------------------------------------------
+// Mixing
+
+/// A cross-attention scale for one token of the content prompt (paper, section 3.3.2).
+struct TokenScale {
+    int position = 0;  ///< column of the attention map: 0 is BOS, 1 the first token
+    float scale = 1;   ///< in [-2, 2]
+    double from = 0;   ///< the window in which it acts, in fractions of T like kMin and kMax:
+    double to = 1;     ///< steps i with N - floor(to N) <= i < N - floor(from N)
+};
+
+struct MixRequest {
+    /// The layout: RGB pixels `[height, width, 3]`, or, if empty, `layoutTokens`.
+    std::vector<std::uint8_t> layoutPixels;
+    std::vector<std::int32_t> layoutTokens;
+    std::vector<std::int32_t> contentTokens;
+    std::vector<std::int32_t> negativeTokens;
+    std::vector<TokenScale> scales;
+    int width = 512;  ///< pixels, a multiple of 8
+    int height = 512; ///< pixels, a multiple of 8
+    double kMin = 0.3;
+    double kMax = 0.6;
+    double nu = 0.9;
+    double guidanceScale = 7.5;
+    double eta = 0;
+    int steps = 50;
+    std::uint64_t seed = 0;
+    int previewEvery = 0; ///< a preview every n steps; 0: none
+    bool trace = false;   ///< keep the states
+};
+
+/// A small RGB picture `[height, width, 3]`.
+struct Picture {
+    int width = 0, height = 0;
+    std::vector<std::uint8_t> rgb;
+};
+
+enum class Stage { Load, Encode, Layout, Content, Decode };
+const char *stageName(Stage stage);
+
+struct Progress {
+    Stage stage = Stage::Encode;
+    int step = 0;      ///< how many of this stage's steps are done
+    int steps = 0;     ///< how many this stage has
+    int timestep = 0;  ///< training timestep of the step just done; 0 where there is none
+    double etaMs = 0;  ///< estimated time to the end of the whole request; 0 while unknown
+    std::shared_ptr<const Picture> preview; ///< linear image of the predicted clean latent
+};
+using ProgressCallback = std::function<void(const Progress &)>;
+
+/// The latent `[4, height/8, width/8]` at one index of the sampler.
+struct State {
+    int index = 0;    ///< 0 is pure noise, N the clean latent
+    int timestep = 0; ///< t_index; 0 for index N
+    std::vector<float> latent;
+};
+
+struct Timings { ///< milliseconds
+    double encode = 0, decode = 0, total = 0;
+    std::vector<double> steps; ///< every call of the UNet, layout first
+};
+
+struct MixResult {
+    int width = 0, height = 0;
+    std::vector<std::uint8_t> rgb;   ///< `[height, width, 3]`
+    std::vector<State> trace;        ///< states iMax..N; empty unless asked for
+    std::vector<State> layoutTrace;  ///< text-text only: states 0..max(iMax, iMin - 1)
+    Timings timings;
+};
+
+/// Values inside a network, for comparison with a reference.
+struct StageValues {
+    std::string name; ///< as the block is called in the original checkpoint: "input_blocks.3"
+    std::vector<std::int64_t> shape; ///< torch order
+    std::vector<float> values;
+};
+
+class Engine {
+public:
+    /// Reads, converts and places the weights.
+    static std::unique_ptr<Engine> load(const LoadOptions &options, const Cancellation &cancel,
+                                        const ProgressCallback &progress);
+    ~Engine();
+    Engine(const Engine &) = delete;
+    Engine &operator=(const Engine &) = delete;
+
+    const ModelInfo &info() const;
+
+    /// The whole way from layout and content to pixels.
+    MixResult mix(const MixRequest &request, const Cancellation &cancel,
+                  const ProgressCallback &progress);
+
+    // The parts, one by one.
+
+    /// Last hidden state after the final norm, `[77, width]`, of 77 token ids.
+    std::vector<float> encodeText(const std::vector<std::int32_t> &tokens,
+                                  const Cancellation &cancel);
+
+    /// One call of the UNet without guidance: the predicted noise `[4, h, w]` in `latent` at
+    /// `timestep`, given the text states `[77, width]` and scales of their tokens.
+    /// `stages`, if not null, receives the outputs of the UNet's blocks.
+    std::vector<float> predictNoise(const std::vector<float> &latent, int latentWidth,
+                                    int latentHeight, int timestep,
+                                    const std::vector<float> &textStates,
+                                    const std::vector<TokenScale> &scales,
+                                    const Cancellation &cancel,
+                                    std::vector<StageValues> *stages = nullptr);
+
+    /// Mean of the VAE's posterior `[4, height/8, width/8]`, not scaled, of RGB pixels.
+    std::vector<float> encodePicture(const std::vector<std::uint8_t> &rgb, int width, int height,
+                                     const Cancellation &cancel,
+                                     std::vector<StageValues> *stages = nullptr);
+
+    /// The picture `[3, 8 h, 8 w]`, about -1..1 but not clamped, of a scaled latent.
+    std::vector<float> decodeLatent(const std::vector<float> &latent, int latentWidth,
+                                    int latentHeight, const Cancellation &cancel,
+                                    std::vector<StageValues> *stages = nullptr);
+
+private:
+    struct Parts;
+    explicit Engine(std::unique_ptr<Parts> parts);
+    std::unique_ptr<Parts> parts_;
+};
+
+// ---------------------------------------------------------------------------------------------
+// The sampler's numbers
+
+/// What `torch.manual_seed(seed); torch.randn(count)` gives on the CPU, to float32 rounding.
+std::vector<float> randn(std::uint64_t seed, std::size_t count);
+
+struct Schedule {
+    std::vector<int> timesteps;          ///< t_0 > t_1 > ...
+    std::vector<double> alphaBar;        ///< cumulative alpha at t_i
+    std::vector<double> alphaBarNext;    ///< cumulative alpha after step i
+};
+/// The DDIM schedule of `steps` steps, 1..1000.
+Schedule schedule(int steps);
+
+} // namespace magicmix

@@ -1,0 +1,46 @@
+#pragma once
+
+#include "diffusion/ddim.h"
+
+/// MagicMix (Liew, Yan, Zhou and Feng 2022, arXiv 2210.16056), section 3.2, over any denoiser.
+///
+///     N      number of DDIM steps; state i is the latent at t_i, state N is clean
+///     kMax   fraction of the schedule, from its clean end, at which the layout enters
+///     kMin   fraction below which the content is left alone
+///     nu     weight of the content between the two
+///     iMax   N - floor(kMax N), iMin = N - floor(kMin N)
+namespace magicmix {
+
+/// The index of the state at fraction k of the schedule: N - floor(k N).
+int indexAt(double k, int steps);
+
+struct Mixing {
+    int iMax = 0, iMin = 0;
+    double nu = 0.9;
+
+    Mixing(double kMin, double kMax, double weight, int steps)
+        : iMax(indexAt(kMax, steps)), iMin(indexAt(kMin, steps)), nu(weight) {}
+
+    /// The last layout state that is used.
+    int lastLayout() const { return iMax > iMin - 1 ? iMax : iMin - 1; }
+};
+
+/// The layout at state i, for iMax <= i <= lastLayout().
+using Layout = std::function<Latent(int i)>;
+
+/// Called with every state, and with the clean latent that the step before it predicted
+/// (null for the first).
+using Observer = std::function<void(int i, const Latent &state, const Latent *clean)>;
+
+/// image-text: the layout is the picture's latent z0 with one noise for every i.
+Layout pictureLayout(const Ddim &ddim, const Latent &z0, const Latent &noise);
+
+/// text-text: states 0..last of a plain DDIM run of the layout prompt from pure noise.
+std::vector<Latent> promptLayout(Ddim &ddim, const Latent &noise, int last,
+                                 const Denoise &layoutPrompt, const Observer &observe);
+
+/// From the layout's state iMax to the mixed state N.
+Latent mixStates(Ddim &ddim, const Mixing &mixing, const Layout &layout,
+                 const Denoise &contentPrompt, const Observer &observe);
+
+} // namespace magicmix

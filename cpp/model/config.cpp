@@ -1,0 +1,212 @@
+#include "model/config.h"
+
+#include "model/names.h"
+
+namespace magicmix {
+namespace {
+
+constexpr std::int64_t kMaxWidth = 1 << 16;
+constexpr int kMaxLevels = 8;
+constexpr int kMaxLayers = 64;
+// The largest id of CLIP's vocabulary, the end of text, is 49407.
+constexpr std::int64_t kVocabulary = 49408;
+
+std::string numbered(const std::string &before, int n, const std::string &after) {
+    return before + std::to_string(n) + after;
+}
+
+/// Looks sizes up in a checkpoint, and complains about what is missing or absurd.
+class Shapes {
+public:
+    explicit Shapes(const WeightSource &source) : source_(source) {}
+
+    bool has(const std::string &name) const { return source_.has(name); }
+
+    int size(const std::string &name, std::size_t axis, std::size_t dimensions,
+             std::int64_t limit = kMaxWidth) const {
+        const auto values = source_.read(name); // throws if there is no such tensor
+        if (values.shape.size() < dimensions || values.shape[axis] < 1 || values.shape[axis] > limit) {
+            std::string text;
+            for (const auto n : values.shape) text += (text.empty() ? "" : ", ") + std::to_string(n);
+            throw Error("MODEL_FORMAT",
+                        "tensor '" + name + "' has shape [" + text + "]; expected " +
+                            std::to_string(dimensions) + " dimensions from 1 to " +
+                            std::to_string(limit),
+                        {{"tensor", name}});
+        }
+        return static_cast<int>(values.shape[axis]);
+    }
+
+    /// How many tensors `before`0`after`, `before`1`after`, ... there are.
+    int count(const std::string &before, const std::string &after, int limit) const {
+        int n = 0;
+        while (n < limit && has(numbered(before, n, after))) n++;
+        return n;
+    }
+
+private:
+    const WeightSource &source_;
+};
+
+[[noreturn]] void unsupported(const std::string &message) {
+    throw Error("MODEL_UNSUPPORTED", message);
+}
+
+void requireDivisible(int width, int parts, const std::string &what, const std::string &option) {
+    if (parts < 1 || width % parts != 0) {
+        throw Error("MODEL_FORMAT",
+                    what + " of width " + std::to_string(width) + " cannot be divided into " +
+                        std::to_string(parts) + " (" + option + ")",
+                    {{"width", static_cast<double>(width)}, {"parts", static_cast<double>(parts)}});
+    }
+}
+
+[[noreturn]] void needHeads(const std::string &network, const std::string &option) {
+    throw Error("CONFIG_NEEDED",
+                "the file does not tell how many attention heads the " + network +
+                    " has, and its sizes are not those of Stable Diffusion 1.x; pass config: " + option,
+                {{"option", option}});
+}
+
+TextEncoderConfig deduceText(const Shapes &shapes, const DeclaredConfig &declared,
+                             const ConfigOverrides &overrides) {
+    const std::string p = kTextPrefix;
+    TextEncoderConfig config;
+    const std::string table = p + "embeddings.token_embedding.weight";
+    config.vocabulary = shapes.size(table, 0, 2, 1 << 20);
+    config.width = shapes.size(table, 1, 2);
+    config.layers = shapes.count(p + "encoder.layers.", ".mlp.fc1.weight", kMaxLayers);
+    config.hidden = shapes.size(p + "encoder.layers.0.mlp.fc1.weight", 0, 2);
+    if (config.vocabulary < kVocabulary) {
+        unsupported("the text encoder knows " + std::to_string(config.vocabulary) +
+                    " tokens; CLIP has " + std::to_string(kVocabulary));
+    }
+    const int positions = shapes.size(p + "embeddings.position_embedding.weight", 0, 2);
+    if (positions != kContextLength) {
+        unsupported("the text encoder has " + std::to_string(positions) + " positions; CLIP has " +
+                    std::to_string(kContextLength));
+    }
+    const std::string activation = declared.textEncoderActivation.value_or("quick_gelu");
+    if (activation != "quick_gelu") {
+        unsupported("the text encoder uses '" + activation + "'; Stable Diffusion 1.x has quick_gelu");
+    }
+
+    if (overrides.textEncoderHeads) {
+        config.heads = *overrides.textEncoderHeads;
+    } else if (declared.textEncoderHeads) {
+        config.heads = *declared.textEncoderHeads;
+    } else if (config.width == 768) {
+        config.heads = 12;
+    } else {
+        needHeads("text encoder", "{ textEncoder: { heads: ... } }");
+    }
+    requireDivisible(config.width, config.heads, "a text encoder", "textEncoder.heads");
+    return config;
+}
+
+UNetConfig deduceUnet(const Shapes &shapes, const DeclaredConfig &declared,
+                      const ConfigOverrides &overrides) {
+    const std::string p = kUnetPrefix;
+    UNetConfig config;
+    const std::string first = p + "input_blocks.0.0.weight";
+    const int in = shapes.size(first, 1, 4);
+    if (in == 9) unsupported("this is an inpainting UNet (9 input channels), not a text-to-image one");
+    if (in != kLatentChannels) {
+        unsupported("the UNet takes " + std::to_string(in) + " channels; Stable Diffusion 1.x takes " +
+                    std::to_string(kLatentChannels));
+    }
+    const std::string prediction = declared.predictionType.value_or("epsilon");
+    if (prediction != "epsilon") {
+        unsupported("the UNet predicts '" + prediction + "'; Stable Diffusion 1.x predicts epsilon");
+    }
+
+    while (config.layers < kMaxLayers &&
+           shapes.has(numbered(p + "input_blocks.", config.layers + 1, ".0.in_layers.0.weight"))) {
+        config.layers++;
+    }
+    if (config.layers == 0) shapes.size(p + "input_blocks.1.0.in_layers.0.weight", 0, 1);
+    for (int level = 0; level < kMaxLevels; level++) {
+        const int block = 1 + level * (config.layers + 1);
+        const std::string name = numbered(p + "input_blocks.", block, ".");
+        if (!shapes.has(name + "0.in_layers.2.weight")) break;
+        config.channels.push_back(shapes.size(name + "0.in_layers.2.weight", 0, 4));
+        config.attention.push_back(shapes.has(name + "1.norm.weight"));
+    }
+    if (shapes.has(p + "middle_block.1.transformer_blocks.1.norm1.weight")) {
+        unsupported("the UNet has transformers of several blocks; Stable Diffusion 1.x has one");
+    }
+    config.contextWidth =
+        shapes.size(p + "middle_block.1.transformer_blocks.0.attn2.to_k.weight", 1, 2);
+
+    if (overrides.unetHeads) {
+        config.heads.assign(config.channels.size(), *overrides.unetHeads);
+    } else if (declared.unetHeads.size() == 1) {
+        config.heads.assign(config.channels.size(), declared.unetHeads.front());
+    } else if (!declared.unetHeads.empty()) {
+        config.heads = declared.unetHeads;
+        if (config.heads.size() != config.channels.size()) {
+            throw Error("MODEL_FORMAT", "the UNet's configuration gives heads for " +
+                                            std::to_string(config.heads.size()) + " levels, but it has " +
+                                            std::to_string(config.channels.size()));
+        }
+    } else if (config.channels.front() == 320 && config.contextWidth == 768) {
+        config.heads.assign(config.channels.size(), 8);
+    } else {
+        needHeads("UNet", "{ unet: { heads: ... } }");
+    }
+    config.normGroups = overrides.unetNormGroups.value_or(declared.unetNormGroups.value_or(32));
+    for (std::size_t level = 0; level < config.channels.size(); level++) {
+        requireDivisible(config.channels[level], config.heads[level], "a UNet level", "unet.heads");
+        requireDivisible(config.channels[level], config.normGroups, "a UNet level", "unet.normGroups");
+    }
+    return config;
+}
+
+AutoencoderConfig deduceVae(const Shapes &shapes, const DeclaredConfig &declared,
+                            const ConfigOverrides &overrides) {
+    const std::string p = kVaePrefix;
+    AutoencoderConfig config;
+    for (int level = 0; level < kMaxLevels; level++) {
+        const std::string name = numbered(p + "encoder.down.", level, ".block.0.conv1.weight");
+        if (level > 0 && !shapes.has(name)) break;
+        config.channels.push_back(shapes.size(name, 0, 4));
+    }
+    if (config.channels.size() != 4) {
+        unsupported("the autoencoder has " + std::to_string(config.channels.size()) +
+                    " levels; Stable Diffusion 1.x has 4");
+    }
+    config.layers = shapes.count(p + "encoder.down.0.block.", ".conv1.weight", kMaxLayers);
+    const int latent = shapes.size(p + "post_quant_conv.weight", 0, 2);
+    if (latent != kLatentChannels) {
+        unsupported("the autoencoder's latent has " + std::to_string(latent) + " channels, not " +
+                    std::to_string(kLatentChannels));
+    }
+    config.normGroups = overrides.vaeNormGroups.value_or(declared.vaeNormGroups.value_or(32));
+    for (const int channels : config.channels) {
+        requireDivisible(channels, config.normGroups, "an autoencoder level", "vae.normGroups");
+    }
+    config.scalingFactor =
+        overrides.vaeScalingFactor.value_or(declared.vaeScalingFactor.value_or(0.18215));
+    if (!(config.scalingFactor > 0 && config.scalingFactor < 1e6)) {
+        throw Error("MODEL_FORMAT", "the autoencoder's scaling factor must be a positive number");
+    }
+    return config;
+}
+
+} // namespace
+
+ModelConfig deduceConfig(const WeightSource &source, const DeclaredConfig &declared,
+                         const ConfigOverrides &overrides) {
+    const Shapes shapes(source);
+    ModelConfig config;
+    config.text = deduceText(shapes, declared, overrides);
+    config.unet = deduceUnet(shapes, declared, overrides);
+    config.vae = deduceVae(shapes, declared, overrides);
+    if (config.unet.contextWidth != config.text.width) {
+        unsupported("the UNet wants text states of width " + std::to_string(config.unet.contextWidth) +
+                    ", but the text encoder gives " + std::to_string(config.text.width));
+    }
+    return config;
+}
+
+} // namespace magicmix

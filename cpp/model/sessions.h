@@ -1,0 +1,66 @@
+#pragma once
+
+#include "model/autoencoder.h"
+#include "model/text_encoder.h"
+#include "model/unet.h"
+
+namespace magicmix {
+
+// The networks with their graphs: plain values in, plain values out.
+
+/// Keys and values of every cross-attention of the UNet for one prompt, on the host.
+struct PromptContext {
+    struct Layer {
+        std::vector<float> keys;   ///< {headWidth, 77, heads}
+        std::vector<float> values; ///< {77, headWidth, heads}
+    };
+    std::vector<Layer> layers;
+};
+
+/// Last hidden state `[77, width]` of 77 token ids.
+std::vector<float> runTextEncoder(Device &device, Precision precision, const TextEncoder &encoder,
+                                  const std::vector<std::int32_t> &ids, const Cancellation &cancel);
+
+/// Keys and values of text states `[77, width]`: computed once per prompt.
+PromptContext runContext(Device &device, Precision precision, const UNet &unet,
+                         const std::vector<float> &textStates, const Cancellation &cancel);
+
+/// Scales every token's column of every cross-attention map, `scales` being `[77]`. The map M enters
+/// the result only as M V, so scaling column j of M is scaling row j of V (section 3.3.2).
+PromptContext scaled(const PromptContext &context, const std::vector<float> &scales);
+
+/// Moments `[8, height/8, width/8]` of a picture `[3, height, width]` in -1..1.
+std::vector<float> runEncoder(Device &device, Precision precision, const Autoencoder &vae,
+                              const std::vector<float> &picture, int width, int height,
+                              const Cancellation &cancel, std::vector<StageValues> *stages);
+
+/// The picture `[3, 8 height, 8 width]` of a latent `[4, height, width]`, not scaled.
+std::vector<float> runDecoder(Device &device, Precision precision, const Autoencoder &vae,
+                              const std::vector<float> &latent, int width, int height,
+                              const Cancellation &cancel, std::vector<StageValues> *stages);
+
+/// The UNet for one size of latent and a number of prompts, which it runs as one batch. Its graph is
+/// built once; keys and values stay in it until the prompts change.
+class UNetSession {
+public:
+    UNetSession(Device &device, Precision precision, const UNet &unet, int width, int height,
+                int prompts, bool keepStages = false);
+
+    /// One context a prompt.
+    void setPrompts(const std::vector<const PromptContext *> &contexts);
+
+    /// Predicted noise of `latent [4, height, width]` for every prompt.
+    std::vector<std::vector<float>> predict(const std::vector<float> &latent, int timestep,
+                                            const Cancellation &cancel);
+
+    std::vector<StageValues> stages() const;
+
+private:
+    const UNet &unet_;
+    Graph graph_;
+    int prompts_;
+    Tensor latents_, features_, epsilon_;
+    std::vector<KeysValues> context_;
+};
+
+} // namespace magicmix

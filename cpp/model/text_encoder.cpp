@@ -1,0 +1,51 @@
+#include "model/text_encoder.h"
+
+#include "model/names.h"
+
+namespace magicmix {
+namespace {
+
+constexpr float kEpsilon = 1e-5f;
+
+} // namespace
+
+TextEncoder::TextEncoder(Weights &weights, const TextEncoderConfig &config) : config_(config) {
+    const std::string p = kTextPrefix;
+    const int width = config.width;
+    tokenEmbedding_ =
+        weights.table(p + "embeddings.token_embedding.weight", config.vocabulary, width);
+    positionEmbedding_ =
+        weights.table(p + "embeddings.position_embedding.weight", kContextLength, width);
+    for (int i = 0; i < config.layers; i++) {
+        const std::string l = p + "encoder.layers." + std::to_string(i) + ".";
+        Layer layer;
+        layer.norm1 = declareNorm(weights, l + "layer_norm1", width);
+        layer.q = declareLinear(weights, l + "self_attn.q_proj", width, width);
+        layer.k = declareLinear(weights, l + "self_attn.k_proj", width, width);
+        layer.v = declareLinear(weights, l + "self_attn.v_proj", width, width);
+        layer.out = declareLinear(weights, l + "self_attn.out_proj", width, width);
+        layer.norm2 = declareNorm(weights, l + "layer_norm2", width);
+        layer.fc1 = declareLinear(weights, l + "mlp.fc1", width, config.hidden);
+        layer.fc2 = declareLinear(weights, l + "mlp.fc2", config.hidden, width);
+        layers_.push_back(layer);
+    }
+    finalNorm_ = declareNorm(weights, p + "final_layer_norm", width);
+}
+
+Tensor TextEncoder::encode(Ops &ops, Tensor ids, Tensor positions) const {
+    Tensor x = ops.add(ops.rows(tokenEmbedding_, ids), ops.rows(positionEmbedding_, positions));
+    for (const auto &layer : layers_) {
+        Tensor y = ops.layerNorm(x, layer.norm1, kEpsilon);
+        const KeysValues kv =
+            ops.keysValues(ops.linear(y, layer.k), ops.linear(y, layer.v), config_.heads);
+        y = ops.attention(ops.linear(y, layer.q), kv, config_.heads, Ops::Mask::Causal);
+        x = ops.add(x, ops.linear(y, layer.out));
+
+        y = ops.layerNorm(x, layer.norm2, kEpsilon);
+        y = ops.linear(ops.quickGelu(ops.linear(y, layer.fc1)), layer.fc2);
+        x = ops.add(x, y);
+    }
+    return ops.layerNorm(x, finalNorm_, kEpsilon);
+}
+
+} // namespace magicmix

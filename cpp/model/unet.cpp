@@ -1,0 +1,234 @@
+#include "model/unet.h"
+
+#include "model/names.h"
+
+#include <cmath>
+
+namespace magicmix {
+namespace {
+
+constexpr float kNormEpsilon = 1e-5f;
+constexpr float kTransformerNormEpsilon = 1e-6f;
+
+std::string inputBlock(int n) { return "input_blocks." + std::to_string(n); }
+std::string outputBlock(int n) { return "output_blocks." + std::to_string(n); }
+
+} // namespace
+
+// ---------------------------------------------------------------------------------------------
+// The parts and their names
+
+UNet::UNet(Weights &weights, const UNetConfig &config) : config_(config) {
+    const std::string p = kUnetPrefix;
+    const int levels = static_cast<int>(config.channels.size());
+    const int base = config.channels.front();
+    time0_ = declareLinear(weights, p + "time_embed.0", base, 4 * base);
+    time2_ = declareLinear(weights, p + "time_embed.2", 4 * base, 4 * base);
+    in_ = declareConv(weights, p + "input_blocks.0.0", kLatentChannels, base, 3);
+
+    // Every input block leaves its output for an output block.
+    std::vector<int> skips{base};
+    int channels = base;
+    int n = 1;
+    for (int l = 0; l < levels; l++) {
+        const auto at = static_cast<std::size_t>(l);
+        Level level;
+        for (int i = 0; i < config.layers; i++, n++) {
+            const std::string name = p + inputBlock(n);
+            level.resBlocks.push_back(
+                declareResBlock(weights, name + ".0", channels, config.channels[at]));
+            channels = config.channels[at];
+            if (config.attention[at]) {
+                level.transformers.push_back(
+                    declareTransformer(weights, name + ".1", channels, config.heads[at]));
+            }
+            skips.push_back(channels);
+        }
+        if (l + 1 < levels) {
+            level.resample = declareConv(weights, p + inputBlock(n++) + ".0.op", channels, channels, 3);
+            skips.push_back(channels);
+        }
+        down_.push_back(std::move(level));
+    }
+
+    middle0_ = declareResBlock(weights, p + "middle_block.0", channels, channels);
+    middle1_ = declareTransformer(weights, p + "middle_block.1", channels, config.heads.back());
+    middle2_ = declareResBlock(weights, p + "middle_block.2", channels, channels);
+
+    n = 0;
+    for (int l = levels - 1; l >= 0; l--) {
+        const auto at = static_cast<std::size_t>(l);
+        Level level;
+        for (int i = 0; i < config.layers + 1; i++, n++) {
+            const std::string name = p + outputBlock(n);
+            level.resBlocks.push_back(declareResBlock(weights, name + ".0", channels + skips.back(),
+                                                      config.channels[at]));
+            skips.pop_back();
+            channels = config.channels[at];
+            if (config.attention[at]) {
+                level.transformers.push_back(
+                    declareTransformer(weights, name + ".1", channels, config.heads[at]));
+            }
+        }
+        if (l > 0) {
+            const std::string place = config.attention[at] ? ".2.conv" : ".1.conv";
+            level.resample =
+                declareConv(weights, p + outputBlock(n - 1) + place, channels, channels, 3);
+        }
+        up_.push_back(std::move(level));
+    }
+    outNorm_ = declareNorm(weights, p + "out.0", channels);
+    out_ = declareConv(weights, p + "out.2", channels, kLatentChannels, 3);
+}
+
+UNet::ResBlock UNet::declareResBlock(Weights &weights, const std::string &name, int in,
+                                     int out) const {
+    ResBlock block;
+    block.norm1 = declareNorm(weights, name + ".in_layers.0", in);
+    block.conv1 = declareConv(weights, name + ".in_layers.2", in, out, 3);
+    block.time = declareLinear(weights, name + ".emb_layers.1", 4 * config_.channels.front(), out);
+    block.norm2 = declareNorm(weights, name + ".out_layers.0", out);
+    block.conv2 = declareConv(weights, name + ".out_layers.3", out, out, 3);
+    if (in != out) block.skip = declareConv(weights, name + ".skip_connection", in, out, 1);
+    return block;
+}
+
+UNet::Transformer UNet::declareTransformer(Weights &weights, const std::string &name, int channels,
+                                           int heads) {
+    const auto attention = [&](const std::string &at, int contextWidth) {
+        Attention a;
+        a.q = declareLinear(weights, at + ".to_q", channels, channels, Bias::No);
+        a.k = declareLinear(weights, at + ".to_k", contextWidth, channels, Bias::No);
+        a.v = declareLinear(weights, at + ".to_v", contextWidth, channels, Bias::No);
+        a.out = declareLinear(weights, at + ".to_out.0", channels, channels);
+        return a;
+    };
+    const std::string block = name + ".transformer_blocks.0";
+    Transformer t;
+    t.norm = declareNorm(weights, name + ".norm", channels);
+    t.in = declareLinear(weights, name + ".proj_in", channels, channels);
+    t.norm1 = declareNorm(weights, block + ".norm1", channels);
+    t.self = attention(block + ".attn1", channels);
+    t.norm2 = declareNorm(weights, block + ".norm2", channels);
+    t.cross = attention(block + ".attn2", config_.contextWidth);
+    t.norm3 = declareNorm(weights, block + ".norm3", channels);
+    t.feedIn = declareLinear(weights, block + ".ff.net.0.proj", channels, 8 * channels);
+    t.feedOut = declareLinear(weights, block + ".ff.net.2", 4 * channels, channels);
+    t.out = declareLinear(weights, name + ".proj_out", channels, channels);
+    t.heads = heads;
+    t.index = crossWeights_.size();
+    crossWeights_.push_back(t.cross);
+    crossAttentions_.push_back({channels / heads, heads});
+    return t;
+}
+
+// ---------------------------------------------------------------------------------------------
+// The computation
+
+std::vector<KeysValues> UNet::context(Ops &ops, Tensor textStates) const {
+    std::vector<KeysValues> all;
+    for (std::size_t i = 0; i < crossWeights_.size(); i++) {
+        all.push_back(ops.keysValues(ops.linear(textStates, crossWeights_[i].k),
+                                     ops.linear(textStates, crossWeights_[i].v),
+                                     crossAttentions_[i].heads));
+    }
+    return all;
+}
+
+Tensor UNet::predict(Ops &ops, Tensor latents, Tensor features,
+                     const std::vector<KeysValues> &context) const {
+    const auto block = [&](Tensor x, Tensor time, const Level &level, std::size_t i) {
+        x = resBlock(ops, x, time, level.resBlocks[i]);
+        if (level.transformers.empty()) return x;
+        const Transformer &t = level.transformers[i];
+        return transformer(ops, x, t, context[t.index]);
+    };
+
+    Tensor time = ops.linear(ops.silu(ops.linear(features, time0_)), time2_);
+    ops.stage("time_embed", time);
+    time = ops.silu(time);
+
+    Tensor x = ops.conv2d(latents, in_);
+    std::vector<Tensor> skips;
+    const auto keep = [&](Tensor tensor) {
+        ops.stage(inputBlock(static_cast<int>(skips.size())), tensor);
+        skips.push_back(tensor);
+    };
+    keep(x);
+    for (const Level &level : down_) {
+        for (std::size_t i = 0; i < level.resBlocks.size(); i++) {
+            x = block(x, time, level, i);
+            keep(x);
+        }
+        if (level.resample.weight) {
+            x = ops.conv2d(x, level.resample, 2);
+            keep(x);
+        }
+    }
+
+    x = resBlock(ops, x, time, middle0_);
+    x = transformer(ops, x, middle1_, context[middle1_.index]);
+    x = resBlock(ops, x, time, middle2_);
+    ops.stage("middle_block", x);
+
+    int n = 0;
+    for (const Level &level : up_) {
+        for (std::size_t i = 0; i < level.resBlocks.size(); i++) {
+            x = block(ops.concatChannels(x, skips.back()), time, level, i);
+            skips.pop_back();
+            if (i + 1 == level.resBlocks.size() && level.resample.weight) {
+                // Sizes that were odd on the way down come back as they were.
+                x = ops.conv2d(ops.upsample(x, skips.back()->ne[0], skips.back()->ne[1]),
+                               level.resample);
+            }
+            ops.stage(outputBlock(n++), x);
+        }
+    }
+    x = ops.silu(ops.groupNorm(x, outNorm_, config_.normGroups, kNormEpsilon));
+    return ops.conv2d(x, out_);
+}
+
+Tensor UNet::resBlock(Ops &ops, Tensor x, Tensor time, const ResBlock &block) const {
+    const int groups = config_.normGroups;
+    Tensor h = ops.conv2d(ops.silu(ops.groupNorm(x, block.norm1, groups, kNormEpsilon)), block.conv1);
+    h = ops.addToChannels(h, ops.linear(time, block.time));
+    h = ops.conv2d(ops.silu(ops.groupNorm(h, block.norm2, groups, kNormEpsilon)), block.conv2);
+    return ops.add(block.skip.weight ? ops.conv2d(x, block.skip) : x, h);
+}
+
+Tensor UNet::transformer(Ops &ops, Tensor x, const Transformer &t, const KeysValues &context) const {
+    Tensor y = ops.groupNorm(x, t.norm, config_.normGroups, kTransformerNormEpsilon);
+    y = ops.linear(ops.toSequence(y), t.in);
+
+    Tensor h = ops.layerNorm(y, t.norm1, kNormEpsilon);
+    const KeysValues self =
+        ops.keysValues(ops.linear(h, t.self.k), ops.linear(h, t.self.v), t.heads);
+    h = ops.attention(ops.linear(h, t.self.q), self, t.heads);
+    y = ops.add(y, ops.linear(h, t.self.out));
+
+    h = ops.layerNorm(y, t.norm2, kNormEpsilon);
+    h = ops.attention(ops.linear(h, t.cross.q), context, t.heads);
+    y = ops.add(y, ops.linear(h, t.cross.out));
+
+    h = ops.layerNorm(y, t.norm3, kNormEpsilon);
+    h = ops.linear(ops.geglu(ops.linear(h, t.feedIn)), t.feedOut);
+    y = ops.add(y, h);
+
+    return ops.add(x, ops.toPicture(ops.linear(y, t.out), x->ne[0], x->ne[1]));
+}
+
+std::vector<float> UNet::timestepFeatures(int timestep) const {
+    // The products are rounded to float32 as PyTorch does: at t = 981 that is visible in the sines.
+    const int half = config_.channels.front() / 2;
+    std::vector<float> features(static_cast<std::size_t>(2 * half));
+    for (int k = 0; k < half; k++) {
+        const float exponent =
+            static_cast<float>(-std::log(10000.0)) * static_cast<float>(k) / static_cast<float>(half);
+        const float angle = static_cast<float>(timestep) * std::exp(exponent);
+        features[static_cast<std::size_t>(k)] = std::cos(angle);
+        features[static_cast<std::size_t>(half + k)] = std::sin(angle);
+    }
+    return features;
+}
+
+} // namespace magicmix

@@ -1,0 +1,77 @@
+#pragma once
+
+#include "model/config.h"
+#include "tensor/ops.h"
+
+#include <memory>
+
+namespace magicmix {
+
+/// The denoiser of Stable Diffusion 1.x (Rombach et al. 2022, Ho et al. 2020): a UNet of ResBlocks
+/// and transformers that see the prompt through cross-attention.
+class UNet {
+public:
+    UNet(Weights &weights, const UNetConfig &config);
+
+    /// Keys and values of every cross-attention, in the order of execution, of text states
+    /// `{contextWidth, 77, N}`. They depend on the prompt only, not on the timestep.
+    std::vector<KeysValues> context(Ops &ops, Tensor textStates) const;
+
+    /// Predicted noise `{w, h, 4, N}` in latents `{w, h, 4, N}` of any size, given
+    /// `timestepFeatures` and what `context` gave.
+    Tensor predict(Ops &ops, Tensor latents, Tensor features,
+                   const std::vector<KeysValues> &context) const;
+
+    /// Sinusoids of a training timestep, cosines first: what the time embedding takes.
+    std::vector<float> timestepFeatures(int timestep) const;
+
+    /// Head width and number of heads of every cross-attention, in the order of execution.
+    struct CrossAttentionShape {
+        int headWidth, heads;
+    };
+    const std::vector<CrossAttentionShape> &crossAttentions() const { return crossAttentions_; }
+
+private:
+    struct ResBlock {
+        Norm norm1, norm2;
+        Conv conv1, conv2;
+        Linear time;
+        Conv skip; // no weight where the channels stay the same
+    };
+    struct Attention {
+        Linear q, k, v, out;
+    };
+    struct Transformer {
+        Norm norm;
+        Linear in, out;
+        Norm norm1, norm2, norm3;
+        Attention self, cross;
+        Linear feedIn, feedOut;
+        int heads = 0;
+        std::size_t index = 0; // among all cross-attentions
+    };
+    struct Level {
+        std::vector<ResBlock> resBlocks;
+        std::vector<Transformer> transformers; // one a ResBlock, or none
+        Conv resample;                         // no weight on the last level of a way
+    };
+
+    ResBlock declareResBlock(Weights &weights, const std::string &name, int in, int out) const;
+    Transformer declareTransformer(Weights &weights, const std::string &name, int channels, int heads);
+
+    Tensor resBlock(Ops &ops, Tensor x, Tensor time, const ResBlock &block) const;
+    Tensor transformer(Ops &ops, Tensor x, const Transformer &block, const KeysValues &context) const;
+
+    UNetConfig config_;
+    Linear time0_, time2_;
+    Conv in_;
+    std::vector<Level> down_, up_; // in the order of execution
+    ResBlock middle0_, middle2_;
+    Transformer middle1_;
+    Norm outNorm_;
+    Conv out_;
+    std::vector<CrossAttentionShape> crossAttentions_;
+    std::vector<Attention> crossWeights_;
+};
+
+} // namespace magicmix

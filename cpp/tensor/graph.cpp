@@ -1,0 +1,90 @@
+#include "tensor/graph.h"
+
+namespace magicmix {
+namespace {
+
+// A UNet of Stable Diffusion 1.x takes about 3000 nodes; convolutions in bands add some.
+constexpr std::size_t kMaxNodes = 16384;
+constexpr std::size_t kMaxConstants = 256;
+
+ggml_context_ptr makeContext(std::size_t bytes) {
+    ggml_context_ptr context(ggml_init({bytes, nullptr, /*no_alloc=*/true}));
+    if (!context) throw Error("OUT_OF_MEMORY", "no memory for the description of a graph");
+    return context;
+}
+
+Tensor newTensor(ggml_context *context, ggml_type type, const std::vector<std::int64_t> &shape) {
+    return ggml_new_tensor(context, type, static_cast<int>(shape.size()), shape.data());
+}
+
+} // namespace
+
+Graph::Graph(Device &device)
+    : device_(device),
+      context_(makeContext(ggml_tensor_overhead() * kMaxNodes +
+                           ggml_graph_overhead_custom(kMaxNodes, false))),
+      constants_(makeContext(ggml_tensor_overhead() * kMaxConstants)) {
+    graph_ = ggml_new_graph_custom(context_.get(), kMaxNodes, false);
+}
+
+Tensor Graph::input(const std::vector<std::int64_t> &shape, ggml_type type) {
+    Tensor tensor = newTensor(context_.get(), type, shape);
+    ggml_set_input(tensor);
+    return tensor;
+}
+
+Tensor Graph::constant(const std::vector<std::int64_t> &shape) {
+    return newTensor(constants_.get(), GGML_TYPE_F32, shape);
+}
+
+Tensor Graph::output(Tensor tensor) {
+    ggml_set_output(tensor);
+    ggml_build_forward_expand(graph_, tensor);
+    return tensor;
+}
+
+void Graph::stage(const std::string &name, Tensor tensor) {
+    if (keepStages_) stages_.push_back({name, output(tensor)});
+}
+
+void Graph::allocate(const std::string &purpose) {
+    if (ggml_get_first_tensor(constants_.get()) != nullptr) {
+        constantBuffer_.reset(ggml_backend_alloc_ctx_tensors(constants_.get(), device_.backend()));
+        if (!constantBuffer_) throw Error("OUT_OF_MEMORY", "no memory for the inputs of " + purpose);
+    }
+
+    allocator_.reset(ggml_gallocr_new(device_.bufferType()));
+    std::size_t bytes = 0;
+    ggml_gallocr_reserve_n_size(allocator_.get(), graph_, nullptr, nullptr, &bytes);
+    device_.requireMemory(bytes, purpose);
+    if (!ggml_gallocr_alloc_graph(allocator_.get(), graph_)) {
+        throw Error("OUT_OF_MEMORY",
+                    purpose + " needs " + std::to_string(bytes / 1048576) +
+                        " MiB, which could not be allocated",
+                    {{"neededBytes", static_cast<double>(bytes)}});
+    }
+}
+
+void Graph::set(Tensor tensor, const void *values, std::size_t bytes) {
+    if (bytes != ggml_nbytes(tensor)) {
+        throw Error("INTERNAL", "a graph's input takes " + std::to_string(ggml_nbytes(tensor)) +
+                                    " bytes, not " + std::to_string(bytes));
+    }
+    ggml_backend_tensor_set(tensor, values, 0, bytes);
+}
+
+void Graph::set(Tensor tensor, const std::vector<float> &values) {
+    set(tensor, values.data(), values.size() * sizeof(float));
+}
+
+void Graph::set(Tensor tensor, const std::vector<std::int32_t> &values) {
+    set(tensor, values.data(), values.size() * sizeof(std::int32_t));
+}
+
+std::vector<float> Graph::get(Tensor tensor) const {
+    std::vector<float> values(static_cast<std::size_t>(ggml_nelements(tensor)));
+    ggml_backend_tensor_get(tensor, values.data(), 0, values.size() * sizeof(float));
+    return values;
+}
+
+} // namespace magicmix

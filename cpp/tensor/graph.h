@@ -1,0 +1,66 @@
+#pragma once
+
+#include "tensor/device.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace magicmix {
+
+/// A tensor of a graph. ggml writes shapes fastest axis first: a picture is `{W, H, C, N}`, a
+/// sequence `{C, T, N}`; in torch order these are `[N, C, H, W]` and `[N, T, C]`.
+using Tensor = ggml_tensor *;
+
+/// A computation that is built once, gets its memory once, and then runs any number of times.
+///
+///     Graph graph(device);
+///     Tensor x = graph.input({w, h, c, n});
+///     Tensor y = graph.output(network(ops, x));
+///     graph.allocate("UNet");
+///     graph.set(x, values);  graph.compute(cancel);  graph.get(y);
+class Graph {
+public:
+    explicit Graph(Device &device);
+
+    ggml_context *context() { return context_.get(); }
+
+    /// An input whose values are set before every run.
+    Tensor input(const std::vector<std::int64_t> &shape, ggml_type type = GGML_TYPE_F32);
+    /// An input that keeps its values from run to run.
+    Tensor constant(const std::vector<std::int64_t> &shape);
+    /// Marks a result; its values can be read after a run.
+    Tensor output(Tensor tensor);
+
+    /// Remembers `tensor` as the value of a named block, to be read if `keepStages` was called.
+    void stage(const std::string &name, Tensor tensor);
+    void keepStages() { keepStages_ = true; }
+
+    /// Ends the building. `purpose` names the graph in an `OUT_OF_MEMORY` error.
+    void allocate(const std::string &purpose);
+
+    void set(Tensor tensor, const void *values, std::size_t bytes);
+    void set(Tensor tensor, const std::vector<float> &values);
+    void set(Tensor tensor, const std::vector<std::int32_t> &values);
+    std::vector<float> get(Tensor tensor) const;
+
+    void compute(const Cancellation &cancel) { device_.compute(graph_, cancel); }
+
+    struct Stage {
+        std::string name;
+        Tensor tensor;
+    };
+    const std::vector<Stage> &stages() const { return stages_; }
+
+private:
+    Device &device_;
+    ggml_context_ptr context_, constants_;
+    ggml_cgraph *graph_ = nullptr; // lives in context_
+    ggml_backend_buffer_ptr constantBuffer_;
+    ggml_gallocr_ptr allocator_;
+    bool keepStages_ = false;
+    std::vector<Stage> stages_;
+};
+
+} // namespace magicmix

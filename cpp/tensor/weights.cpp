@@ -1,0 +1,158 @@
+#include "tensor/weights.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace magicmix {
+namespace {
+
+// Stable Diffusion 1.5 has 1131 tensors.
+constexpr std::size_t kMaxTensors = 8192;
+// Values are converted in pieces, so that a large tensor is never held twice.
+constexpr std::size_t kPiece = 1 << 18;
+
+std::string shapeText(const std::vector<std::int64_t> &shape) {
+    std::string text = "[";
+    for (std::size_t i = 0; i < shape.size(); i++) {
+        text += (i ? ", " : "") + std::to_string(shape[i]);
+    }
+    return text + "]";
+}
+
+std::vector<std::int64_t> withoutTrailingOnes(std::vector<std::int64_t> shape) {
+    while (shape.size() > 1 && shape.back() == 1) shape.pop_back();
+    return shape;
+}
+
+void toFloat(const WeightSource::Values &values, std::size_t first, std::size_t count, float *out) {
+    const std::size_t size = ggml_type_size(values.type);
+    std::vector<std::byte> aligned(count * size);
+    std::memcpy(aligned.data(), values.data + first * size, aligned.size());
+    const auto n = static_cast<std::int64_t>(count);
+    switch (values.type) {
+    case GGML_TYPE_F16:
+        ggml_fp16_to_fp32_row(reinterpret_cast<const ggml_fp16_t *>(aligned.data()), out, n);
+        break;
+    case GGML_TYPE_BF16:
+        ggml_bf16_to_fp32_row(reinterpret_cast<const ggml_bf16_t *>(aligned.data()), out, n);
+        break;
+    default: std::memcpy(out, aligned.data(), aligned.size());
+    }
+}
+
+void fromFloat(const float *values, std::size_t count, ggml_type type, std::byte *out) {
+    const auto n = static_cast<std::int64_t>(count);
+    switch (type) {
+    case GGML_TYPE_F16:
+        ggml_fp32_to_fp16_row(values, reinterpret_cast<ggml_fp16_t *>(out), n);
+        break;
+    case GGML_TYPE_BF16:
+        ggml_fp32_to_bf16_row_ref(values, reinterpret_cast<ggml_bf16_t *>(out), n);
+        break;
+    default: std::memcpy(out, values, count * sizeof(float));
+    }
+}
+
+void place(const WeightSource::Values &values, Tensor tensor) {
+    if (values.type == tensor->type) {
+        ggml_backend_tensor_set(tensor, values.data, 0, values.bytes);
+        return;
+    }
+    const auto count = static_cast<std::size_t>(ggml_nelements(tensor));
+    const std::size_t size = ggml_type_size(tensor->type);
+    std::vector<float> floats(std::min(count, kPiece));
+    std::vector<std::byte> converted(floats.size() * size);
+    for (std::size_t first = 0; first < count; first += kPiece) {
+        const std::size_t n = std::min(kPiece, count - first);
+        toFloat(values, first, n, floats.data());
+        fromFloat(floats.data(), n, tensor->type, converted.data());
+        ggml_backend_tensor_set(tensor, converted.data(), first * size, n * size);
+    }
+}
+
+} // namespace
+
+Weights::Weights(Precision precision) : precision_(precision) {
+    context_.reset(ggml_init({ggml_tensor_overhead() * kMaxTensors, nullptr, /*no_alloc=*/true}));
+    if (!context_) throw Error("OUT_OF_MEMORY", "no memory for the list of weights");
+}
+
+Tensor Weights::declare(const std::string &name, const std::vector<std::int64_t> &shape,
+                        ggml_type type) {
+    if (declared_.size() == kMaxTensors || name.size() >= GGML_MAX_NAME) {
+        throw Error("MODEL_UNSUPPORTED", "the networks of this model have too many tensors");
+    }
+    const std::vector<std::int64_t> reversed(shape.rbegin(), shape.rend());
+    Tensor tensor = ggml_new_tensor(context_.get(), type, static_cast<int>(reversed.size()),
+                                    reversed.data());
+    ggml_set_name(tensor, name.c_str());
+    declared_.push_back({name, shape, tensor});
+    return tensor;
+}
+
+Tensor Weights::matrix(const std::string &name, const std::vector<std::int64_t> &shape) {
+    return declare(name, shape, weightType(precision_));
+}
+
+Tensor Weights::vector(const std::string &name, std::int64_t length) {
+    return declare(name, {length}, GGML_TYPE_F32);
+}
+
+Tensor Weights::table(const std::string &name, std::int64_t rows, std::int64_t width) {
+    return declare(name, {rows, width},
+                   precision_ == Precision::F32 ? GGML_TYPE_F32 : GGML_TYPE_F16);
+}
+
+void Weights::check(const WeightSource &source) const {
+    for (const auto &declared : declared_) {
+        const auto stored = source.read(declared.name);
+        if (withoutTrailingOnes(stored.shape) != withoutTrailingOnes(declared.shape)) {
+            throw Error("MODEL_FORMAT",
+                        "tensor '" + declared.name + "' has shape " + shapeText(stored.shape) +
+                            ", but the rest of the model needs " + shapeText(declared.shape),
+                        {{"tensor", declared.name},
+                         {"shape", shapeText(stored.shape)},
+                         {"expectedShape", shapeText(declared.shape)}});
+        }
+    }
+}
+
+void Weights::load(const WeightSource &source, Device &device, const Cancellation &cancel,
+                   const std::function<void(int, int)> &progress) {
+    check(source);
+    std::uint64_t bytes = 0;
+    for (const auto &declared : declared_) bytes += ggml_nbytes(declared.tensor);
+    device.requireMemory(bytes, "the model's weights");
+    buffer_.reset(ggml_backend_alloc_ctx_tensors(context_.get(), device.backend()));
+    if (!buffer_) {
+        throw Error("OUT_OF_MEMORY",
+                    "the model's weights need " + std::to_string(bytes / 1048576) +
+                        " MiB, which could not be allocated",
+                    {{"neededBytes", static_cast<double>(bytes)}});
+    }
+    ggml_backend_buffer_set_usage(buffer_.get(), GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
+
+    int done = 0;
+    for (const auto &declared : declared_) {
+        cancel.throwIfRequested();
+        place(source.read(declared.name), declared.tensor);
+        source.release(declared.name);
+        progress(++done, static_cast<int>(declared_.size()));
+    }
+}
+
+std::uint64_t Weights::bytes() const {
+    return buffer_ ? ggml_backend_buffer_get_size(buffer_.get()) : 0;
+}
+
+std::uint64_t Weights::parameters(const std::string &prefix) const {
+    std::uint64_t count = 0;
+    for (const auto &declared : declared_) {
+        if (declared.name.rfind(prefix, 0) == 0) {
+            count += static_cast<std::uint64_t>(ggml_nelements(declared.tensor));
+        }
+    }
+    return count;
+}
+
+} // namespace magicmix

@@ -1,0 +1,72 @@
+#pragma once
+
+#include "tensor/device.h"
+#include "tensor/graph.h"
+#include "tensor/precision.h"
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace magicmix {
+
+/// Where weights come from: a checkpoint, seen without its files.
+class WeightSource {
+public:
+    virtual ~WeightSource() = default;
+
+    struct Values {
+        ggml_type type = GGML_TYPE_F32;   ///< F32, F16 or BF16
+        std::vector<std::int64_t> shape;  ///< torch order
+        const std::byte *data = nullptr;  ///< not necessarily aligned
+        std::size_t bytes = 0;
+    };
+    virtual bool has(const std::string &name) const = 0;
+    /// Throws `MODEL_FORMAT` if there is no such tensor.
+    virtual Values read(const std::string &name) const = 0;
+    /// Tells that the values of `name` will not be asked for again.
+    virtual void release(const std::string &name) const = 0;
+};
+
+/// The weights of the networks: declared by them by name and shape, checked against a checkpoint,
+/// then placed on a device in one piece.
+class Weights {
+public:
+    explicit Weights(Precision precision);
+
+    /// A factor of a matrix product or convolution, in the chosen precision. `shape` is torch
+    /// order: `[out, in]` or `[out, in, kernelHeight, kernelWidth]`. Trailing ones in the file are
+    /// accepted and dropped: `[C, C, 1, 1]` is the matrix `[C, C]`.
+    Tensor matrix(const std::string &name, const std::vector<std::int64_t> &shape);
+    /// A bias or a factor of a norm: always f32.
+    Tensor vector(const std::string &name, std::int64_t length);
+    /// Rows to be looked up, `[rows, width]`: f32, or f16 when the precision is not f32.
+    Tensor table(const std::string &name, std::int64_t rows, std::int64_t width);
+
+    /// Checks the shapes of all that was declared. Throws `MODEL_FORMAT` naming the tensor.
+    void check(const WeightSource &source) const;
+    /// Allocates, reads and converts all that was declared. `progress` gets (done, all) in tensors.
+    void load(const WeightSource &source, Device &device, const Cancellation &cancel,
+              const std::function<void(int, int)> &progress);
+
+    Precision precision() const { return precision_; }
+    std::uint64_t bytes() const;
+    /// Elements of the declared tensors whose names start with `prefix`.
+    std::uint64_t parameters(const std::string &prefix) const;
+
+private:
+    struct Declared {
+        std::string name;
+        std::vector<std::int64_t> shape;
+        Tensor tensor;
+    };
+    Tensor declare(const std::string &name, const std::vector<std::int64_t> &shape, ggml_type type);
+
+    Precision precision_;
+    ggml_context_ptr context_;
+    ggml_backend_buffer_ptr buffer_;
+    std::vector<Declared> declared_;
+};
+
+} // namespace magicmix
