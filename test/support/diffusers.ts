@@ -1,0 +1,274 @@
+/** Writes the tiny formula-weight model as a folder in the manner of diffusers. */
+import { mkdir, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+
+import {
+  dtypeBytes,
+  formulaChunks,
+  formulaTensors,
+  tinyConfig,
+  writeSafetensors,
+} from '../../dist/formula-model.js'
+import type { FormulaDtype, StoredTensor, TensorSpec } from '../../dist/formula-model.js'
+
+export interface DiffusersOptions {
+  dtype?: FormulaDtype
+  /** Names of the VAE's attention as repositories from before 2023 have them. */
+  oldAttentionNames?: boolean
+  /** Keys of the text encoder without `text_model.`, as transformers 5 can save them. */
+  bareTextNames?: boolean
+  /** Shards of at most this many bytes, with an index. */
+  shardBytes?: number
+}
+
+interface Part {
+  folder: 'unet' | 'vae' | 'text_encoder'
+  file: 'diffusion_pytorch_model' | 'model'
+  tensors: StoredTensor[]
+}
+
+export async function writeDiffusersFolder(
+  root: string,
+  options: DiffusersOptions = {},
+): Promise<void> {
+  await mkdir(root, { recursive: true })
+  await writeJson(path.join(root, 'model_index.json'), modelIndex)
+  await mkdir(path.join(root, 'scheduler'))
+  await writeJson(path.join(root, 'scheduler', 'scheduler_config.json'), schedulerConfig)
+  for (const part of diffusersParts(options)) {
+    const folder = path.join(root, part.folder)
+    await mkdir(folder)
+    await writeJson(path.join(folder, 'config.json'), configs[part.folder])
+    await writeWeights(path.join(folder, part.file), part.tensors, options.shardBytes)
+  }
+}
+
+/** The tensors of the three networks under diffusers' names. */
+export function diffusersParts(options: DiffusersOptions = {}): Part[] {
+  const stored = formulaTensors(tinyConfig).map((spec) => store(spec, options))
+  const of = (prefix: string) => stored.filter(({ original }) => original.startsWith(prefix))
+  return [
+    { folder: 'unet', file: 'diffusion_pytorch_model', tensors: of('model.diffusion_model.') },
+    { folder: 'vae', file: 'diffusion_pytorch_model', tensors: of('first_stage_model.') },
+    { folder: 'text_encoder', file: 'model', tensors: of('cond_stage_model.') },
+  ]
+}
+
+function store(spec: TensorSpec, options: DiffusersOptions): StoredTensor & { original: string } {
+  const dtype = options.dtype ?? 'F16'
+  return {
+    original: spec.name,
+    name: diffusersName(spec.name, options),
+    // the VAE's attention is of 1x1 convolutions there, of matrices here
+    shape: spec.name.includes('.attn_1.') ? spec.shape.slice(0, 2) : spec.shape,
+    dtype,
+    chunks: () => formulaChunks(spec, dtype),
+  }
+}
+
+async function writeWeights(
+  stem: string,
+  tensors: StoredTensor[],
+  shardBytes = Infinity,
+): Promise<void> {
+  const sorted = [...tensors].sort((a, b) => (a.name < b.name ? -1 : 1))
+  const shards = split(sorted, shardBytes)
+  if (shards.length === 1) return writeSafetensors(`${stem}.safetensors`, sorted)
+
+  const weightMap: Record<string, string> = {}
+  for (const [i, shard] of shards.entries()) {
+    const file = `${stem}-${fiveDigits(i + 1)}-of-${fiveDigits(shards.length)}.safetensors`
+    await writeSafetensors(file, shard)
+    for (const { name } of shard) weightMap[name] = path.basename(file)
+  }
+  const total = sorted.reduce((sum, tensor) => sum + byteLength(tensor), 0)
+  await writeJson(`${stem}.safetensors.index.json`, {
+    metadata: { total_size: total },
+    weight_map: weightMap,
+  })
+}
+
+function split(tensors: StoredTensor[], shardBytes: number): StoredTensor[][] {
+  const shards: StoredTensor[][] = []
+  let room = 0
+  for (const tensor of tensors) {
+    const bytes = byteLength(tensor)
+    if (shards.length === 0 || bytes > room) {
+      shards.push([])
+      room = shardBytes
+    }
+    shards.at(-1)?.push(tensor)
+    room -= bytes
+  }
+  return shards
+}
+
+function byteLength({ shape, dtype }: StoredTensor): number {
+  return shape.reduce((product, side) => product * side, dtypeBytes[dtype])
+}
+
+function fiveDigits(value: number): string {
+  return String(value).padStart(5, '0')
+}
+
+async function writeJson(file: string, value: unknown): Promise<void> {
+  await writeFile(file, JSON.stringify(value, null, 2))
+}
+
+// -------------------------------------------------------------------------------------------------
+// Names
+
+/** Name in diffusers' files of a tensor with the name that original Stable Diffusion files use. */
+export function diffusersName(original: string, options: DiffusersOptions = {}): string {
+  if (original.startsWith('cond_stage_model.transformer.')) {
+    const name = original.slice('cond_stage_model.transformer.'.length)
+    return options.bareTextNames ? name.slice('text_model.'.length) : name
+  }
+  if (original.startsWith('first_stage_model.')) {
+    const name = original.slice('first_stage_model.'.length)
+    return vaeName(name, options.oldAttentionNames ?? false)
+  }
+  return unetName(original.slice('model.diffusion_model.'.length))
+}
+
+/** Each level has two blocks and a resampler on the way down, three blocks on the way up. */
+const perLevel = 3
+
+function unetName(original: string): string {
+  const [part = '', ...rest] = original.split('.')
+  if (part === 'time_embed') {
+    return ['time_embedding', rest[0] === '0' ? 'linear_1' : 'linear_2', ...rest.slice(1)].join('.')
+  }
+  if (part === 'out') {
+    return [rest[0] === '0' ? 'conv_norm_out' : 'conv_out', ...rest.slice(1)].join('.')
+  }
+  if (part === 'middle_block') {
+    const [layer, ...inner] = rest
+    if (layer === '1') return ['mid_block.attentions.0', ...inner].join('.')
+    return ['mid_block.resnets', layer === '0' ? '0' : '1', resNetPart(inner)].join('.')
+  }
+
+  const [block = '', layer = '', ...inner] = rest
+  if (part === 'input_blocks' && block === '0') return ['conv_in', ...inner].join('.')
+  const down = part === 'input_blocks'
+  const position = Number(block) - (down ? 1 : 0)
+  const level = `${down ? 'down' : 'up'}_blocks.${Math.floor(position / perLevel)}`
+  const index = position % perLevel
+  if (inner[0] === 'op') return [level, 'downsamplers.0.conv', ...inner.slice(1)].join('.')
+  if (inner[0] === 'conv') return [level, 'upsamplers.0.conv', ...inner.slice(1)].join('.')
+  if (layer === '1') return [level, 'attentions', index, ...inner].join('.')
+  return [level, 'resnets', index, resNetPart(inner)].join('.')
+}
+
+function resNetPart(original: string[]): string {
+  const names: Record<string, string> = {
+    'in_layers.0': 'norm1',
+    'in_layers.2': 'conv1',
+    'emb_layers.1': 'time_emb_proj',
+    'out_layers.0': 'norm2',
+    'out_layers.3': 'conv2',
+  }
+  const [name = '', ...rest] = original
+  if (name === 'skip_connection') return ['conv_shortcut', ...rest].join('.')
+  return [names[`${name}.${rest[0]}`], ...rest.slice(1)].join('.')
+}
+
+const vaeAttention: Record<string, [string, string]> = {
+  norm: ['group_norm', 'group_norm'],
+  q: ['to_q', 'query'],
+  k: ['to_k', 'key'],
+  v: ['to_v', 'value'],
+  proj_out: ['to_out.0', 'proj_attn'],
+}
+
+function vaeName(original: string, old: boolean): string {
+  return original
+    .replace(/\.mid\.block_(\d)/, (_, n: string) => `.mid_block.resnets.${Number(n) - 1}`)
+    .replace(/\.mid\.attn_1\.(\w+)/, (_, name: string) => {
+      return `.mid_block.attentions.0.${vaeAttention[name]?.[old ? 1 : 0]}`
+    })
+    .replace(/\.down\.(\d)\.block\.(\d)/, '.down_blocks.$1.resnets.$2')
+    .replace(/\.down\.(\d)\.downsample\.conv/, '.down_blocks.$1.downsamplers.0.conv')
+    .replace(/\.up\.(\d)\.block\.(\d)/, (_, level: string, n: string) => {
+      return `.up_blocks.${3 - Number(level)}.resnets.${n}`
+    })
+    .replace(/\.up\.(\d)\.upsample\.conv/, (_, level: string) => {
+      return `.up_blocks.${3 - Number(level)}.upsamplers.0.conv`
+    })
+    .replace('.nin_shortcut', '.conv_shortcut')
+    .replace('.norm_out', '.conv_norm_out')
+}
+
+// -------------------------------------------------------------------------------------------------
+// The configs, of the keys that tell one model from another
+
+const modelIndex = {
+  _class_name: 'StableDiffusionPipeline',
+  scheduler: ['diffusers', 'DDIMScheduler'],
+  text_encoder: ['transformers', 'CLIPTextModel'],
+  tokenizer: ['transformers', 'CLIPTokenizer'],
+  unet: ['diffusers', 'UNet2DConditionModel'],
+  vae: ['diffusers', 'AutoencoderKL'],
+}
+
+const schedulerConfig = {
+  _class_name: 'DDIMScheduler',
+  num_train_timesteps: 1000,
+  beta_start: 0.00085,
+  beta_end: 0.012,
+  beta_schedule: 'scaled_linear',
+  prediction_type: 'epsilon',
+  timestep_spacing: 'leading',
+  steps_offset: 1,
+  set_alpha_to_one: false,
+  clip_sample: false,
+}
+
+const configs = {
+  unet: {
+    _class_name: 'UNet2DConditionModel',
+    in_channels: 4,
+    out_channels: 4,
+    layers_per_block: 2,
+    block_out_channels: tinyConfig.unet.channels,
+    down_block_types: [
+      'CrossAttnDownBlock2D',
+      'CrossAttnDownBlock2D',
+      'CrossAttnDownBlock2D',
+      'DownBlock2D',
+    ],
+    up_block_types: ['UpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D'],
+    cross_attention_dim: tinyConfig.text.width,
+    // in SD 1.x this is the number of heads
+    attention_head_dim: 4,
+    norm_num_groups: 32,
+    norm_eps: 1e-5,
+    act_fn: 'silu',
+    flip_sin_to_cos: true,
+    freq_shift: 0,
+    downsample_padding: 1,
+  },
+  vae: {
+    _class_name: 'AutoencoderKL',
+    in_channels: 3,
+    out_channels: 3,
+    latent_channels: 4,
+    layers_per_block: 2,
+    block_out_channels: tinyConfig.vae.channels,
+    norm_num_groups: 32,
+    act_fn: 'silu',
+    scaling_factor: 0.18215,
+  },
+  text_encoder: {
+    architectures: ['CLIPTextModel'],
+    model_type: 'clip_text_model',
+    vocab_size: tinyConfig.text.vocabulary,
+    max_position_embeddings: tinyConfig.text.positions,
+    hidden_size: tinyConfig.text.width,
+    intermediate_size: tinyConfig.text.mlpWidth,
+    num_hidden_layers: tinyConfig.text.layers,
+    num_attention_heads: 2,
+    hidden_act: 'quick_gelu',
+    layer_norm_eps: 1e-5,
+  },
+}

@@ -1,0 +1,99 @@
+/**
+ * The formula-weight models that tests and benchmarks load, made once per checkout.
+ *
+ * They lie under node_modules/.cache, or in the folder that MAGICMIX_TEST_MODELS names; a file's
+ * name carries a digest of what is in it, so that a changed formula makes a new file.
+ */
+import { createHash, randomUUID } from 'node:crypto'
+import { access, mkdir, rename, rm } from 'node:fs/promises'
+import path from 'node:path'
+
+import {
+  formulaCheckpoint,
+  formulaChunks,
+  formulaTensors,
+  sd15Config,
+  tinyConfig,
+  writeSafetensors,
+} from '../../dist/formula-model.js'
+import type { FormulaConfig, FormulaDtype } from '../../dist/formula-model.js'
+import { packageRoot } from './package-root.js'
+import { writeDiffusersFolder } from './diffusers.js'
+import type { DiffusersOptions } from './diffusers.js'
+
+/** What the tiny single file cannot tell; pass it to `MagicMix.load` with {@link tinyModel}. */
+export const tinyHeads = { unet: { heads: 4 }, textEncoder: { heads: 2 } }
+
+/** Path of the tiny model as a single file of about 27 MB (F16). */
+export function tinyModel(dtype: FormulaDtype = 'F16'): Promise<string> {
+  return singleFile('tiny', tinyConfig, dtype)
+}
+
+/** Path of a model with the sizes of SD 1.5, a single file of 2.1 GB (F16). */
+export function sd15Model(dtype: FormulaDtype = 'F16'): Promise<string> {
+  return singleFile('sd15', sd15Config, dtype)
+}
+
+/** Path of the tiny model as a diffusers folder. */
+export function tinyDiffusers(options: DiffusersOptions = {}): Promise<string> {
+  const variant = Object.entries(options).flat().map(String)
+  const name = ['tiny-diffusers', ...variant, digest(tinyConfig)].join('-')
+  return made(name, (target) => writeDiffusersFolder(target, options))
+}
+
+function singleFile(name: string, config: FormulaConfig, dtype: FormulaDtype): Promise<string> {
+  const file = `${name}-${dtype.toLowerCase()}-${digest(config)}.safetensors`
+  return made(file, (target) => writeSafetensors(target, formulaCheckpoint(config, dtype)))
+}
+
+/** Depends on every name and shape, and, through one tensor's bytes, on the formula. */
+function digest(config: FormulaConfig): string {
+  const hash = createHash('sha256').update(JSON.stringify(formulaTensors(config)))
+  for (const chunk of formulaChunks({ name: 'probe.weight', shape: [16, 16] }, 'F16')) {
+    hash.update(chunk)
+  }
+  return hash.digest('hex').slice(0, 8)
+}
+
+const underway = new Map<string, Promise<string>>()
+
+/** Makes a file or folder of the cache unless it is there, and never shows it half made. */
+function made(name: string, make: (target: string) => Promise<void>): Promise<string> {
+  let promise = underway.get(name)
+  if (promise === undefined) {
+    promise = makeOnce(name, make)
+    underway.set(name, promise)
+  }
+  return promise
+}
+
+async function makeOnce(name: string, make: (target: string) => Promise<void>): Promise<string> {
+  const folder = cacheFolder()
+  const finished = path.join(folder, name)
+  if (await exists(finished)) return finished
+  await mkdir(folder, { recursive: true })
+  const unfinished = `${finished}.${randomUUID()}`
+  try {
+    await make(unfinished)
+    await rename(unfinished, finished)
+  } catch (error) {
+    await rm(unfinished, { recursive: true, force: true })
+    // another process may have been faster
+    if (!(await exists(finished))) throw error
+  }
+  return finished
+}
+
+function cacheFolder(): string {
+  return (
+    process.env['MAGICMIX_TEST_MODELS'] ??
+    path.join(packageRoot, 'node_modules', '.cache', 'magicmix')
+  )
+}
+
+async function exists(target: string): Promise<boolean> {
+  return access(target).then(
+    () => true,
+    () => false,
+  )
+}
