@@ -11,6 +11,13 @@
 namespace magicmix {
 namespace {
 
+// ggml's limit, beyond which it asserts.
+constexpr int kMaxThreads = 256;
+
+/// ggml would write its messages to the standard error of somebody else's program. What went wrong
+/// reaches the caller as an `Error`.
+void keepSilent(ggml_log_level, const char *, void *) {}
+
 std::string lower(std::string text) {
     std::transform(text.begin(), text.end(), text.begin(),
                    [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
@@ -39,6 +46,7 @@ struct Candidate {
 
 /// GPUs in the registry's order, then the CPU. Ids count the devices of one backend.
 std::vector<Candidate> candidates() {
+    ggml_log_set(keepSilent, nullptr);
     std::vector<Candidate> gpus, cpus;
     std::map<std::string, int> count;
     for (std::size_t i = 0; i < ggml_backend_dev_count(); i++) {
@@ -123,6 +131,12 @@ std::vector<DeviceInfo> listDevices() {
 }
 
 Device Device::open(const std::string &id, int threads) {
+    if (threads < 0 || threads > kMaxThreads) {
+        throw Error("INVALID_ARGUMENT",
+                    "threads must be a whole number from 0 to " + std::to_string(kMaxThreads) + ", not " +
+                        std::to_string(threads),
+                    {{"threads", static_cast<double>(threads)}});
+    }
     const auto all = candidates();
     const auto found = std::find_if(all.begin(), all.end(), [&](const Candidate &c) {
         return id == "auto" || id == c.id || id == c.backend;

@@ -57,7 +57,8 @@ void Graph::allocate(const std::string &purpose) {
     std::size_t bytes = 0;
     ggml_gallocr_reserve_n_size(allocator_.get(), graph_, nullptr, nullptr, &bytes);
     device_.requireMemory(bytes, purpose);
-    if (!ggml_gallocr_alloc_graph(allocator_.get(), graph_)) {
+    if (!ggml_gallocr_reserve(allocator_.get(), graph_) ||
+        !ggml_gallocr_alloc_graph(allocator_.get(), graph_)) {
         throw Error("OUT_OF_MEMORY",
                     purpose + " needs " + std::to_string(bytes / 1048576) +
                         " MiB, which could not be allocated",
