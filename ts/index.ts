@@ -1,0 +1,16 @@
+/**
+ * MagicMix in Node: mixes the meaning of a prompt into the layout of a picture, with Stable
+ * Diffusion, after Liew et al. 2022 (arXiv 2210.16056). Begin at {@link MagicMix.load}.
+ *
+ * @packageDocumentation
+ */
+export type { AttentionScale, FilledAttentionScale } from './attention.js'
+export { type Device, devices } from './devices.js'
+export { MagicMixError, type MagicMixErrorCode, type MagicMixErrorDetails } from './errors.js'
+export { Mix, type MixState, type MixTimings, type PictureFormat } from './mix.js'
+export { MagicMix } from './mixer.js'
+export type { LoadOptions, ModelConfig, ModelInfo, Precision } from './model.js'
+export type { Fit, LayoutPicture, Picture, RawPixels } from './picture.js'
+export type { LoadProgressEvent, ProgressEvent } from './progress.js'
+export type { FilledMixRequest, LayoutPrompt, MixRequest } from './request.js'
+export type { Token } from './tokens.js'

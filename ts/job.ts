@@ -1,0 +1,59 @@
+/** Runs one operation of the addon under the caller's `signal` and `onProgress`. */
+import { CallersOwn } from './errors.js'
+import type { NativeJob, NativeProgress } from './native.js'
+
+/** How the caller watches and stops an operation. */
+export interface Watch<Event> {
+  signal?: AbortSignal | undefined
+  onProgress?: ((event: Event) => void) | undefined
+}
+
+/**
+ * Starts an operation and waits for its end. If the signal aborts or `onProgress` throws, the
+ * operation is cancelled, and once it has unwound this rejects with the signal's reason, or with
+ * what `onProgress` threw. No event is passed on after that.
+ *
+ * @param start starts the operation and tells it where to report
+ * @param translate makes an event of ours from one of the addon's
+ * @param discard frees a result that came after all, when nobody wants it any more
+ */
+export async function runJob<T, Event>(
+  start: (onProgress: ((event: NativeProgress) => void) | null) => NativeJob<T>,
+  translate: (event: NativeProgress) => Event,
+  { signal, onProgress }: Watch<Event>,
+  discard: (result: T) => Promise<void> = () => Promise.resolve(),
+): Promise<T> {
+  refuseAborted(signal)
+  let stopped: CallersOwn | undefined
+  const stop = (error: unknown) => {
+    stopped ??= new CallersOwn(error)
+    job.cancel()
+  }
+  const report = (event: NativeProgress) => {
+    if (stopped) return
+    try {
+      onProgress?.(translate(event))
+    } catch (error) {
+      stop(error)
+    }
+  }
+
+  const job = start(onProgress ? report : null)
+  const abort = () => stop(signal?.reason)
+  signal?.addEventListener('abort', abort, { once: true })
+  try {
+    const result = await job.done
+    if (!stopped) return result
+    await discard(result)
+  } catch (error) {
+    if (!stopped) throw error
+  } finally {
+    signal?.removeEventListener('abort', abort)
+  }
+  throw stopped
+}
+
+/** Ends the call with the signal's reason if it has aborted. */
+export function refuseAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new CallersOwn(signal.reason)
+}

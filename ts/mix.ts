@@ -1,0 +1,180 @@
+/** The result of a mix. */
+import { writeFile } from 'node:fs/promises'
+import path from 'node:path'
+
+import sharp, { type Sharp } from 'sharp'
+
+import { MagicMixError, calledFrom } from './errors.js'
+import type { NativeMixResult, NativeState } from './native.js'
+import { type FilledMixRequest, recipeOf } from './request.js'
+import { invalid, nonEmptyText, oneOf } from './validate.js'
+
+/** Formats that a mix can be written in. */
+export type PictureFormat = 'png' | 'jpeg' | 'webp' | 'avif' | 'tiff'
+
+const formatsByExtension: Readonly<Record<string, PictureFormat>> = {
+  '.png': 'png',
+  '.jpg': 'jpeg',
+  '.jpeg': 'jpeg',
+  '.webp': 'webp',
+  '.avif': 'avif',
+  '.tif': 'tiff',
+  '.tiff': 'tiff',
+}
+const formats = [...new Set(Object.values(formatsByExtension))]
+
+/** Where the time went, in milliseconds. */
+export interface MixTimings {
+  /** Loading the model, once, before this mix and any other of the same mixer. */
+  load: number
+  /** Prompts and picture into the model's own terms. */
+  encode: number
+  /** Mean of `steps`. */
+  step: number
+  /** Every step of the sampler, those of a layout prompt first. */
+  steps: number[]
+  /** From the last latent to pixels. */
+  decode: number
+  /** From the call of `mix` to the result, waiting in the queue and reading the picture included. */
+  total: number
+}
+
+/** The latent at one index of the sampler. */
+export interface MixState {
+  /** 0 is pure noise, `request.steps` the clean latent. */
+  index: number
+  /** The training timestep of that index; 0 for the clean latent. */
+  timestep: number
+  /** The values, in the order of `shape`. */
+  latent: Float32Array
+  /** `[1, 4, height / 8, width / 8]`. */
+  shape: [number, number, number, number]
+}
+
+/** A mixed picture, and how it came about. */
+export class Mix {
+  /** In pixels. */
+  readonly width: number
+  /** In pixels. */
+  readonly height: number
+  /** RGB, row by row: `[height, width, 3]`. */
+  readonly data: Uint8Array
+  /** The seed of the noise: with the same request it gives the same picture again. */
+  readonly seed: number
+  /** The request with every default filled in. */
+  readonly request: FilledMixRequest
+  /** Where the time went. */
+  readonly timings: MixTimings
+  /**
+   * With `trace: true` the states at every index from where mixing begins to the clean latent;
+   * else empty.
+   */
+  readonly trace: MixState[]
+  /**
+   * With `trace: true` and a layout prompt the states of the layout's own run, from pure noise to
+   * where mixing ends; else empty.
+   */
+  readonly layoutTrace: MixState[]
+
+  /** @internal */
+  static of(request: FilledMixRequest, result: NativeMixResult, times: Outside): Mix {
+    return new Mix(request, result, times)
+  }
+
+  private constructor(request: FilledMixRequest, result: NativeMixResult, times: Outside) {
+    this.width = result.width
+    this.height = result.height
+    this.data = result.data
+    this.seed = request.seed
+    this.request = request
+    const { encode, steps, decode } = result.timings
+    const step = steps.reduce((sum, time) => sum + time, 0) / Math.max(1, steps.length)
+    this.timings = { ...times, encode, step, steps, decode }
+    const shape: MixState['shape'] = [1, 4, result.height / 8, result.width / 8]
+    const withShape = (state: NativeState): MixState => ({ ...state, shape: [...shape] })
+    this.trace = result.trace.map(withShape)
+    this.layoutTrace = result.layoutTrace.map(withShape)
+  }
+
+  /** The picture as a `sharp` instance, ready for more operations. */
+  toSharp(): Sharp {
+    return sharp(this.data, { raw: { width: this.width, height: this.height, channels: 3 } })
+  }
+
+  /**
+   * The picture as the bytes of a file.
+   *
+   * @param format 'png' (the default), 'jpeg', 'webp', 'avif' or 'tiff', in `sharp`'s default
+   * quality; for other settings see {@link toSharp}
+   * @throws {@link MagicMixError} INVALID_ARGUMENT
+   */
+  async toBuffer(format: PictureFormat = 'png'): Promise<Buffer> {
+    return calledFrom(Mix.prototype.toBuffer, () =>
+      this.toSharp()
+        .toFormat(oneOf(format, formats, 'format'))
+        .toBuffer(),
+    )
+  }
+
+  /**
+   * Writes the picture to a file, in the format that the extension names: .png, .jpg, .jpeg,
+   * .webp, .avif, .tif or .tiff. The request goes along as JSON in the EXIF field ImageDescription,
+   * so that the mix can be made again; use {@link toBuffer} for a file that tells nothing.
+   *
+   * @throws {@link MagicMixError} INVALID_ARGUMENT, PICTURE_UNWRITABLE
+   */
+  async toFile(file: string): Promise<void> {
+    return calledFrom(Mix.prototype.toFile, async () => {
+      const format = formatOf(file)
+      const picture = this.toSharp().withExif({
+        IFD0: { ImageDescription: asciiJson(this.recipe) },
+      })
+      const bytes = await picture.toFormat(format).toBuffer()
+      try {
+        await writeFile(file, bytes)
+      } catch (error) {
+        throw new MagicMixError(
+          'PICTURE_UNWRITABLE',
+          `The mix cannot be written to ${file}: ${(error as Error).message}`,
+          { file },
+          { cause: error },
+        )
+      }
+    })
+  }
+
+  /** Everything but the pixels and states, for `JSON.stringify`. */
+  toJSON(): Record<string, unknown> {
+    return {
+      width: this.width,
+      height: this.height,
+      seed: this.seed,
+      request: this.recipe,
+      timings: this.timings,
+    }
+  }
+
+  private get recipe(): Record<string, unknown> {
+    return recipeOf(this.request)
+  }
+}
+
+/** The format that a file's extension names. */
+export function formatOf(file: unknown): PictureFormat {
+  const format = formatsByExtension[path.extname(nonEmptyText(file, 'file')).toLowerCase()]
+  if (!format) {
+    throw invalid('file', `a name ending in ${Object.keys(formatsByExtension).join(', ')}`, file)
+  }
+  return format
+}
+
+/** What is measured outside of the engine. */
+type Outside = Pick<MixTimings, 'load' | 'total'>
+
+/** EXIF holds text in ASCII. */
+function asciiJson(value: unknown): string {
+  return JSON.stringify(value).replace(
+    /[\u0080-\uffff]/g,
+    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
+}

@@ -1,0 +1,201 @@
+/** The class that users work with: a loaded model that mixes. */
+import { tokenScales } from './attention.js'
+import { MagicMixError, calledFrom, callSite } from './errors.js'
+import { refuseAborted, runJob } from './job.js'
+import { Mix } from './mix.js'
+import { type LoadOptions, type ModelInfo, checkLoadOptions, modelInfo } from './model.js'
+import {
+  type NativeMixRequest,
+  type NativeMixer,
+  type NativeProgress,
+  native as addon,
+} from './native.js'
+import { readPicture } from './picture.js'
+import type { LoadProgressEvent, ProgressEvent } from './progress.js'
+import {
+  type CheckedMixRequest,
+  type FilledMixRequest,
+  type MixRequest,
+  checkRequest,
+  isPrompt,
+} from './request.js'
+import { ClipTokens, type Token, contextOf } from './tokens.js'
+
+/**
+ * A loaded model that mixes pictures. Any number of mixes may be asked for at a time; they run one
+ * after the other, first come, first served, on the model's own thread.
+ *
+ * @example
+ * ```ts
+ * await using mixer = await MagicMix.load({ model: 'sd-v1-4.safetensors' })
+ * const mix = await mixer.mix({ layout: 'corgi.jpg', content: 'a photo of a coffee machine' })
+ * await mix.toFile('mix.png')
+ * ```
+ */
+export class MagicMix {
+  /** What is known of the model: family, sizes, parameters, precision, device, memory. */
+  readonly model: ModelInfo
+  private disposal: Promise<void> | undefined
+
+  private constructor(
+    private readonly native: NativeMixer,
+    private readonly tokens: ClipTokens,
+    private readonly loadTime: number,
+  ) {
+    this.model = modelInfo(native.info)
+  }
+
+  /**
+   * Loads a model.
+   *
+   * @throws {@link MagicMixError} INVALID_ARGUMENT, UNKNOWN_OPTION, MODEL_NOT_FOUND, MODEL_FORMAT,
+   * MODEL_UNSUPPORTED, CONFIG_NEEDED, DEVICE_UNAVAILABLE, OUT_OF_MEMORY; or the signal's reason
+   */
+  static async load(options: LoadOptions): Promise<MagicMix> {
+    return calledFrom(MagicMix.load, async () => {
+      const { native: nativeOptions, ...watch } = checkLoadOptions(options)
+      refuseAborted(watch.signal)
+      const started = performance.now()
+      const tokens = await ClipTokens.load()
+      const mixer = await runJob(
+        (report) => addon.load(nativeOptions, report),
+        loadEvent,
+        watch,
+        (unwanted) => unwanted.dispose(),
+      )
+      return new MagicMix(mixer, tokens, performance.now() - started)
+    })
+  }
+
+  /**
+   * Mixes the content into the layout.
+   *
+   * @throws {@link MagicMixError} INVALID_ARGUMENT, UNKNOWN_OPTION, PROMPT_TOO_LONG,
+   * PHRASE_NOT_FOUND, PHRASE_TRUNCATED, PICTURE_UNREADABLE, OUT_OF_MEMORY, DISPOSED; or the
+   * signal's reason; or what `onProgress` threw
+   */
+  async mix(request: MixRequest): Promise<Mix> {
+    return calledFrom(MagicMix.prototype.mix, async () => {
+      const started = performance.now()
+      const checked = checkRequest(request)
+      this.refuseDisposed()
+      refuseAborted(checked.signal)
+
+      const prompts = this.tokenizePrompts(checked)
+      const { size, layoutPixels } = await readLayout(checked)
+      this.refuseDisposed()
+
+      const filled = fillSize(checked, size)
+      const result = await runJob(
+        (report) => this.native.mix(nativeRequest(filled, prompts, layoutPixels), report),
+        mixEvent,
+        checked,
+      )
+      const total = performance.now() - started
+      return Mix.of(filled, result, { load: this.loadTime, total })
+    })
+  }
+
+  /**
+   * Shows how a text is cut into tokens: begin of text, the text's own tokens, end of text. It is
+   * not cut off: a prompt fits if this gives at most 77.
+   *
+   * @throws {@link MagicMixError} INVALID_ARGUMENT, DISPOSED
+   */
+  tokenize(text: string): Token[] {
+    const site = callSite(MagicMix.prototype.tokenize)
+    try {
+      this.refuseDisposed()
+      return this.tokens.sequenceOf(text)
+    } catch (error) {
+      throw site.errorFor(error)
+    }
+  }
+
+  /**
+   * Stops every mix, running or waiting (they reject with DISPOSED), and frees the model's memory.
+   * Resolves when it is free. May be called again; nothing else may.
+   */
+  dispose(): Promise<void> {
+    this.disposal ??= this.native.dispose()
+    return this.disposal
+  }
+
+  /** For `await using`. The same as {@link dispose}. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose()
+  }
+
+  private refuseDisposed(): void {
+    if (this.disposal) throw new MagicMixError('DISPOSED', 'This mixer has been disposed of')
+  }
+
+  private tokenizePrompts(request: CheckedMixRequest): Prompts {
+    const { layout, content, negativePrompt, attention, truncate } = request
+    const tokensOf = (text: string, name: string) => this.tokens.tokensOf(text, name)
+    const context = (text: string, name: string) => contextOf(tokensOf(text, name), truncate, name)
+
+    const contentTokens = tokensOf(content, 'the content prompt')
+    return {
+      layoutTokens: isPrompt(layout) ? context(layout.prompt, 'the layout prompt') : null,
+      contentTokens: contextOf(contentTokens, truncate, 'the content prompt'),
+      negativeTokens: context(negativePrompt, 'the negative prompt'),
+      scales: tokenScales(attention, { text: content, tokens: contentTokens }, (phrase) =>
+        tokensOf(phrase, 'a phrase of attention'),
+      ),
+    }
+  }
+}
+
+type Prompts = Pick<
+  NativeMixRequest,
+  'layoutTokens' | 'contentTokens' | 'negativeTokens' | 'scales'
+>
+
+interface Layout {
+  size: { width: number; height: number }
+  /** RGB, or null for a layout prompt. */
+  layoutPixels: Uint8Array | null
+}
+
+async function readLayout(request: CheckedMixRequest): Promise<Layout> {
+  const { layout, width = 512, height = 512 } = request
+  if (isPrompt(layout)) return { size: { width, height }, layoutPixels: null }
+  const { data, ...size } = await readPicture(layout, request)
+  return { size, layoutPixels: data }
+}
+
+function fillSize(request: CheckedMixRequest, size: Layout['size']): FilledMixRequest {
+  const { onProgress, signal, ...values } = request
+  return { ...values, ...size }
+}
+
+function nativeRequest(
+  request: FilledMixRequest,
+  prompts: Prompts,
+  layoutPixels: Uint8Array | null,
+): NativeMixRequest {
+  const { width, height, kMin, kMax, nu, guidanceScale, eta, steps, seed, trace } = request
+  return {
+    layoutPixels,
+    ...prompts,
+    ...{ width, height, kMin, kMax, nu, guidanceScale, eta, steps, seed, trace },
+    previewEvery: request.preview,
+  }
+}
+
+function mixEvent(event: NativeProgress): ProgressEvent {
+  const { stage, step, steps, timestep, etaMs, preview } = event
+  return {
+    stage: stage as ProgressEvent['stage'],
+    step,
+    steps,
+    timestep,
+    etaMs,
+    ...(preview ? { preview } : {}),
+  }
+}
+
+function loadEvent({ step, steps, etaMs }: NativeProgress): LoadProgressEvent {
+  return { stage: 'load', step, steps, etaMs }
+}

@@ -1,0 +1,220 @@
+/** What a user says about the model to load, and what is known of it then. */
+import { MagicMixError } from './errors.js'
+import type { NativeConfig, NativeLoadOptions, NativeModelInfo } from './native.js'
+import type { LoadProgressEvent } from './progress.js'
+import {
+  type UnknownRecord,
+  integerBetween,
+  nonEmptyText,
+  numberBetween,
+  oneOf,
+  optionalFunction,
+  optionalSignal,
+  record,
+  refuseUnknownKeys,
+} from './validate.js'
+
+/** What a single file cannot tell; each value wins over the model's own config.json. */
+export interface ModelConfig {
+  unet?: {
+    /** Attention heads of the UNet, on every level. Default 8 where the sizes are those of SD 1.x. */
+    heads?: number | undefined
+    /** Groups of its group norms. Default 32. */
+    normGroups?: number | undefined
+  }
+  textEncoder?: {
+    /** Attention heads. Default 12 where the sizes are those of SD 1.x. */
+    heads?: number | undefined
+  }
+  vae?: {
+    /** Groups of its group norms. Default 32. */
+    normGroups?: number | undefined
+    /** What the latent is multiplied by after encoding. Default 0.18215. */
+    scalingFactor?: number | undefined
+  }
+}
+
+/** In which type the large weights are kept. */
+export type Precision = 'auto' | 'f32' | 'f16' | 'bf16'
+const precisions: readonly Precision[] = ['auto', 'f32', 'f16', 'bf16']
+
+/** What {@link MagicMix.load} takes. */
+export interface LoadOptions {
+  /** A Stable Diffusion 1.x checkpoint: a .safetensors file, or a folder as diffusers writes it. */
+  model: string
+  /** What the file cannot tell. */
+  config?: ModelConfig | undefined
+  /** 'auto', or the id of one of `devices()`. Default 'auto': the best one. */
+  device?: string | undefined
+  /**
+   * 'f32' is exact; 'f16' and 'bf16' take half the memory and less time. Default 'auto': what suits
+   * the device.
+   */
+  precision?: Precision | undefined
+  /** CPU threads, 1..1024. Default: as many as there are cores. */
+  threads?: number | undefined
+  /** Called while the weights are read; what it throws cancels and becomes the rejection. */
+  onProgress?: ((event: LoadProgressEvent) => void) | undefined
+  /** Cancels loading; it rejects with the signal's reason once all has unwound. */
+  signal?: AbortSignal | undefined
+}
+
+/** A loaded model, as {@link MagicMix.model} describes it. */
+export interface ModelInfo {
+  readonly path: string
+  /** 'sd1'. */
+  readonly family: string
+  /** 'safetensors' or 'diffusers'. */
+  readonly format: string
+  /** Id of the device in use. */
+  readonly device: string
+  /** Type of the large weights. */
+  readonly precision: string
+  /** CPU threads. */
+  readonly threads: number
+  /** Numbers of parameters. */
+  readonly parameters: {
+    readonly total: number
+    readonly textEncoder: number
+    readonly unet: number
+    readonly vae: number
+  }
+  /** Sizes of the networks; `channels` by level, from fine to coarse. */
+  readonly sizes: {
+    readonly textEncoder: {
+      readonly width: number
+      readonly layers: number
+      readonly heads: number
+      readonly vocabulary: number
+    }
+    readonly unet: {
+      readonly channels: readonly number[]
+      readonly heads: number
+      readonly layersPerLevel: number
+      readonly contextWidth: number
+      readonly normGroups: number
+    }
+    readonly vae: {
+      readonly channels: readonly number[]
+      readonly normGroups: number
+      readonly scalingFactor: number
+    }
+  }
+  /** In bytes. */
+  readonly memory: {
+    /** What the weights take on the device. */
+    readonly weights: number
+  }
+}
+
+/** Checked {@link LoadOptions}. */
+export interface CheckedLoadOptions extends Pick<LoadOptions, 'onProgress' | 'signal'> {
+  native: NativeLoadOptions
+}
+
+/** Checks `options`, whatever it is, and fills in the defaults. */
+export function checkLoadOptions(options: unknown): CheckedLoadOptions {
+  const given = record(options === undefined ? {} : options, 'the options of load')
+  refuseUnknownKeys(
+    given,
+    ['model', 'config', 'device', 'precision', 'threads', 'onProgress', 'signal'],
+    'load',
+  )
+  const { device = 'auto', precision = 'auto', config = {}, threads } = given
+  if (given.model === undefined) {
+    throw new MagicMixError(
+      'MODEL_NOT_FOUND',
+      "No model is in the package yet: pass the path of a Stable Diffusion 1.x checkpoint, as in load({ model: 'sd-v1-4.safetensors' })",
+    )
+  }
+  return {
+    native: {
+      model: nonEmptyText(given.model, 'model'),
+      device: nonEmptyText(device, 'device'),
+      precision: oneOf(precision, precisions, 'precision'),
+      threads: threads === undefined ? 0 : integerBetween(threads, 1, 1024, 'threads'),
+      config: checkConfig(config),
+    },
+    onProgress: optionalFunction(given.onProgress, 'onProgress'),
+    signal: optionalSignal(given.signal, 'signal'),
+  }
+}
+
+/** Checks a {@link ModelConfig}. */
+export function checkConfig(value: unknown): NativeConfig {
+  const config = record(value, 'config')
+  refuseUnknownKeys(config, ['unet', 'textEncoder', 'vae'], 'config')
+  const unet = part(config, 'unet', ['heads', 'normGroups'])
+  const textEncoder = part(config, 'textEncoder', ['heads'])
+  const vae = part(config, 'vae', ['normGroups', 'scalingFactor'])
+
+  const count = (given: UnknownRecord, key: string, owner: string) =>
+    integerBetween(given[key], 1, 1024, `config.${owner}.${key}`)
+  return {
+    ...(unet.heads === undefined ? {} : { unetHeads: count(unet, 'heads', 'unet') }),
+    ...(unet.normGroups === undefined ? {} : { unetNormGroups: count(unet, 'normGroups', 'unet') }),
+    ...(textEncoder.heads === undefined
+      ? {}
+      : { textEncoderHeads: count(textEncoder, 'heads', 'textEncoder') }),
+    ...(vae.normGroups === undefined ? {} : { vaeNormGroups: count(vae, 'normGroups', 'vae') }),
+    ...(vae.scalingFactor === undefined
+      ? {}
+      : {
+          vaeScalingFactor: numberBetween(vae.scalingFactor, 1e-6, 1e6, 'config.vae.scalingFactor'),
+        }),
+  }
+}
+
+function part(config: UnknownRecord, name: string, keys: readonly string[]): UnknownRecord {
+  const { [name]: given = {} } = config
+  const checked = record(given, `config.${name}`)
+  refuseUnknownKeys(checked, keys, `config.${name}`)
+  return checked
+}
+
+/** The addon's flat description in the shape that users see. */
+export function modelInfo(info: NativeModelInfo): ModelInfo {
+  const { textEncoderParameters, unetParameters, vaeParameters } = info
+  return freeze({
+    path: info.path,
+    family: info.family,
+    format: info.format,
+    device: info.device,
+    precision: info.precision,
+    threads: info.threads,
+    parameters: {
+      total: textEncoderParameters + unetParameters + vaeParameters,
+      textEncoder: textEncoderParameters,
+      unet: unetParameters,
+      vae: vaeParameters,
+    },
+    sizes: {
+      textEncoder: {
+        width: info.textWidth,
+        layers: info.textLayers,
+        heads: info.textHeads,
+        vocabulary: info.vocabulary,
+      },
+      unet: {
+        channels: [...info.unetChannels],
+        heads: info.unetHeads,
+        layersPerLevel: info.unetLayersPerLevel,
+        contextWidth: info.contextWidth,
+        normGroups: info.unetNormGroups,
+      },
+      vae: {
+        channels: [...info.vaeChannels],
+        normGroups: info.vaeNormGroups,
+        scalingFactor: info.vaeScalingFactor,
+      },
+    },
+    memory: { weights: info.weightBytes },
+  })
+}
+
+function freeze<T extends object>(value: T): T {
+  for (const part of Object.values(value)) {
+    if (typeof part === 'object' && part !== null) freeze(part as object)
+  }
+  return Object.freeze(value)
+}
