@@ -1,0 +1,83 @@
+/** `magicmix inspect`: what is in a checkpoint, without loading it. */
+import { runJob } from '../job.js'
+import { checkConfig, modelInfo } from '../model.js'
+import type { NativeInspection } from '../native.js'
+import { type Arguments, type Command, UsageError } from './command.js'
+import { configOptions, modelConfig } from './model-options.js'
+import { bytes } from './report.js'
+
+export const command: Command = {
+  name: 'inspect',
+  usage: 'inspect [options] MODEL',
+  summary: 'tell what is in a checkpoint, and whether it can mix',
+  about: `Reads the headers of MODEL, a .safetensors file or a diffusers folder, but not its weights.
+The exit code is 1 if it cannot be used for mixing.`,
+  examples: ['magicmix inspect sd-v1-4.safetensors'],
+  options: {
+    tensors: { type: 'boolean', help: 'list every tensor' },
+    ...configOptions,
+  },
+  run,
+}
+
+async function run({ positionals, values, signal }: Arguments): Promise<number> {
+  const [path, ...more] = positionals
+  if (path === undefined || more.length > 0) {
+    throw new UsageError(`Expected one MODEL but received ${positionals.length} arguments`)
+  }
+  const config = checkConfig(modelConfig(values))
+  const { native } = await import('../native.js')
+  const inspection = await runJob(
+    () => native.inspect(path, config),
+    () => undefined,
+    { signal },
+  )
+  const { model, tensors, ...rest } = inspection
+  const info = model ? modelInfo(model) : null
+  if (values.json) {
+    console.log(JSON.stringify({ ...rest, model: info, tensors }))
+  } else {
+    console.log(describe(inspection, Boolean(values.tensors)))
+  }
+  return info ? 0 : 1
+}
+
+function describe({ model, ...found }: NativeInspection, listTensors: boolean): string {
+  const rows = [
+    ['path', found.path],
+    ['format', found.format],
+    ['family', found.family || 'unknown'],
+    ['size', bytes(found.fileBytes)],
+    ['tensors', `${found.tensors.length} used, ${found.ignored.length} ignored`],
+  ]
+  if (model) {
+    const { parameters, sizes } = modelInfo(model)
+    const { textEncoder, unet, vae } = sizes
+    rows.push(
+      ['parameters', `${millions(parameters.total)}`],
+      [
+        'text encoder',
+        `${millions(parameters.textEncoder)}, width ${textEncoder.width}, ` +
+          `${textEncoder.layers} layers, ${textEncoder.heads} heads`,
+      ],
+      [
+        'unet',
+        `${millions(parameters.unet)}, channels ${unet.channels.join('/')}, ${unet.heads} heads`,
+      ],
+      ['vae', `${millions(parameters.vae)}, channels ${vae.channels.join('/')}`],
+    )
+  }
+  const lines = rows.map(([name = '', value = '']) => name.padEnd(14) + value)
+  if (listTensors) {
+    const width = Math.max(0, ...found.tensors.map(({ name }) => name.length))
+    for (const { name, type, shape } of found.tensors) {
+      lines.push(`${name.padEnd(width)}  ${type.padEnd(4)}  ${shape.join(' x ')}`)
+    }
+  }
+  lines.push('', found.problem ? `It cannot mix: ${found.problem}` : 'It can mix.')
+  return lines.join('\n')
+}
+
+function millions(parameters: number): string {
+  return `${(parameters / 1e6).toFixed(1)} M`
+}

@@ -1,0 +1,113 @@
+#!/usr/bin/env node
+/**
+ * The command line. Exit codes: 0 done, 1 failed, 2 called wrongly, 130 stopped with Ctrl-C.
+ * Results go to standard output, everything else to standard error.
+ */
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
+
+import { closest } from 'fastest-levenshtein'
+
+import { MagicMixError, isNativeError } from '../errors.js'
+import { type Command, UsageError, helpOf, readArguments } from './command.js'
+import { command as demo } from './demo.js'
+import { command as devices } from './devices.js'
+import { command as inspect } from './inspect.js'
+import { command as mix } from './mix.js'
+
+const exitCode = { done: 0, failed: 1, usage: 2, interrupted: 130 }
+
+/** Each loads the engine when it runs, so that `--help` works where the engine does not. */
+const commands: Readonly<Record<string, Command>> = { mix, demo, devices, inspect }
+
+async function main([name, ...args]: readonly string[]): Promise<number> {
+  if (name === undefined) {
+    console.error(overview)
+    return exitCode.usage
+  }
+  if (name === '--help' || name === '-h' || name === 'help') {
+    if (args[0] !== undefined) return run(args[0], ['--help'])
+    console.log(overview)
+    return exitCode.done
+  }
+  if (name === '--version' || name === '-v') {
+    console.log(version())
+    return exitCode.done
+  }
+  return run(name, args)
+}
+
+async function run(name: string, args: readonly string[]): Promise<number> {
+  const interrupt = new AbortController()
+  const onInterrupt = () => interrupt.abort()
+  // Only once: who presses Ctrl-C again does not want to wait for the unwinding.
+  process.once('SIGINT', onInterrupt)
+  try {
+    const command = commandNamed(name)
+    const { positionals, values } = readArguments(command, args)
+    if (values.help) {
+      console.log(helpOf(command))
+      return exitCode.done
+    }
+    return (await command.run({ positionals, values, signal: interrupt.signal })) ?? exitCode.done
+  } catch (error) {
+    if (interrupt.signal.aborted) {
+      console.error('Stopped.')
+      return exitCode.interrupted
+    }
+    return complain(error, name, args.includes('--verbose') || Boolean(process.env.DEBUG))
+  } finally {
+    process.removeListener('SIGINT', onInterrupt)
+  }
+}
+
+function commandNamed(name: string): Command {
+  const command = Object.hasOwn(commands, name) ? commands[name] : undefined
+  if (command) return command
+  const names = Object.keys(commands)
+  throw new UsageError(
+    name.startsWith('-')
+      ? `'${name}' has to come after a command: ${names.join(', ')}`
+      : `There is no command '${name}'; did you mean '${closest(name, names)}'?`,
+  )
+}
+
+function complain(error: unknown, name: string, verbose: boolean): number {
+  const coded = error instanceof MagicMixError || isNativeError(error) ? error : undefined
+  const calledWrongly =
+    error instanceof UsageError ||
+    coded?.code === 'INVALID_ARGUMENT' ||
+    coded?.code === 'UNKNOWN_OPTION'
+  const message = error instanceof Error ? error.message : String(error)
+  console.error(`magicmix: ${message}${coded ? ` (${coded.code})` : ''}`)
+  if (error instanceof UsageError) {
+    console.error(`Try 'magicmix ${Object.hasOwn(commands, name) ? `${name} ` : ''}--help'.`)
+  }
+  if (verbose && error instanceof Error) console.error(error.stack)
+  return calledWrongly ? exitCode.usage : exitCode.failed
+}
+
+function version(): string {
+  const file = path.join(__dirname, '..', '..', 'package.json')
+  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version
+}
+
+const overview = `Usage: magicmix COMMAND [options]
+
+Mixes two meanings into one picture: the layout of a picture, the content of a prompt.
+
+Commands:
+${Object.values(commands)
+  .map(({ usage, summary }) => `  ${usage.replace(' [options]', '').padEnd(21)}${summary}`)
+  .join('\n')}
+
+  COMMAND --help       options and examples of a command
+  --version            the version
+
+Example:
+  magicmix mix corgi.jpg "a photo of a coffee machine" -o mix.png --model sd-v1-4.safetensors`
+
+void main(process.argv.slice(2)).then((code) => {
+  // Not process.exit: what was printed has to get through a pipe first.
+  process.exitCode = code
+})

@@ -1,0 +1,52 @@
+/** The options of every command that reads a model. */
+import type { LoadOptions, ModelConfig } from '../model.js'
+import {
+  type Options,
+  type Values,
+  UsageError,
+  given,
+  numberOption,
+  textOption,
+} from './command.js'
+
+export const modelOptions: Options = {
+  model: {
+    type: 'string',
+    short: 'm',
+    value: 'PATH',
+    help: 'the checkpoint: .safetensors file or diffusers folder (or set MAGICMIX_MODEL)',
+  },
+  device: { type: 'string', value: 'ID', help: "'auto', or one that `magicmix devices` lists" },
+  precision: { type: 'string', value: 'TYPE', help: 'auto, f32, f16 or bf16' },
+  threads: { type: 'string', value: 'N', help: 'CPU threads (default: one a core)' },
+}
+
+/** What a single file cannot tell. */
+export const configOptions: Options = {
+  'unet-heads': { type: 'string', value: 'N', help: 'attention heads of a small UNet' },
+  'text-heads': { type: 'string', value: 'N', help: 'attention heads of a small text encoder' },
+}
+
+export function loadOptions(values: Values): LoadOptions {
+  const model = textOption(values, 'model') ?? process.env.MAGICMIX_MODEL
+  if (!model) {
+    throw new UsageError(
+      'Which model? Pass --model PATH or set MAGICMIX_MODEL: a Stable Diffusion 1.x checkpoint, ' +
+        'a .safetensors file or a diffusers folder',
+    )
+  }
+  return {
+    model,
+    config: modelConfig(values),
+    device: textOption(values, 'device'),
+    precision: textOption(values, 'precision') as LoadOptions['precision'],
+    threads: numberOption(values, 'threads'),
+  }
+}
+
+export function modelConfig(values: Values): ModelConfig {
+  return {
+    unet: given({ heads: numberOption(values, 'unet-heads') }),
+    textEncoder: given({ heads: numberOption(values, 'text-heads') }),
+  }
+}
