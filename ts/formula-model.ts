@@ -348,7 +348,7 @@ function halfOfSingle(bits: number): number {
   // subnormal, a multiple of 2^-24: exactly the spacing of float32 just above 0.5
   scratchBits[0] = magnitude
   scratch[0] = (scratch[0] as number) + 0.5
-  return sign | ((scratchBits[0] as number) - 0x3f000000)
+  return sign | ((scratchBits[0]) - 0x3f000000)
 }
 
 function encode(halfs: Uint16Array, dtype: FormulaDtype): Uint8Array {

@@ -7,9 +7,9 @@ import { packageRoot } from './package-root.js'
 
 export { native, packageRoot }
 
-/** Internal, and so not in the published types. */
+/** The facade keeps it private. */
 export function nativeOf(mixer: MagicMix): NativeMixer {
-  return (mixer as unknown as { readonly native: NativeMixer }).native
+  return mixer['native'] as NativeMixer
 }
 
 /** The 77 ids that the text encoder sees: `ids` from BOS to the first EOS, then more EOS. */
@@ -20,6 +20,6 @@ export function padded(ids: ArrayLike<number>): Int32Array {
 }
 
 /** The 77 ids of a text. */
-export async function idsOf(mixer: MagicMix, text: string): Promise<Int32Array> {
-  return padded((await mixer.tokenize(text)).map(({ id }) => id))
+export function idsOf(mixer: MagicMix, text: string): Int32Array {
+  return padded(mixer.tokenize(text).map(({ id }) => id))
 }

@@ -1,0 +1,116 @@
+/**
+ * Seconds per step and peak memory of a mix.
+ *
+ *     npm run bench:mix -- [--steps 5] [--size 512x512] [--model FILE] [--precision f16]
+ *                          [--device cpu] [--threads 2] [--json]
+ *
+ * Without --model: the formula-weight model with the sizes of SD 1.5, which is as fast as a trained
+ * one (it is made once, 2.1 GB under node_modules/.cache).
+ */
+import { readFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+
+import { MagicMix } from 'magicmix'
+import type { Precision } from 'magicmix'
+
+import { sd15Model } from '../test/support/models.js'
+import { fixture } from '../test/support/package-root.js'
+import { machine } from './machine.js'
+
+interface Result {
+  machine: string
+  model: string
+  device: string
+  precision: string
+  threads: number
+  size: string
+  steps: number
+  loadSeconds: number
+  encodeSeconds: number
+  /** of a UNet step with guidance, the first left out */
+  medianStepSeconds: number
+  fastestStepSeconds: number
+  decodeSeconds: number
+  totalSeconds: number
+  weightsMiB: number
+  /** of the process; NaN where the system does not tell */
+  peakMemoryMiB: number
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      steps: { type: 'string', default: '5' },
+      size: { type: 'string', default: '512x512' },
+      model: { type: 'string' },
+      precision: { type: 'string', default: 'auto' },
+      device: { type: 'string', default: 'auto' },
+      threads: { type: 'string' },
+      json: { type: 'boolean', default: false },
+    },
+  })
+  const { size, json } = values
+  const [width = NaN, height = width] = size.split('x').map(Number)
+  const steps = Number(values.steps)
+
+  await using mixer = await MagicMix.load({
+    model: values.model ?? (await sd15Model()),
+    device: values.device,
+    precision: values.precision as Precision,
+    ...(values.threads === undefined ? {} : { threads: Number(values.threads) }),
+  })
+  const { timings } = await mixer.mix({
+    layout: fixture('landscape256.png'),
+    content: 'a photo of a corgi wearing a red hat',
+    // every step is run, one of them mixes
+    kMin: 1 - 1 / steps,
+    kMax: 1,
+    steps,
+    seed: 42,
+    width,
+    height,
+    onProgress: ({ stage, step, steps }) => {
+      if (!json) process.stderr.write(`\r${stage} ${step}/${steps}   `)
+    },
+  })
+  if (!json) process.stderr.write('\n')
+
+  const warm = timings.steps.slice(timings.steps.length > 1 ? 1 : 0).sort((a, b) => a - b)
+  const { model } = mixer
+  const result: Result = {
+    machine: machine(),
+    model: values.model ?? 'sd15 (formula weights)',
+    device: model.device,
+    precision: model.precision,
+    threads: model.threads,
+    size: `${width}x${height}`,
+    steps: timings.steps.length,
+    loadSeconds: timings.load / 1000,
+    encodeSeconds: timings.encode / 1000,
+    medianStepSeconds: (warm[Math.floor(warm.length / 2)] ?? NaN) / 1000,
+    fastestStepSeconds: (warm[0] ?? NaN) / 1000,
+    decodeSeconds: timings.decode / 1000,
+    totalSeconds: timings.total / 1000,
+    weightsMiB: model.memory.weights / 2 ** 20,
+    peakMemoryMiB: peakMemory() / 2 ** 20,
+  }
+  console.log(json ? JSON.stringify(result) : table(result))
+}
+
+/** Most memory that the process ever held, in bytes. */
+function peakMemory(): number {
+  if (process.platform !== 'linux') return process.resourceUsage().maxRSS * 1024
+  const status = readFileSync('/proc/self/status', 'utf8')
+  return Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1]) * 1024
+}
+
+function table(result: Result): string {
+  return Object.entries(result)
+    .map(([key, value]) => {
+      const shown = typeof value === 'number' ? Number(value.toPrecision(4)) : String(value)
+      return `${key.padEnd(20)} ${shown}`
+    })
+    .join('\n')
+}
+
+void main()

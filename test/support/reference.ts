@@ -1,0 +1,190 @@
+/**
+ * MagicMix written a second time, in TypeScript and float64, around single calls of the engine's
+ * networks: what the engine's own sampler is compared with.
+ */
+import type { MagicMix } from 'magicmix'
+
+import type { NativeTokenScale } from '../../dist/native.js'
+import { idsOf, native, nativeOf } from './native.js'
+
+export interface Pixels {
+  data: Uint8Array
+  width: number
+  height: number
+}
+
+export interface ReferenceRequest {
+  layout: Pixels | { prompt: string }
+  content: string
+  negativePrompt?: string
+  scales?: NativeTokenScale[]
+  kMin: number
+  kMax: number
+  nu: number
+  guidanceScale: number
+  steps: number
+  eta?: number
+  seed: number
+  width: number
+  height: number
+}
+
+export interface ReferenceMix {
+  /** states iMax..N */
+  states: Float32Array[]
+  /** text-text: states 0..max(iMax, iMin - 1) */
+  layoutStates: Float32Array[]
+}
+
+export async function referenceMix(
+  mixer: MagicMix,
+  request: ReferenceRequest,
+): Promise<ReferenceMix> {
+  const { layout, nu, steps } = request
+  const iMax = indexAt(request.kMax, steps)
+  const iMin = indexAt(request.kMin, steps)
+  const sampler = await Sampler.create(mixer, request)
+
+  const layoutStates =
+    'prompt' in layout
+      ? await sampler.run(
+          await sampler.prompt(layout.prompt),
+          sampler.noise,
+          0,
+          Math.max(iMax, iMin - 1),
+        )
+      : []
+  const z0 = 'prompt' in layout ? null : await scaledMean(mixer, layout)
+  const layoutAt = (i: number) => (z0 ? sampler.noised(z0, i) : (layoutStates[i] as Float32Array))
+
+  const content = await sampler.prompt(request.content, request.scales)
+  const states = [layoutAt(iMax)]
+  for (let i = iMax; i < steps; i++) {
+    const next = await sampler.step(content, states.at(-1) as Float32Array, i)
+    states.push(i + 1 < iMin ? weighted(nu, next, 1 - nu, layoutAt(i + 1)) : next)
+  }
+  return { states, layoutStates }
+}
+
+/** Plain img2img: the picture noised to kMax, then DDIM. */
+export async function imageToImage(
+  mixer: MagicMix,
+  request: ReferenceRequest & { layout: Pixels },
+): Promise<Float32Array[]> {
+  const start = indexAt(request.kMax, request.steps)
+  const sampler = await Sampler.create(mixer, request)
+  const noised = sampler.noised(await scaledMean(mixer, request.layout), start)
+  return sampler.run(await sampler.prompt(request.content), noised, start, request.steps)
+}
+
+/** z0: the mean of the autoencoder's posterior times its scaling factor. */
+async function scaledMean(mixer: MagicMix, picture: Pixels): Promise<Float32Array> {
+  const { mean } = await nativeOf(mixer).encodePicture({ ...picture, stages: false }).done
+  return mean.map((value) => value * mixer.model.sizes.vae.scalingFactor)
+}
+
+/** N - floor(k N), where k N may be a hair below a whole number. */
+export function indexAt(k: number, steps: number): number {
+  return steps - Math.floor(k * steps + 1e-9)
+}
+
+interface Prompt {
+  textStates: Float32Array
+  scales: NativeTokenScale[]
+}
+
+class Sampler {
+  readonly #schedule: ReturnType<typeof native.schedule>
+  /** e, and then what the steps of eta > 0 draw */
+  readonly #random: Float32Array
+  readonly #latentSize: number
+  #drawn = 1
+
+  private constructor(
+    private readonly mixer: MagicMix,
+    private readonly request: ReferenceRequest,
+    private readonly negative: Prompt,
+  ) {
+    const { width, height, steps, seed } = request
+    this.#schedule = native.schedule(steps)
+    this.#latentSize = (4 * width * height) / 64
+    // A multiple of 16 values at a time is the same stream as all at once.
+    const draws = request.eta ? 1 + 2 * steps : 1
+    this.#random = native.randn(seed, draws * this.#latentSize)
+  }
+
+  static async create(mixer: MagicMix, request: ReferenceRequest): Promise<Sampler> {
+    const negative = await encode(mixer, request.negativePrompt ?? '')
+    return new Sampler(mixer, request, { textStates: negative, scales: [] })
+  }
+
+  async prompt(text: string, scales: NativeTokenScale[] = []): Promise<Prompt> {
+    return { textStates: await encode(this.mixer, text), scales }
+  }
+
+  get noise(): Float32Array {
+    return this.#random.subarray(0, this.#latentSize)
+  }
+
+  /** The latent of z0 at t_i. */
+  noised(z0: Float32Array, i: number): Float32Array {
+    const a = this.#schedule.alphaBar[i] as number
+    return weighted(Math.sqrt(a), z0, Math.sqrt(1 - a), this.noise)
+  }
+
+  /** States `from`..`to` of plain DDIM, the first given. */
+  async run(prompt: Prompt, x: Float32Array, from: number, to: number): Promise<Float32Array[]> {
+    const states = [x]
+    for (let i = from; i < to; i++) {
+      states.push(await this.step(prompt, states.at(-1) as Float32Array, i))
+    }
+    return states
+  }
+
+  /** DDIM's equation 12, from t_i to t_i+1. */
+  async step(prompt: Prompt, x: Float32Array, i: number): Promise<Float32Array> {
+    const a = this.#schedule.alphaBar[i] as number
+    const b = this.#schedule.alphaBarNext[i] as number
+    const eta = this.request.eta ?? 0
+    const sigma = eta * Math.sqrt((1 - b) / (1 - a)) * Math.sqrt(1 - a / b)
+    const eps = await this.guidedNoise(prompt, x, i)
+    const clean = weighted(1 / Math.sqrt(a), x, -Math.sqrt(1 - a) / Math.sqrt(a), eps)
+    const next = weighted(Math.sqrt(b), clean, Math.sqrt(1 - b - sigma ** 2), eps)
+    if (eta === 0) return next
+    const begin = this.#latentSize * this.#drawn++
+    return weighted(1, next, sigma, this.#random.subarray(begin, begin + this.#latentSize))
+  }
+
+  private async guidedNoise(prompt: Prompt, x: Float32Array, i: number): Promise<Float32Array> {
+    const g = this.request.guidanceScale
+    const conditional = await this.predict(prompt, x, i)
+    if (g === 1) return conditional
+    return weighted(1 - g, await this.predict(this.negative, x, i), g, conditional)
+  }
+
+  private async predict(prompt: Prompt, x: Float32Array, i: number): Promise<Float32Array> {
+    const { width, height, steps } = this.request
+    const scales = prompt.scales.filter(
+      ({ from, to }) => indexAt(to, steps) <= i && i < indexAt(from, steps),
+    )
+    const { epsilon } = await nativeOf(this.mixer).predictNoise({
+      latent: x,
+      latentWidth: width / 8,
+      latentHeight: height / 8,
+      timestep: this.#schedule.timesteps[i] as number,
+      textStates: prompt.textStates,
+      scales: scales.map((scale) => ({ ...scale, from: 0, to: 1 })),
+      stages: false,
+    }).done
+    return epsilon
+  }
+}
+
+async function encode(mixer: MagicMix, text: string): Promise<Float32Array> {
+  return nativeOf(mixer).encodeText(idsOf(mixer, text)).done
+}
+
+/** s x + t y */
+function weighted(s: number, x: Float32Array, t: number, y: Float32Array): Float32Array {
+  return x.map((value, k) => s * value + t * (y[k] as number))
+}
