@@ -12,9 +12,18 @@ import {
   tinyConfig,
   writeSafetensors,
 } from '../dist/formula-model.js'
+import type { TensorSpec } from '../dist/formula-model.js'
+import { diffusersParts } from './support/diffusers.js'
 import { commonCases, floatsOf, inventory } from './support/manifest.js'
 import type { WeightsCase } from './support/manifest.js'
 import { readSafetensors, tensorValues } from './support/safetensors.js'
+
+/** Number and digest of tensors, by name and shape. */
+function inventoryOf(tensors: TensorSpec[]): { tensors: number; sha256: string } {
+  const lines = tensors.map(({ name, shape }) => `${name} ${shape.join('x')}\n`).sort()
+  const sha256 = createHash('sha256').update(lines.join('')).digest('hex')
+  return { tensors: tensors.length, sha256 }
+}
 
 const configs = { tiny: tinyConfig, sd15: sd15Config }
 
@@ -22,16 +31,9 @@ describe('formula-weight models', () => {
   for (const name of ['tiny', 'sd15'] as const) {
     it(`${name} has the tensors that diffusers' conversion script gives`, () => {
       const tensors = formulaTensors(configs[name])
-      const hash = createHash('sha256')
-      let parameters = 0
-      for (const { name, shape } of tensors) {
-        hash.update(`${name} ${shape.join('x')}\n`)
-        parameters += shape.reduce((product, side) => product * side, 1)
-      }
-      assert.deepEqual(
-        { tensors: tensors.length, parameters, sha256: hash.digest('hex') },
-        inventory[name],
-      )
+      const sizes = tensors.map(({ shape }) => shape.reduce((product, side) => product * side, 1))
+      const parameters = sizes.reduce((sum, size) => sum + size, 0)
+      assert.deepEqual({ ...inventoryOf(tensors), parameters }, inventory[name])
     })
   }
 
@@ -47,6 +49,20 @@ describe('formula-weight models', () => {
       assert.equal(hash.digest('hex'), probe.sha256_f16le)
     })
   }
+
+  describe('as a diffusers folder', () => {
+    for (const { folder, tensors } of diffusersParts()) {
+      it(`${folder} has the tensors that diffusers saves`, () => {
+        assert.deepEqual(inventoryOf(tensors), inventory.tiny_diffusers[folder])
+      })
+    }
+
+    it('vae has the tensors that diffusers once saved', () => {
+      const vae = diffusersParts({ oldAttentionNames: true }).find(({ folder }) => folder === 'vae')
+      assert.ok(vae)
+      assert.deepEqual(inventoryOf(vae.tensors), inventory.tiny_diffusers.vae_old_names)
+    })
+  })
 
   describe('in a file', () => {
     let folder: string

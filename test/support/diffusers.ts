@@ -9,10 +9,10 @@ import {
   tinyConfig,
   writeSafetensors,
 } from '../../dist/formula-model.js'
-import type { FormulaDtype, StoredTensor, TensorSpec } from '../../dist/formula-model.js'
+import type { Dtype, StoredTensor, TensorSpec } from '../../dist/formula-model.js'
 
 export interface DiffusersOptions {
-  dtype?: FormulaDtype
+  dtype?: Dtype
   /** Names of the VAE's attention as repositories from before 2023 have them. */
   oldAttentionNames?: boolean
   /** Keys of the text encoder without `text_model.`, as transformers 5 can save them. */

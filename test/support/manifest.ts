@@ -174,7 +174,12 @@ export function caseById<Kind extends ModelCase['kind']>(
 export const inventory = JSON.parse(readFileSync(fixture('inventory.json'), 'utf8')) as Record<
   ModelName,
   { tensors: number; parameters: number; sha256: string }
->
+> & {
+  tiny_diffusers: Record<
+    'unet' | 'vae' | 'text_encoder' | 'vae_old_names',
+    { tensors: number; sha256: string }
+  >
+}
 
 const files = new Map<string, SafetensorsFile>()
 

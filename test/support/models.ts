@@ -16,7 +16,7 @@ import {
   tinyConfig,
   writeSafetensors,
 } from '../../dist/formula-model.js'
-import type { FormulaConfig, FormulaDtype } from '../../dist/formula-model.js'
+import type { FormulaConfig, Dtype } from '../../dist/formula-model.js'
 import { packageRoot } from './package-root.js'
 import { writeDiffusersFolder } from './diffusers.js'
 import type { DiffusersOptions } from './diffusers.js'
@@ -25,12 +25,12 @@ import type { DiffusersOptions } from './diffusers.js'
 export const tinyHeads = { unet: { heads: 4 }, textEncoder: { heads: 2 } }
 
 /** Path of the tiny model as a single file of about 27 MB (F16). */
-export function tinyModel(dtype: FormulaDtype = 'F16'): Promise<string> {
+export function tinyModel(dtype: Dtype = 'F16'): Promise<string> {
   return singleFile('tiny', tinyConfig, dtype)
 }
 
 /** Path of a model with the sizes of SD 1.5, a single file of 2.1 GB (F16). */
-export function sd15Model(dtype: FormulaDtype = 'F16'): Promise<string> {
+export function sd15Model(dtype: Dtype = 'F16'): Promise<string> {
   return singleFile('sd15', sd15Config, dtype)
 }
 
@@ -41,7 +41,7 @@ export function tinyDiffusers(options: DiffusersOptions = {}): Promise<string> {
   return made(name, (target) => writeDiffusersFolder(target, options))
 }
 
-function singleFile(name: string, config: FormulaConfig, dtype: FormulaDtype): Promise<string> {
+function singleFile(name: string, config: FormulaConfig, dtype: Dtype): Promise<string> {
   const file = `${name}-${dtype.toLowerCase()}-${digest(config)}.safetensors`
   return made(file, (target) => writeSafetensors(target, formulaCheckpoint(config, dtype)))
 }
