@@ -1,0 +1,222 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+
+import sharp from 'sharp'
+
+import { tinyModel } from './support/models.js'
+import { packageRoot } from './support/package-root.js'
+
+const bin = path.join(packageRoot, 'dist', 'cli', 'main.js')
+const heads = ['--unet-heads', '4', '--text-heads', '2']
+const small = ['--width', '32', '--height', '32', '--steps', '4']
+
+interface Outcome {
+  code: number | null
+  signal: string | null
+  stdout: string
+  stderr: string
+}
+
+describe('command line', () => {
+  let folder: string
+  let model: string
+  before(async () => {
+    folder = await mkdtemp(path.join(tmpdir(), 'magicmix-cli-'))
+    model = await tinyModel()
+    await sharp({ create: { width: 40, height: 30, channels: 3, background: 'teal' } })
+      .png()
+      .toFile(path.join(folder, 'layout.png'))
+  })
+  after(() => rm(folder, { recursive: true, force: true }))
+
+  /** Runs `magicmix` in the folder; `onStderr` sees what it prints on the way. */
+  function magicmix(
+    args: string[],
+    onStderr: (text: string, kill: () => void) => void = () => {},
+  ): Promise<Outcome> {
+    const { MAGICMIX_MODEL, DEBUG, ...env } = process.env
+    const child = spawn(process.execPath, [bin, ...args], { cwd: folder, env })
+    const outcome = { stdout: '', stderr: '' }
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (outcome.stdout += text))
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      outcome.stderr += text
+      onStderr(text, () => child.kill('SIGINT'))
+    })
+    return new Promise((resolve, reject) => {
+      child.once('error', reject)
+      child.once('close', (code, signal) => resolve({ code, signal, ...outcome }))
+    })
+  }
+
+  it('prints its version', async () => {
+    const { version } = JSON.parse(
+      await readFile(path.join(packageRoot, 'package.json'), 'utf8'),
+    ) as { version: string }
+    assert.deepEqual(await magicmix(['--version']), {
+      code: 0,
+      signal: null,
+      stdout: `${version}\n`,
+      stderr: '',
+    })
+  })
+
+  it('teaches with an example for each command', async () => {
+    const overview = await magicmix(['--help'])
+    assert.equal(overview.code, 0)
+    for (const command of ['mix', 'demo', 'devices', 'inspect']) {
+      assert.match(overview.stdout, new RegExp(`^  ${command}`, 'm'))
+      const { code, stdout, stderr } = await magicmix([command, '--help'])
+      assert.deepEqual([code, stderr], [0, ''])
+      assert.match(stdout, new RegExp(`Usage: magicmix ${command}`))
+      assert.match(stdout, new RegExp(`Examples?:\\n[^]*  magicmix ${command}`))
+    }
+  })
+
+  const wrong: [what: string, args: string[], message: RegExp][] = [
+    ['no command', [], /Usage: magicmix COMMAND/],
+    ['an unknown command', ['mxi'], /no command 'mxi'; did you mean 'mix'/],
+    ['an option before the command', ['--json'], /'--json' has to come after a command/],
+    ['an unknown option', ['mix', '--sead', '1'], /Unknown option '--sead'. Did you mean --seed/],
+    ['a missing prompt', ['mix', 'layout.png'], /a LAYOUT picture and a CONTENT prompt.*1 arg/],
+    ['a prompt without quotes', ['mix', 'layout.png', 'a', 'cat'], /3 arg.*quotes/],
+    ['two layouts', ['mix', '--layout-prompt', 'a', 'layout.png', 'b'], /beside --layout-prompt/],
+    ['no model', ['mix', 'layout.png', 'a cat'], /Pass --model PATH or set MAGICMIX_MODEL/],
+    ['no number', ['mix', 'layout.png', 'a', '--nu', 'x'], /Expected a number for --nu.*'x'/],
+    ['no scale', ['mix', 'layout.png', 'a', '--attention', 'a'], /PHRASE=NUMBER.*'a'/],
+    ['too much for devices', ['devices', 'cpu'], /takes no arguments/],
+    ['too little for inspect', ['inspect'], /Expected one MODEL/],
+  ]
+  for (const [what, args, message] of wrong) {
+    it(`exits with 2 after ${what}`, async () => {
+      const { code, stdout, stderr } = await magicmix(args)
+      assert.deepEqual([code, stdout], [2, ''])
+      assert.match(stderr, message)
+      assert.doesNotMatch(stderr, /^ +at /m)
+    })
+  }
+
+  it('exits with 2 after a value out of range, and says which', async () => {
+    const args = ['mix', 'layout.png', 'a cat', '-m', model, ...heads, '--nu', '7']
+    const { code, stderr } = await magicmix(args)
+    assert.equal(code, 2)
+    assert.match(stderr, /between 0 and 1 for nu but received 7 \(INVALID_ARGUMENT\)/)
+  })
+
+  it('exits with 2 before loading if the output has no known format', async () => {
+    const { code, stderr } = await magicmix(['mix', 'layout.png', 'a', '-m', model, '-o', 'a.bmp'])
+    assert.equal(code, 2)
+    assert.doesNotMatch(stderr, /loading/)
+  })
+
+  it('exits with 1 after a failure, with message and code but no stack', async () => {
+    const args = ['mix', 'layout.png', 'a cat', '--model', 'missing.safetensors']
+    const { code, stdout, stderr } = await magicmix(args)
+    assert.deepEqual([code, stdout], [1, ''])
+    assert.match(stderr, /^magicmix: .*missing\.safetensors.*\(MODEL_NOT_FOUND\)\n$/)
+    assert.match((await magicmix([...args, '--verbose'])).stderr, /^ +at /m)
+  })
+
+  it('mixes a picture, with plain lines of progress in a pipe', async () => {
+    const args = ['mix', 'layout.png', 'a cat', '-o', 'cat.png', '--seed', '7', '-m', model]
+    const { code, stdout, stderr } = await magicmix([...args, ...heads, ...small])
+    assert.equal(code, 0, stderr)
+    assert.match(stdout, /^Wrote cat\.png \(32 x 32, seed 7, [\d.]+ s\)\n$/)
+    assert.match(stderr, /^mixing 2\/2/m)
+    // eslint-disable-next-line no-control-regex -- no escape sequences of a terminal
+    assert.doesNotMatch(stderr, /\x1b|\r/)
+    const { width, height, format } = await sharp(path.join(folder, 'cat.png')).metadata()
+    assert.deepEqual([width, height, format], [32, 32, 'png'])
+  })
+
+  it('writes the recipe into the picture', async () => {
+    const args = ['mix', '--layout-prompt', 'a hill', 'Käse', '-o', 'recipe.png', '-m', model]
+    await magicmix([...args, '--seed', '5', ...heads, ...small])
+    const { exif } = await sharp(path.join(folder, 'recipe.png')).metadata()
+    assert.match(
+      String(exif?.toString('latin1')),
+      /"layout":\{"prompt":"a hill"\},"content":"K\\u00e4se"/,
+    )
+    assert.match(String(exif?.toString('latin1')), /"seed":5/)
+  })
+
+  it('prints one JSON object with --json, and nothing else', async () => {
+    const args = ['mix', '--layout-prompt', 'a hill', 'a cat', '--json', '-m', model, ...heads]
+    const request = ['--attention', 'cat=1.5', '--attention', 'a=-1', '--fit', 'fill']
+    const { code, stdout, stderr } = await magicmix([...args, ...small, ...request])
+    assert.equal(code, 0, stderr)
+    const printed = JSON.parse(stdout) as Record<string, unknown>
+    assert.deepEqual(Object.keys(printed).sort(), [
+      ...['file', 'height', 'model', 'request', 'seed', 'timings', 'width'],
+    ])
+    const { layout, content, attention, steps, fit } = printed.request as Record<string, unknown>
+    assert.deepEqual(
+      { layout, content, attention, steps, fit },
+      {
+        layout: { prompt: 'a hill' },
+        content: 'a cat',
+        attention: [
+          { text: 'cat', scale: 1.5, from: 0, to: 1 },
+          { text: 'a', scale: -1, from: 0, to: 1 },
+        ],
+        steps: 4,
+        fit: 'fill',
+      },
+    )
+  })
+
+  it('stops cleanly with exit code 130 on Ctrl-C', async function () {
+    if (process.platform === 'win32') this.skip() // there, kill does not raise SIGINT
+    const args = ['mix', 'layout.png', 'a cat', '-o', 'stopped.png', '-m', model, ...heads]
+    const stopAtFirstStep = (text: string, kill: () => void) => {
+      if (text.includes('mixing')) kill()
+    }
+    const { code, signal, stdout, stderr } = await magicmix(
+      [...args, '--steps', '1000'],
+      stopAtFirstStep,
+    )
+    assert.deepEqual([code, signal, stdout], [130, null, ''])
+    assert.match(stderr, /Stopped\.\n$/)
+    assert.ok(!(await readdir(folder)).includes('stopped.png'))
+  })
+
+  it('lists devices', async () => {
+    const { code, stdout } = await magicmix(['devices', '--json'])
+    assert.equal(code, 0)
+    const devices = JSON.parse(stdout) as { id: string; available: boolean }[]
+    assert.ok(devices.some(({ id, available }) => id === 'cpu' && available))
+    assert.match((await magicmix(['devices'])).stdout, /^cpu /m)
+  })
+
+  it('inspects a model that can mix', async () => {
+    const { code, stdout } = await magicmix(['inspect', model, ...heads, '--json'])
+    assert.equal(code, 0)
+    const { format, family, problem } = JSON.parse(stdout) as Record<string, unknown>
+    assert.deepEqual([format, family, problem], ['safetensors', 'sd1', ''])
+    const text = (await magicmix(['inspect', model, ...heads, '--tensors'])).stdout
+    assert.match(text, /^unet .* channels 32\/64\/128\/128, 4 heads$/m)
+    assert.match(text, /^model\.diffusion_model\.out\.2\.weight +F16 +4 x 32 x 3 x 3$/m)
+    assert.match(text, /It can mix\.\n$/)
+  })
+
+  it('inspects what is no model', async () => {
+    await writeFile(path.join(folder, 'no.safetensors'), 'no model at all')
+    const { code, stdout, stderr } = await magicmix(['inspect', 'no.safetensors'])
+    assert.deepEqual([code, stdout], [1, ''])
+    assert.match(stderr, /\(MODEL_FORMAT\)/)
+  })
+
+  it('demonstrates itself, and leaves one picture behind', async () => {
+    const before = await readdir(folder)
+    const { code, stdout, stderr } = await magicmix(['demo'])
+    assert.equal(code, 0, stderr)
+    assert.match(stdout, /Wrote magicmix-demo\.png/)
+    assert.match(stdout, /learnt nothing/)
+    const made = (await readdir(folder)).filter((name) => !before.includes(name))
+    assert.deepEqual(made, ['magicmix-demo.png'])
+    const { width, height } = await sharp(path.join(folder, 'magicmix-demo.png')).metadata()
+    assert.deepEqual([width, height], [512, 256])
+  })
+})

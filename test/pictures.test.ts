@@ -1,0 +1,178 @@
+import assert from 'node:assert/strict'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+
+import sharp from 'sharp'
+
+import { type LayoutPicture, mixSize, readPicture } from '../dist/picture.js'
+
+const asked = { fit: 'cover', background: 'white' } as const
+const red = [255, 0, 0]
+const blue = [0, 0, 255]
+const white = [255, 255, 255]
+
+/** Left half red, right half blue. */
+function halves(width: number, height: number): Buffer {
+  const data = Buffer.alloc(width * height * 3)
+  for (let i = 0; i < width * height; i++) data.set(i % width < width / 2 ? red : blue, 3 * i)
+  return data
+}
+
+function encoded(width: number, height: number): sharp.Sharp {
+  return sharp(halves(width, height), { raw: { width, height, channels: 3 } })
+}
+
+async function pixelsOf(picture: LayoutPicture, options = {}) {
+  const { width, height, data } = await readPicture(picture, { ...asked, ...options })
+  return {
+    width,
+    height,
+    data,
+    at: (x: number, y: number) => [...data.subarray(3 * (y * width + x), 3 * (y * width + x) + 3)],
+  }
+}
+
+describe('pictures', () => {
+  let folder: string
+  before(async () => {
+    folder = await mkdtemp(path.join(tmpdir(), 'magicmix-pictures-'))
+  })
+  after(() => rm(folder, { recursive: true, force: true }))
+
+  it('reads every form of a picture, bit for bit if the size is right', async () => {
+    const data = Buffer.from(Array.from({ length: 64 * 72 * 3 }, (_, i) => (i * 7919) % 256))
+    const pixels = { data, width: 72, height: 64, channels: 3 } as const
+    const picture = sharp(data, { raw: { width: 72, height: 64, channels: 3 } })
+    const png = await picture.clone().png().toBuffer()
+    const file = path.join(folder, 'picture.png')
+    await writeFile(file, png)
+    const bytes = new Uint8Array(png)
+
+    for (const layout of [file, png, bytes, bytes.buffer, picture, pixels]) {
+      const read = await pixelsOf(layout, { width: 72, height: 64 })
+      assert.deepEqual([read.width, read.height], [72, 64])
+      assert.ok(data.equals(read.data))
+    }
+  })
+
+  it('leaves a sharp instance usable', async () => {
+    const picture = encoded(64, 64)
+    await pixelsOf(picture)
+    assert.equal((await picture.png().toBuffer({ resolveWithObject: true })).info.width, 64)
+  })
+
+  it('renders the operations of a sharp instance first', async () => {
+    const read = await pixelsOf(
+      encoded(64, 64).extract({ left: 0, top: 0, width: 32, height: 64 }),
+      {
+        width: 64,
+        height: 64,
+      },
+    )
+    assert.deepEqual(read.at(63, 10), red)
+  })
+
+  it('honours the EXIF orientation', async () => {
+    // 6: the camera was turned, so what is left in the file is the top of the picture.
+    const turned = await encoded(64, 32).withMetadata({ orientation: 6 }).png().toBuffer()
+    for (const layout of [turned, sharp(turned)]) {
+      const read = await pixelsOf(layout, { width: 32, height: 64 })
+      assert.deepEqual([read.at(16, 0), read.at(16, 63)], [red, blue])
+    }
+    assert.deepEqual(mixSize({ width: 32, height: 64 }), { width: 384, height: 704 })
+    const free = await pixelsOf(turned)
+    assert.deepEqual([free.width, free.height], [384, 704])
+  })
+
+  it('puts a background behind transparent pixels', async () => {
+    const data = Buffer.from(Array.from({ length: 64 }, () => [255, 0, 0, 0]).flat())
+    const pixels = { data, width: 8, height: 8, channels: 4 } as const
+    const size = { width: 8, height: 8 }
+    assert.deepEqual((await pixelsOf(pixels, size)).at(3, 3), white)
+    assert.deepEqual((await pixelsOf(pixels, { ...size, background: 'blue' })).at(3, 3), blue)
+    const png = await sharp(data, { raw: pixels }).png().toBuffer()
+    for (const layout of [png, sharp(png)]) {
+      assert.deepEqual((await pixelsOf(layout, size)).at(3, 3), white)
+    }
+  })
+
+  it('makes colour of grey, with and without alpha, and of 16 bits', async () => {
+    const size = { width: 8, height: 8 }
+    const grey = { data: Buffer.alloc(64, 90), width: 8, height: 8, channels: 1 } as const
+    assert.deepEqual((await pixelsOf(grey, size)).at(1, 1), [90, 90, 90])
+    const greyAlpha = { ...grey, data: Buffer.alloc(128, 255), channels: 2 } as const
+    assert.deepEqual((await pixelsOf(greyAlpha, size)).at(1, 1), white)
+    const deep = await sharp({ create: { ...size, channels: 3, background: '#336699' } })
+      .toColourspace('rgb16')
+      .png()
+      .toBuffer()
+    assert.equal((await sharp(deep).metadata()).depth, 'ushort')
+    for (const layout of [deep, sharp(deep)]) {
+      assert.deepEqual((await pixelsOf(layout, size)).at(1, 1), [0x33, 0x66, 0x99])
+    }
+  })
+
+  it('fits in as asked', async () => {
+    const wide = await encoded(128, 64).png().toBuffer()
+    const size = { width: 64, height: 64 }
+    const cover = await pixelsOf(wide, { ...size, fit: 'cover' })
+    assert.deepEqual([cover.at(0, 0), cover.at(63, 0)], [red, blue])
+    const contain = await pixelsOf(wide, { ...size, fit: 'contain' })
+    assert.deepEqual([contain.at(32, 0), contain.at(5, 32)], [white, red])
+    const fill = await pixelsOf(wide, { ...size, fit: 'fill' })
+    assert.deepEqual([fill.at(5, 0), fill.at(60, 63)], [red, blue])
+  })
+
+  it('chooses a size near 512 x 512 that keeps the aspect ratio', () => {
+    const size = (width: number, height: number, ...sides: (number | undefined)[]) =>
+      Object.values(mixSize({ width, height }, ...sides))
+    assert.deepEqual(size(100, 100), [512, 512])
+    assert.deepEqual(size(4000, 3000), [576, 448])
+    assert.deepEqual(size(1080, 1920), [384, 704])
+    assert.deepEqual(size(10000, 1), [4096, 64])
+    assert.deepEqual(size(200, 100, 256), [256, 128])
+    assert.deepEqual(size(200, 100, undefined, 256), [512, 256])
+    assert.deepEqual(size(200, 100, 40, 48), [40, 48])
+  })
+
+  const unreadable: [what: string, layout: () => LayoutPicture, message: RegExp][] = [
+    ['a missing file', () => path.join(folder, 'none.png'), /none\.png.*missing/],
+    ['text', () => Buffer.from('no picture'), /a Buffer of 10 bytes.*unsupported image format/],
+    ['a folder', () => folder, /cannot be read/],
+  ]
+  for (const [what, layout, message] of unreadable) {
+    it(`names ${what} that cannot be read`, async () => {
+      await assert.rejects(readPicture(layout(), asked), { code: 'PICTURE_UNREADABLE', message })
+    })
+  }
+
+  it('refuses a picture that was cut off', async () => {
+    const noise = Buffer.from(Array.from({ length: 128 * 128 * 3 }, (_, i) => (i * 7919) % 251))
+    const raw = { width: 128, height: 128, channels: 3 } as const
+    for (const format of ['png', 'jpeg'] as const) {
+      const whole = await sharp(noise, { raw }).toFormat(format).toBuffer()
+      await assert.rejects(readPicture(whole.subarray(0, whole.length / 2), asked), {
+        code: 'PICTURE_UNREADABLE',
+      })
+    }
+  })
+
+  it('refuses a picture of too many pixels before it decodes them', async () => {
+    const huge = Buffer.from(
+      '<svg xmlns="http://www.w3.org/2000/svg" width="20000" height="20000"></svg>',
+    )
+    await assert.rejects(readPicture(huge, asked), {
+      code: 'PICTURE_UNREADABLE',
+      message: /pixel limit/,
+    })
+  })
+
+  it('refuses a background that is no colour', async () => {
+    const pixels = { data: halves(8, 8), width: 8, height: 8, channels: 3 } as const
+    await assert.rejects(readPicture(pixels, { ...asked, background: 'blurple' }), {
+      code: 'INVALID_ARGUMENT',
+      message: /background but received 'blurple'/,
+    })
+  })
+})
