@@ -27,7 +27,6 @@ function bar(stream: NodeJS.WriteStream): Report {
     format: '{stage} [{bar}] {value}/{total} {left}',
     barsize: 30,
     clearOnComplete: true,
-    hideCursor: true,
     forceRedraw: true,
   })
   let stage: string | undefined
