@@ -66,7 +66,7 @@ export interface MixRequest {
   negativePrompt?: string | undefined
   /** Strength of classifier-free guidance, 0..100; 1 is none. Default 7.5. */
   guidanceScale?: number | undefined
-  /** Steps of the sampler from pure noise, 1..1000, of which `floor(kMax * steps)` run. Default 50. */
+  /** Steps of the sampler from pure noise, 1..999, of which `floor(kMax * steps)` run. Default 50. */
   steps?: number | undefined
   /** 0 for DDIM, up to 1 for as much fresh noise in each step as DDPM adds. Default 0. */
   eta?: number | undefined
@@ -135,6 +135,9 @@ export interface FilledMixRequest {
 export type CheckedMixRequest = Omit<FilledMixRequest, 'width' | 'height'> &
   Pick<MixRequest, 'width' | 'height' | 'onProgress' | 'signal'>
 
+/** With 1000, the first step of DDIM would begin at timestep 1000, one after the last. */
+const maxSteps = 999
+
 const options: readonly (keyof MixRequest)[] = [
   'layout',
   'content',
@@ -176,7 +179,7 @@ export function checkRequest(request: unknown): CheckedMixRequest {
     preview = 0,
     trace = false,
   } = given
-  const steps = integerBetween(given.steps === undefined ? 50 : given.steps, 1, 1000, 'steps')
+  const steps = integerBetween(given.steps === undefined ? 50 : given.steps, 1, maxSteps, 'steps')
   const [kMin, kMax] = checkWindow(given, steps)
   return {
     layout: checkLayout(given.layout),
@@ -195,7 +198,7 @@ export function checkRequest(request: unknown): CheckedMixRequest {
     fit: oneOf(fit, fits, 'fit'),
     background: nonEmptyText(background, 'background'),
     truncate: flag(truncate, 'truncate'),
-    preview: integerBetween(preview, 0, 1000, 'preview'),
+    preview: integerBetween(preview, 0, maxSteps, 'preview'),
     trace: flag(trace, 'trace'),
     onProgress: optionalFunction(given.onProgress, 'onProgress'),
     signal: optionalSignal(given.signal, 'signal'),

@@ -45,7 +45,7 @@ magicmix mix --layout-prompt "a photo of a rabbit" "a photo of a tiger" --seed 4
     },
     negative: { type: 'string', value: 'TEXT', help: 'what the picture should not show' },
     guidance: { type: 'string', value: 'X', help: 'strength of the prompts, 0..100 (7.5)' },
-    steps: { type: 'string', value: 'N', help: 'steps of the sampler, 1..1000 (50)' },
+    steps: { type: 'string', value: 'N', help: 'steps of the sampler, 1..999 (50)' },
     eta: { type: 'string', value: 'X', help: '0 is DDIM, 1 as noisy as DDPM (0)' },
     seed: { type: 'string', value: 'N', help: 'seed of the noise (random)' },
     width: { type: 'string', value: 'N', help: 'a multiple of 8 (about 512, as the picture is)' },
