@@ -1,0 +1,103 @@
+// The table of what the addon exports: `NativeBinding` of ts/native.ts.
+
+#include "environment.h"
+#include "mixer.h"
+#include "values.h"
+#include "worker.h"
+
+#include <memory>
+
+namespace magicmix::binding {
+
+void Environment::create(Napi::Env env) {
+    auto environment = std::make_unique<Environment>();
+    environment->mixer_ = Napi::Persistent(Mixer::define(env));
+    env.SetInstanceData(environment.release()); // Node-API deletes it with the environment
+}
+
+namespace {
+
+/// Runs `work` for a call from JavaScript and throws the engine's errors there.
+template <typename Work> Napi::Value orThrow(Napi::Env env, const Work &work) {
+    try {
+        return work();
+    } catch (const Error &error) {
+        throw toJs(env, error);
+    } catch (const Napi::Error &) {
+        throw;
+    } catch (const std::exception &error) {
+        throw toJs(env, Error("INTERNAL", error.what()));
+    }
+}
+
+Napi::Value devices(const Napi::CallbackInfo &info) {
+    return orThrow(info.Env(), [&]() -> Napi::Value {
+        const auto all = listDevices();
+        Napi::Array array = Napi::Array::New(info.Env(), all.size());
+        for (std::size_t i = 0; i < all.size(); i++) {
+            array.Set(static_cast<std::uint32_t>(i), toJs(info.Env(), all[i]));
+        }
+        return array;
+    });
+}
+
+Napi::Value inspectModel(const Napi::CallbackInfo &info) {
+    return orThrow(info.Env(), [&]() -> Napi::Value {
+        if (!info[0].IsString()) throw Error("INVALID_ARGUMENT", "path must be a string");
+        const auto worker = Worker::start(info.Env());
+        Task task = [path = info[0].As<Napi::String>().Utf8Value(),
+                     config = readConfig(Fields(info[1], "config"))](
+                        const Cancellation &, const ProgressCallback &) -> Result {
+            const auto result = std::make_shared<const Inspection>(inspect(path, config));
+            return [result](Napi::Env env) { return toJs(env, *result); };
+        };
+        const auto afterwards = [worker](bool) { worker->shutdown(); };
+        return worker->submit(info.Env(), std::move(task), {{}, {}, afterwards});
+    });
+}
+
+Napi::Value loadModel(const Napi::CallbackInfo &info) {
+    return orThrow(info.Env(), [&]() -> Napi::Value {
+        return Mixer::load(info.Env(), readLoadOptions(Fields(info[0], "options")), info[1]);
+    });
+}
+
+Napi::Value randomNormal(const Napi::CallbackInfo &info) {
+    return orThrow(info.Env(), [&]() -> Napi::Value {
+        Napi::Object arguments = Napi::Object::New(info.Env());
+        arguments.Set("seed", info[0]);
+        arguments.Set("count", info[1]);
+        const Fields fields(arguments, "randn");
+        const int count = fields.integer("count");
+        if (count < 0) throw Error("INVALID_ARGUMENT", "count must be 0 or more");
+        return copyOf<Napi::Float32Array>(
+            info.Env(), randn(fields.seed("seed"), static_cast<std::size_t>(count)));
+    });
+}
+
+Napi::Value ddimSchedule(const Napi::CallbackInfo &info) {
+    return orThrow(info.Env(), [&]() -> Napi::Value {
+        Napi::Object arguments = Napi::Object::New(info.Env());
+        arguments.Set("steps", info[0]);
+        return toJs(info.Env(), schedule(Fields(arguments, "schedule").integer("steps")));
+    });
+}
+
+Napi::Object initialise(Napi::Env env, Napi::Object exports) {
+    Environment::create(env);
+    exports.Set("devices", Napi::Function::New<devices>(env, "devices"));
+    exports.Set("inspect", Napi::Function::New<inspectModel>(env, "inspect"));
+    exports.Set("load", Napi::Function::New<loadModel>(env, "load"));
+    exports.Set("randn", Napi::Function::New<randomNormal>(env, "randn"));
+    exports.Set("schedule", Napi::Function::New<ddimSchedule>(env, "schedule"));
+    return exports;
+}
+
+} // namespace
+} // namespace magicmix::binding
+
+static Napi::Object initialiseAddon(Napi::Env env, Napi::Object exports) {
+    return magicmix::binding::initialise(env, exports);
+}
+
+NODE_API_MODULE(magicmix, initialiseAddon)

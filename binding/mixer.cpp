@@ -1,0 +1,157 @@
+#include "mixer.h"
+
+#include "environment.h"
+#include "values.h"
+
+#include <utility>
+
+namespace magicmix::binding {
+namespace {
+
+/// A result of one array, and the stages of the network if they were asked for.
+template <typename Values>
+Result withStages(const char *name, Values values, std::vector<StageValues> stages) {
+    return [name, values = std::move(values), stages = std::move(stages)](Napi::Env env) {
+        Napi::Object object = Napi::Object::New(env);
+        object.Set(name, copyOf<Napi::Float32Array>(env, values));
+        object.Set("stages", toJs(env, stages));
+        return object;
+    };
+}
+
+} // namespace
+
+Napi::Function Mixer::define(Napi::Env env) {
+    return DefineClass(env, "NativeMixer",
+                       {
+                           InstanceAccessor<&Mixer::info>("info"),
+                           InstanceMethod<&Mixer::mix>("mix"),
+                           InstanceMethod<&Mixer::encodeText>("encodeText"),
+                           InstanceMethod<&Mixer::predictNoise>("predictNoise"),
+                           InstanceMethod<&Mixer::encodePicture>("encodePicture"),
+                           InstanceMethod<&Mixer::decodeLatent>("decodeLatent"),
+                           InstanceMethod<&Mixer::dispose>("dispose"),
+                       });
+}
+
+Napi::Object Mixer::load(Napi::Env env, LoadOptions options, Napi::Value onProgress) {
+    const auto worker = Worker::start(env);
+    const auto engine = std::make_shared<std::unique_ptr<Engine>>();
+    Task task = [worker = worker.get(), engine, options = std::move(options)](
+                    const Cancellation &cancel, const ProgressCallback &progress) -> Result {
+        *engine = Engine::load(options, cancel, progress);
+        return [worker, engine](Napi::Env settled) {
+            Napi::Object object = Environment::of(settled).newMixer();
+            Mixer *mixer = Mixer::Unwrap(object);
+            mixer->worker_ = worker->shared_from_this();
+            mixer->engine_ = engine;
+            mixer->info_ = (*engine)->info();
+            return object;
+        };
+    };
+    // Until there is a mixer, this keeps the worker; if there will be none, it ends it.
+    const auto afterwards = [worker](bool succeeded) {
+        if (!succeeded) worker->shutdown();
+    };
+    return worker->submit(env, std::move(task), {onProgress, {}, afterwards});
+}
+
+Mixer::Mixer(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Mixer>(info) {}
+
+Mixer::~Mixer() {
+    if (worker_) worker_->shutdown();
+}
+
+Napi::Object Mixer::submit(Napi::Env env, EngineTask task, Napi::Value onProgress) {
+    Task onWorker = [engine = engine_, task = std::move(task)](
+                        const Cancellation &cancel, const ProgressCallback &progress) {
+        if (!*engine) throw Error("DISPOSED", "the mixer was disposed of");
+        return task(**engine, cancel, progress);
+    };
+    if (disposal_.IsEmpty()) {
+        return worker_->submit(env, std::move(onWorker), {onProgress, Value(), nullptr});
+    }
+    auto deferred = Napi::Promise::Deferred::New(env);
+    deferred.Reject(toJs(env, Error("DISPOSED", "the mixer was disposed of")).Value());
+    Napi::Object handle = Napi::Object::New(env);
+    handle.Set("done", deferred.Promise());
+    handle.Set("cancel", Napi::Function::New(env, [](const Napi::CallbackInfo &) {}, "cancel"));
+    return handle;
+}
+
+Napi::Value Mixer::info(const Napi::CallbackInfo &info) { return toJs(info.Env(), info_); }
+
+Napi::Value Mixer::mix(const Napi::CallbackInfo &info) {
+    auto work = [request = readMixRequest(Fields(info[0], "request"))](
+                    Engine &engine, const Cancellation &cancel, const ProgressCallback &progress) {
+        const auto result = std::make_shared<const MixResult>(engine.mix(request, cancel, progress));
+        return [result](Napi::Env env) { return toJs(env, *result); };
+    };
+    return submit(info.Env(), std::move(work), info[1]);
+}
+
+Napi::Value Mixer::encodeText(const Napi::CallbackInfo &info) {
+    auto work = [tokens = readTokens(info[0])](Engine &engine, const Cancellation &cancel,
+                                               const ProgressCallback &) {
+        return [states = engine.encodeText(tokens, cancel)](Napi::Env env) {
+            return copyOf<Napi::Float32Array>(env, states);
+        };
+    };
+    return submit(info.Env(), std::move(work));
+}
+
+Napi::Value Mixer::predictNoise(const Napi::CallbackInfo &info) {
+    const Fields input(info[0], "input");
+    auto work = [latent = input.floats("latent"), width = input.integer("latentWidth"),
+                 height = input.integer("latentHeight"), timestep = input.integer("timestep"),
+                 states = input.floats("textStates"), scales = readScales(input),
+                 wanted = input.flag("stages")](Engine &engine, const Cancellation &cancel,
+                                                const ProgressCallback &) {
+        std::vector<StageValues> stages;
+        auto epsilon = engine.predictNoise(latent, width, height, timestep, states, scales, cancel,
+                                           wanted ? &stages : nullptr);
+        return withStages("epsilon", std::move(epsilon), std::move(stages));
+    };
+    return submit(info.Env(), std::move(work));
+}
+
+Napi::Value Mixer::encodePicture(const Napi::CallbackInfo &info) {
+    const Fields input(info[0], "input");
+    auto work = [rgb = input.bytes("data"), width = input.integer("width"),
+                 height = input.integer("height"), wanted = input.flag("stages")](
+                    Engine &engine, const Cancellation &cancel, const ProgressCallback &) {
+        std::vector<StageValues> stages;
+        auto mean = engine.encodePicture(rgb, width, height, cancel, wanted ? &stages : nullptr);
+        return withStages("mean", std::move(mean), std::move(stages));
+    };
+    return submit(info.Env(), std::move(work));
+}
+
+Napi::Value Mixer::decodeLatent(const Napi::CallbackInfo &info) {
+    const Fields input(info[0], "input");
+    auto work = [latent = input.floats("latent"), width = input.integer("latentWidth"),
+                 height = input.integer("latentHeight"), wanted = input.flag("stages")](
+                    Engine &engine, const Cancellation &cancel, const ProgressCallback &) {
+        std::vector<StageValues> stages;
+        auto rgb = engine.decodeLatent(latent, width, height, cancel, wanted ? &stages : nullptr);
+        return withStages("rgb", std::move(rgb), std::move(stages));
+    };
+    return submit(info.Env(), std::move(work));
+}
+
+Napi::Value Mixer::dispose(const Napi::CallbackInfo &info) {
+    if (disposal_.IsEmpty()) {
+        worker_->cancelAll(info.Env(), "DISPOSED");
+        // The engine is freed on its own thread, after what runs there has unwound.
+        Task freeEngine = [engine = engine_](const Cancellation &, const ProgressCallback &) {
+            engine->reset();
+            return [](Napi::Env env) { return env.Undefined(); };
+        };
+        const auto afterwards = [worker = worker_](bool) { worker->shutdown(); };
+        disposal_ = Napi::Persistent(
+            worker_->submit(info.Env(), std::move(freeEngine), {{}, Value(), afterwards}));
+    }
+    return disposal_.Value().Get("done");
+}
+
+} // namespace magicmix::binding

@@ -1,0 +1,44 @@
+#pragma once
+
+#include "worker.h"
+
+#include <functional>
+#include <memory>
+
+namespace magicmix::binding {
+
+/// A loaded model as JavaScript sees it: `NativeMixer` of ts/native.ts.
+class Mixer : public Napi::ObjectWrap<Mixer> {
+public:
+    static Napi::Function define(Napi::Env env);
+
+    /// The `load` of ts/native.ts: starts a worker and loads the model on it.
+    static Napi::Object load(Napi::Env env, LoadOptions options, Napi::Value onProgress);
+
+    explicit Mixer(const Napi::CallbackInfo &info);
+    ~Mixer() override;
+
+private:
+    /// The engine belongs to the worker's thread; only its last owner may free it elsewhere.
+    using SharedEngine = std::shared_ptr<std::unique_ptr<Engine>>;
+
+    Napi::Value info(const Napi::CallbackInfo &info);
+    Napi::Value mix(const Napi::CallbackInfo &info);
+    Napi::Value encodeText(const Napi::CallbackInfo &info);
+    Napi::Value predictNoise(const Napi::CallbackInfo &info);
+    Napi::Value encodePicture(const Napi::CallbackInfo &info);
+    Napi::Value decodeLatent(const Napi::CallbackInfo &info);
+    Napi::Value dispose(const Napi::CallbackInfo &info);
+
+    /// Queues work on the engine; after `dispose` the job is one that has been rejected.
+    using EngineTask =
+        std::function<Result(Engine &engine, const Cancellation &, const ProgressCallback &)>;
+    Napi::Object submit(Napi::Env env, EngineTask task, Napi::Value onProgress = {});
+
+    std::shared_ptr<Worker> worker_;
+    SharedEngine engine_;
+    ModelInfo info_;
+    Napi::ObjectReference disposal_; ///< `{ done }` of the job that frees the engine
+};
+
+} // namespace magicmix::binding

@@ -1,0 +1,326 @@
+#include "values.h"
+
+#include <cmath>
+#include <limits>
+
+namespace magicmix::binding {
+namespace {
+
+template <typename T, typename ToJs>
+Napi::Array arrayOf(Napi::Env env, const std::vector<T> &values, const ToJs &toValue) {
+    Napi::Array array = Napi::Array::New(env, values.size());
+    for (std::size_t i = 0; i < values.size(); i++) {
+        array.Set(static_cast<std::uint32_t>(i), toValue(values[i]));
+    }
+    return array;
+}
+
+template <typename T> Napi::Array numbers(Napi::Env env, const std::vector<T> &values) {
+    return arrayOf(env, values,
+                   [&](T value) { return Napi::Number::New(env, static_cast<double>(value)); });
+}
+
+Napi::Array texts(Napi::Env env, const std::vector<std::string> &values) {
+    return arrayOf(env, values, [&](const auto &value) { return Napi::String::New(env, value); });
+}
+
+Napi::Number number(Napi::Env env, std::uint64_t value) {
+    return Napi::Number::New(env, static_cast<double>(value));
+}
+
+} // namespace
+
+Napi::Error toJs(Napi::Env env, const Error &error) {
+    Napi::Error result = Napi::Error::New(env, error.what());
+    result.Set("code", Napi::String::New(env, error.code()));
+    Napi::Object details = Napi::Object::New(env);
+    for (const auto &[name, value] : error.details()) {
+        if (const auto *text = std::get_if<std::string>(&value)) {
+            details.Set(name, Napi::String::New(env, *text));
+        } else {
+            details.Set(name, Napi::Number::New(env, std::get<double>(value)));
+        }
+    }
+    result.Set("details", details);
+    return result;
+}
+
+// ---------------------------------------------------------------------------------------------
+// From JavaScript
+
+Fields::Fields(const Napi::Value &value, std::string name) : name_(std::move(name)) {
+    if (!value.IsObject()) {
+        throw toJs(value.Env(), Error("INVALID_ARGUMENT", name_ + " must be an object"));
+    }
+    object_ = value.As<Napi::Object>();
+}
+
+void Fields::fail(const char *key, const char *expected) const {
+    throw toJs(object_.Env(),
+               Error("INVALID_ARGUMENT", name_ + "." + key + " must be " + expected,
+                     {{"name", name_ + "." + key}}));
+}
+
+Napi::Value Fields::get(const char *key) const { return object_.Get(key); }
+
+bool Fields::has(const char *key) const {
+    const Napi::Value value = get(key);
+    return !value.IsUndefined() && !value.IsNull();
+}
+
+Fields Fields::object(const char *key) const { return Fields(get(key), name_ + "." + key); }
+
+std::vector<Fields> Fields::objects(const char *key) const {
+    const Napi::Value value = get(key);
+    if (!value.IsArray()) fail(key, "an array");
+    const auto array = value.As<Napi::Array>();
+    std::vector<Fields> all;
+    for (std::uint32_t i = 0; i < array.Length(); i++) {
+        all.emplace_back(array.Get(i), name_ + "." + key + "[" + std::to_string(i) + "]");
+    }
+    return all;
+}
+
+double Fields::number(const char *key) const {
+    const Napi::Value value = get(key);
+    if (!value.IsNumber()) fail(key, "a number");
+    const double result = value.As<Napi::Number>().DoubleValue();
+    if (!std::isfinite(result)) fail(key, "a finite number");
+    return result;
+}
+
+int Fields::integer(const char *key) const {
+    const double value = number(key);
+    const bool fits = value >= std::numeric_limits<int>::min() &&
+                      value <= std::numeric_limits<int>::max() && value == std::floor(value);
+    if (!fits) fail(key, "a whole number of 32 bits");
+    return static_cast<int>(value);
+}
+
+std::uint64_t Fields::seed(const char *key) const {
+    constexpr double largest = 9007199254740991.0; // Number.MAX_SAFE_INTEGER
+    const double value = number(key);
+    if (!(value >= 0 && value <= largest && value == std::floor(value))) {
+        fail(key, "a whole number from 0 to 2^53 - 1");
+    }
+    return static_cast<std::uint64_t>(value);
+}
+
+bool Fields::flag(const char *key) const {
+    const Napi::Value value = get(key);
+    if (!value.IsBoolean()) fail(key, "true or false");
+    return value.As<Napi::Boolean>().Value();
+}
+
+std::string Fields::text(const char *key) const {
+    const Napi::Value value = get(key);
+    if (!value.IsString()) fail(key, "a string");
+    return value.As<Napi::String>().Utf8Value();
+}
+
+template <typename Array, typename T>
+std::vector<T> Fields::array(const char *key, napi_typedarray_type type,
+                             const char *expected) const {
+    const Napi::Value value = get(key);
+    if (value.IsNull()) return {};
+    if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != type) {
+        fail(key, expected);
+    }
+    const auto array = value.As<Array>();
+    return std::vector<T>(array.Data(), array.Data() + array.ElementLength());
+}
+
+std::vector<std::uint8_t> Fields::bytes(const char *key) const {
+    return array<Napi::Uint8Array, std::uint8_t>(key, napi_uint8_array, "a Uint8Array or null");
+}
+
+std::vector<std::int32_t> Fields::integers(const char *key) const {
+    return array<Napi::Int32Array, std::int32_t>(key, napi_int32_array, "an Int32Array or null");
+}
+
+std::vector<float> Fields::floats(const char *key) const {
+    return array<Napi::Float32Array, float>(key, napi_float32_array, "a Float32Array or null");
+}
+
+ConfigOverrides readConfig(const Fields &fields) {
+    ConfigOverrides config;
+    if (fields.has("unetHeads")) config.unetHeads = fields.integer("unetHeads");
+    if (fields.has("unetNormGroups")) config.unetNormGroups = fields.integer("unetNormGroups");
+    if (fields.has("textEncoderHeads")) config.textEncoderHeads = fields.integer("textEncoderHeads");
+    if (fields.has("vaeNormGroups")) config.vaeNormGroups = fields.integer("vaeNormGroups");
+    if (fields.has("vaeScalingFactor")) config.vaeScalingFactor = fields.number("vaeScalingFactor");
+    return config;
+}
+
+LoadOptions readLoadOptions(const Fields &fields) {
+    LoadOptions options;
+    options.model = fields.text("model");
+    options.device = fields.text("device");
+    options.precision = fields.text("precision");
+    options.threads = fields.integer("threads");
+    options.config = readConfig(fields.object("config"));
+    return options;
+}
+
+std::vector<TokenScale> readScales(const Fields &fields) {
+    std::vector<TokenScale> scales;
+    for (const auto &entry : fields.objects("scales")) {
+        scales.push_back({entry.integer("position"), static_cast<float>(entry.number("scale")),
+                          entry.number("from"), entry.number("to")});
+    }
+    return scales;
+}
+
+MixRequest readMixRequest(const Fields &fields) {
+    MixRequest request;
+    request.layoutPixels = fields.bytes("layoutPixels");
+    request.layoutTokens = fields.integers("layoutTokens");
+    request.contentTokens = fields.integers("contentTokens");
+    request.negativeTokens = fields.integers("negativeTokens");
+    request.scales = readScales(fields);
+    request.width = fields.integer("width");
+    request.height = fields.integer("height");
+    request.kMin = fields.number("kMin");
+    request.kMax = fields.number("kMax");
+    request.nu = fields.number("nu");
+    request.guidanceScale = fields.number("guidanceScale");
+    request.eta = fields.number("eta");
+    request.steps = fields.integer("steps");
+    request.seed = fields.seed("seed");
+    request.previewEvery = fields.integer("previewEvery");
+    request.trace = fields.flag("trace");
+    return request;
+}
+
+std::vector<std::int32_t> readTokens(const Napi::Value &value) {
+    if (!value.IsTypedArray() ||
+        value.As<Napi::TypedArray>().TypedArrayType() != napi_int32_array) {
+        throw toJs(value.Env(), Error("INVALID_ARGUMENT", "tokens must be an Int32Array"));
+    }
+    const auto array = value.As<Napi::Int32Array>();
+    return std::vector<std::int32_t>(array.Data(), array.Data() + array.ElementLength());
+}
+
+// ---------------------------------------------------------------------------------------------
+// To JavaScript
+
+Napi::Value toJs(Napi::Env env, const DeviceInfo &device) {
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("id", device.id);
+    object.Set("description", device.description);
+    object.Set("backend", device.backend);
+    object.Set("available", device.available);
+    object.Set("reason", device.reason);
+    object.Set("totalMemory", number(env, device.totalMemory));
+    object.Set("freeMemory", number(env, device.freeMemory));
+    return object;
+}
+
+Napi::Value toJs(Napi::Env env, const ModelInfo &info) {
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("path", info.path);
+    object.Set("format", info.format);
+    object.Set("family", info.family);
+    object.Set("device", info.device);
+    object.Set("precision", info.precision);
+    object.Set("threads", info.threads);
+    object.Set("textEncoderParameters", number(env, info.textEncoderParameters));
+    object.Set("unetParameters", number(env, info.unetParameters));
+    object.Set("vaeParameters", number(env, info.vaeParameters));
+    object.Set("weightBytes", number(env, info.weightBytes));
+    object.Set("textWidth", info.textWidth);
+    object.Set("textLayers", info.textLayers);
+    object.Set("textHeads", info.textHeads);
+    object.Set("vocabulary", info.vocabulary);
+    object.Set("unetChannels", numbers(env, info.unetChannels));
+    object.Set("unetHeads", info.unetHeads);
+    object.Set("unetLayersPerLevel", info.unetLayersPerLevel);
+    object.Set("contextWidth", info.contextWidth);
+    object.Set("unetNormGroups", info.unetNormGroups);
+    object.Set("vaeChannels", numbers(env, info.vaeChannels));
+    object.Set("vaeNormGroups", info.vaeNormGroups);
+    object.Set("vaeScalingFactor", info.vaeScalingFactor);
+    return object;
+}
+
+Napi::Value toJs(Napi::Env env, const Inspection &inspection) {
+    const auto tensor = [&](const TensorInfo &info) {
+        Napi::Object object = Napi::Object::New(env);
+        object.Set("name", info.name);
+        object.Set("type", info.type);
+        object.Set("shape", numbers(env, info.shape));
+        object.Set("file", info.file);
+        return object;
+    };
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("path", inspection.path);
+    object.Set("format", inspection.format);
+    object.Set("family", inspection.family);
+    object.Set("fileBytes", number(env, inspection.fileBytes));
+    object.Set("tensors", arrayOf(env, inspection.tensors, tensor));
+    object.Set("ignored", texts(env, inspection.ignored));
+    object.Set("model", inspection.model ? toJs(env, *inspection.model) : env.Null());
+    object.Set("problem", inspection.problem);
+    return object;
+}
+
+Napi::Value toJs(Napi::Env env, const Progress &progress) {
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("stage", stageName(progress.stage));
+    object.Set("step", progress.step);
+    object.Set("steps", progress.steps);
+    object.Set("timestep", progress.timestep);
+    object.Set("etaMs", progress.etaMs);
+    if (progress.preview) {
+        Napi::Object preview = Napi::Object::New(env);
+        preview.Set("width", progress.preview->width);
+        preview.Set("height", progress.preview->height);
+        preview.Set("data", copyOf<Napi::Uint8Array>(env, progress.preview->rgb));
+        object.Set("preview", preview);
+    }
+    return object;
+}
+
+Napi::Value toJs(Napi::Env env, const MixResult &result) {
+    const auto state = [&](const State &value) {
+        Napi::Object object = Napi::Object::New(env);
+        object.Set("index", value.index);
+        object.Set("timestep", value.timestep);
+        object.Set("latent", copyOf<Napi::Float32Array>(env, value.latent));
+        return object;
+    };
+    Napi::Object timings = Napi::Object::New(env);
+    timings.Set("encode", result.timings.encode);
+    timings.Set("steps", numbers(env, result.timings.steps));
+    timings.Set("decode", result.timings.decode);
+    timings.Set("total", result.timings.total);
+
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("width", result.width);
+    object.Set("height", result.height);
+    object.Set("data", copyOf<Napi::Uint8Array>(env, result.rgb));
+    object.Set("trace", arrayOf(env, result.trace, state));
+    object.Set("layoutTrace", arrayOf(env, result.layoutTrace, state));
+    object.Set("timings", timings);
+    return object;
+}
+
+Napi::Value toJs(Napi::Env env, const std::vector<StageValues> &stages) {
+    return arrayOf(env, stages, [&](const StageValues &stage) {
+        Napi::Object object = Napi::Object::New(env);
+        object.Set("name", stage.name);
+        object.Set("shape", numbers(env, stage.shape));
+        object.Set("values", copyOf<Napi::Float32Array>(env, stage.values));
+        return object;
+    });
+}
+
+Napi::Value toJs(Napi::Env env, const Schedule &schedule) {
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("timesteps", copyOf<Napi::Int32Array>(env, schedule.timesteps));
+    object.Set("alphaBar", copyOf<Napi::Float64Array>(env, schedule.alphaBar));
+    object.Set("alphaBarNext", copyOf<Napi::Float64Array>(env, schedule.alphaBarNext));
+    return object;
+}
+
+} // namespace magicmix::binding

@@ -1,0 +1,70 @@
+#pragma once
+
+#include "engine.h"
+
+#include <napi.h>
+
+#include <cstring>
+#include <string>
+#include <vector>
+
+/// Plain values of the engine to JavaScript and back. The shapes of objects are those of
+/// ts/native.ts.
+namespace magicmix::binding {
+
+/// A JavaScript error with `code` and `details`.
+Napi::Error toJs(Napi::Env env, const Error &error);
+
+/// Reads the fields of an object; a field of another type throws an error with the code
+/// INVALID_ARGUMENT that names it.
+class Fields {
+public:
+    /// `name` says in messages what the object is.
+    Fields(const Napi::Value &value, std::string name);
+
+    bool has(const char *key) const;
+    Fields object(const char *key) const;
+    std::vector<Fields> objects(const char *key) const;
+    double number(const char *key) const;
+    int integer(const char *key) const;
+    std::uint64_t seed(const char *key) const;
+    bool flag(const char *key) const;
+    std::string text(const char *key) const;
+    /// Null gives an empty vector. Values are copied.
+    std::vector<std::uint8_t> bytes(const char *key) const;
+    std::vector<std::int32_t> integers(const char *key) const;
+    std::vector<float> floats(const char *key) const;
+
+private:
+    [[noreturn]] void fail(const char *key, const char *expected) const;
+    Napi::Value get(const char *key) const;
+    template <typename Array, typename T>
+    std::vector<T> array(const char *key, napi_typedarray_type type, const char *expected) const;
+
+    Napi::Object object_;
+    std::string name_;
+};
+
+ConfigOverrides readConfig(const Fields &fields);
+LoadOptions readLoadOptions(const Fields &fields);
+MixRequest readMixRequest(const Fields &fields);
+std::vector<TokenScale> readScales(const Fields &fields);
+std::vector<std::int32_t> readTokens(const Napi::Value &value);
+
+/// A typed array with a copy of the values in memory of JavaScript's own.
+template <typename Array, typename T>
+Array copyOf(Napi::Env env, const std::vector<T> &values) {
+    Array array = Array::New(env, values.size());
+    if (!values.empty()) std::memcpy(array.Data(), values.data(), values.size() * sizeof(T));
+    return array;
+}
+
+Napi::Value toJs(Napi::Env env, const DeviceInfo &device);
+Napi::Value toJs(Napi::Env env, const ModelInfo &info);
+Napi::Value toJs(Napi::Env env, const Inspection &inspection);
+Napi::Value toJs(Napi::Env env, const Progress &progress);
+Napi::Value toJs(Napi::Env env, const MixResult &result);
+Napi::Value toJs(Napi::Env env, const std::vector<StageValues> &stages);
+Napi::Value toJs(Napi::Env env, const Schedule &schedule);
+
+} // namespace magicmix::binding
