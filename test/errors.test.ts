@@ -35,7 +35,7 @@ describe('errors', () => {
   let mix: Mix
   let folder: string
   before(async () => {
-    mixer = await MagicMix.load({ model: await tinyModel(), config: tinyHeads })
+    mixer = await MagicMix.load({ model: await tinyModel(), config: tinyHeads, threads: 1 })
     mix = await mixer.mix(ofPrompt)
     folder = await mkdtemp(path.join(tmpdir(), 'magicmix-errors-'))
   })

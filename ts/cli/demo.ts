@@ -5,10 +5,12 @@ import path from 'node:path'
 
 import { formulaCheckpoint, tinyConfig, writeSafetensors } from '../formula-model.js'
 import type { Mix } from '../mix.js'
+import type { LoadOptions } from '../model.js'
 import { type Arguments, type Command, UsageError } from './command.js'
+import { deviceChoice, deviceOptions } from './model-options.js'
 import { duration, startReport } from './report.js'
 
-const side = 256
+const side = 128
 const file = 'magicmix-demo.png'
 const content = 'a photo of a coffee machine'
 const landscape = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 100 100" width="${side}" height="${side}">
@@ -28,7 +30,7 @@ the layout beside the mix, into the current folder. No trained model is in the p
 demo makes a tiny one whose weights come from a formula. It runs through all of the same code, but
 has learnt nothing: expect the landscape under a pattern of noise, not a coffee machine.`,
   examples: ['magicmix demo'],
-  options: {},
+  options: deviceOptions,
   run,
 }
 
@@ -36,7 +38,9 @@ async function run({ positionals, values, signal }: Arguments): Promise<void> {
   if (positionals.length > 0) throw new UsageError('demo takes no arguments')
   const { default: sharp } = await import('sharp')
   const layout = await sharp(Buffer.from(landscape)).png().toBuffer()
-  const mix = await withFormulaModel(signal, (model) => mixOnce(model, layout, signal))
+  const mix = await withFormulaModel(signal, (model) =>
+    mixOnce({ ...deviceChoice(values), model }, layout, signal),
+  )
   const { width, height } = mix
   await sharp({ create: { width: 2 * width, height, channels: 3, background: 'white' } })
     .composite([
@@ -59,13 +63,13 @@ mix shows a pattern instead of "${content}". With a trained Stable Diffusion 1.x
   magicmix mix corgi.jpg "${content}" -o mix.png --model sd-v1-4.safetensors`)
 }
 
-async function mixOnce(model: string, layout: Buffer, signal: AbortSignal): Promise<Mix> {
+async function mixOnce(options: LoadOptions, layout: Buffer, signal: AbortSignal): Promise<Mix> {
   const { MagicMix } = await import('../mixer.js')
   const report = startReport()
   const onProgress = report.show.bind(report)
   try {
     await using mixer = await MagicMix.load({
-      model,
+      ...options,
       // The numbers that belong to `tinyConfig` and that a file of tensors cannot tell.
       config: { unet: { heads: 4 }, textEncoder: { heads: 2 } },
       signal,

@@ -9,6 +9,12 @@ import {
   textOption,
 } from './command.js'
 
+export const deviceOptions: Options = {
+  device: { type: 'string', value: 'ID', help: "'auto', or one that `magicmix devices` lists" },
+  precision: { type: 'string', value: 'TYPE', help: 'auto, f32, f16 or bf16' },
+  threads: { type: 'string', value: 'N', help: 'CPU threads (default: one a core)' },
+}
+
 export const modelOptions: Options = {
   model: {
     type: 'string',
@@ -16,9 +22,7 @@ export const modelOptions: Options = {
     value: 'PATH',
     help: 'the checkpoint: .safetensors file or diffusers folder (or set MAGICMIX_MODEL)',
   },
-  device: { type: 'string', value: 'ID', help: "'auto', or one that `magicmix devices` lists" },
-  precision: { type: 'string', value: 'TYPE', help: 'auto, f32, f16 or bf16' },
-  threads: { type: 'string', value: 'N', help: 'CPU threads (default: one a core)' },
+  ...deviceOptions,
 }
 
 /** What a single file cannot tell. */
@@ -35,9 +39,13 @@ export function loadOptions(values: Values): LoadOptions {
         'a .safetensors file or a diffusers folder',
     )
   }
+  return { model, config: modelConfig(values), ...deviceChoice(values) }
+}
+
+export function deviceChoice(
+  values: Values,
+): Pick<LoadOptions, 'device' | 'precision' | 'threads'> {
   return {
-    model,
-    config: modelConfig(values),
     device: textOption(values, 'device'),
     precision: textOption(values, 'precision') as LoadOptions['precision'],
     threads: numberOption(values, 'threads'),
