@@ -176,7 +176,7 @@ describe('command line', () => {
       if (text.includes('mixing')) kill()
     }
     const { code, signal, stdout, stderr } = await magicmix(
-      [...args, ...oneThread, '--steps', '999'],
+      [...args, ...small, '--steps', '999'],
       stopAtFirstStep,
     )
     assert.deepEqual([code, signal, stdout], [130, null, ''])

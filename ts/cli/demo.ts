@@ -28,7 +28,7 @@ export const command: Command = {
   about: `Draws a small landscape, mixes "${content}" into it and writes ${file},
 the layout beside the mix, into the current folder. No trained model is in the package yet: the
 demo makes a tiny one whose weights come from a formula. It runs through all of the same code, but
-has learnt nothing: expect the landscape under a pattern of noise, not a coffee machine.`,
+has learnt nothing: expect a colourful pattern, not a coffee machine.`,
   examples: ['magicmix demo'],
   options: deviceOptions,
   run,
