@@ -13,11 +13,17 @@ describe('golden numbers: noise and schedules', () => {
     switch (golden.kind) {
       case 'randn':
         it(golden.id, () => {
-          const found = difference(
-            native.randn(golden.seed, golden.count),
-            valuesOf(golden.outputs.values),
-          )
-          assert.ok(found.maxAbs <= 1e-6, `largest difference ${found.maxAbs}`)
+          const noise = native.randn(golden.seed, golden.count)
+          const { values, first, last } = golden.outputs
+          if (values) assertAlmostEqual(noise, valuesOf(values))
+          if (first) assertAlmostEqual(noise.slice(0, 64), valuesOf(first))
+          if (last) assertAlmostEqual(noise.slice(-64), valuesOf(last))
+          if (golden.checksum !== undefined) {
+            // A value that lies on a boundary of rounding may fall to either side of it.
+            const room = 251 * (golden['values_within_1e-6_of_a_rounding_boundary'] ?? 0)
+            const error = Math.abs(checksum(noise) - golden.checksum)
+            assert.ok(error <= room, `checksum is off by ${error}`)
+          }
         })
         break
       case 'schedule':
@@ -40,6 +46,10 @@ describe('golden numbers: noise and schedules', () => {
       case 'weights':
         break // see formula-model.test.ts
     }
+  }
+
+  function checksum(values: Float32Array): number {
+    return values.reduce((sum, value, i) => sum + Math.round(8 * value) * ((i % 251) + 1), 0)
   }
 
   function assertAlmostEqual(actual: ArrayLike<number>, expected: ArrayLike<number>): void {

@@ -29,7 +29,11 @@ export interface RandnCase {
   id: string
   seed: number
   count: number
-  outputs: { values: Reference }
+  /** all values, or of many only the ends, with a checksum of the rest */
+  outputs: { values?: Reference; first?: Reference; last?: Reference }
+  /** sum over i of round(8 v_i) (i mod 251 + 1) */
+  checksum?: number
+  'values_within_1e-6_of_a_rounding_boundary'?: number
 }
 
 export interface ScheduleTableCase {
