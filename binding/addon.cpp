@@ -18,7 +18,8 @@ void Environment::create(Napi::Env env) {
 namespace {
 
 /// Runs `work` for a call from JavaScript and throws the engine's errors there.
-template <typename Work> Napi::Value orThrow(Napi::Env env, const Work &work) {
+template <typename Work>
+Napi::Value orThrow(Napi::Env env, const Work &work) {
     try {
         return work();
     } catch (const Error &error) {

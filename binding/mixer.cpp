@@ -63,8 +63,8 @@ Mixer::~Mixer() {
 }
 
 Napi::Object Mixer::submit(Napi::Env env, EngineTask task, Napi::Value onProgress) {
-    Task onWorker = [engine = engine_, task = std::move(task)](
-                        const Cancellation &cancel, const ProgressCallback &progress) {
+    Task onWorker = [engine = engine_, task = std::move(task)](const Cancellation &cancel,
+                                                               const ProgressCallback &progress) {
         if (!*engine) throw Error("DISPOSED", "the mixer was disposed of");
         return task(**engine, cancel, progress);
     };
@@ -75,7 +75,8 @@ Napi::Object Mixer::submit(Napi::Env env, EngineTask task, Napi::Value onProgres
     deferred.Reject(toJs(env, Error("DISPOSED", "the mixer was disposed of")).Value());
     Napi::Object handle = Napi::Object::New(env);
     handle.Set("done", deferred.Promise());
-    handle.Set("cancel", Napi::Function::New(env, [](const Napi::CallbackInfo &) {}, "cancel"));
+    handle.Set("cancel", Napi::Function::New(
+                             env, [](const Napi::CallbackInfo &) {}, "cancel"));
     return handle;
 }
 
@@ -84,7 +85,8 @@ Napi::Value Mixer::info(const Napi::CallbackInfo &info) { return toJs(info.Env()
 Napi::Value Mixer::mix(const Napi::CallbackInfo &info) {
     auto work = [request = readMixRequest(Fields(info[0], "request"))](
                     Engine &engine, const Cancellation &cancel, const ProgressCallback &progress) {
-        const auto result = std::make_shared<const MixResult>(engine.mix(request, cancel, progress));
+        const auto result =
+            std::make_shared<const MixResult>(engine.mix(request, cancel, progress));
         return [result](Napi::Env env) { return toJs(env, *result); };
     };
     return submit(info.Env(), std::move(work), info[1]);

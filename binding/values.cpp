@@ -15,7 +15,8 @@ Napi::Array arrayOf(Napi::Env env, const std::vector<T> &values, const ToJs &toV
     return array;
 }
 
-template <typename T> Napi::Array numbers(Napi::Env env, const std::vector<T> &values) {
+template <typename T>
+Napi::Array numbers(Napi::Env env, const std::vector<T> &values) {
     return arrayOf(env, values,
                    [&](T value) { return Napi::Number::New(env, static_cast<double>(value)); });
 }
@@ -56,9 +57,8 @@ Fields::Fields(const Napi::Value &value, std::string name) : name_(std::move(nam
 }
 
 void Fields::fail(const char *key, const char *expected) const {
-    throw toJs(object_.Env(),
-               Error("INVALID_ARGUMENT", name_ + "." + key + " must be " + expected,
-                     {{"name", name_ + "." + key}}));
+    throw toJs(object_.Env(), Error("INVALID_ARGUMENT", name_ + "." + key + " must be " + expected,
+                                    {{"name", name_ + "." + key}}));
 }
 
 Napi::Value Fields::get(const char *key) const { return object_.Get(key); }
@@ -146,7 +146,8 @@ ConfigOverrides readConfig(const Fields &fields) {
     ConfigOverrides config;
     if (fields.has("unetHeads")) config.unetHeads = fields.integer("unetHeads");
     if (fields.has("unetNormGroups")) config.unetNormGroups = fields.integer("unetNormGroups");
-    if (fields.has("textEncoderHeads")) config.textEncoderHeads = fields.integer("textEncoderHeads");
+    if (fields.has("textEncoderHeads"))
+        config.textEncoderHeads = fields.integer("textEncoderHeads");
     if (fields.has("vaeNormGroups")) config.vaeNormGroups = fields.integer("vaeNormGroups");
     if (fields.has("vaeScalingFactor")) config.vaeScalingFactor = fields.number("vaeScalingFactor");
     return config;

@@ -112,8 +112,8 @@ void Worker::run() noexcept {
 void Worker::perform(const std::shared_ptr<Job> &job) noexcept {
     try {
         job->cancellation.throwIfRequested();
-        job->result = job->task(job->cancellation,
-                                [&](const Progress &event) { progressed(job, event); });
+        job->result =
+            job->task(job->cancellation, [&](const Progress &event) { progressed(job, event); });
     } catch (const Error &error) {
         job->error = error;
     } catch (const std::bad_alloc &) {

@@ -34,8 +34,8 @@ public:
     Worker &operator=(const Worker &) = delete;
 
     struct Options {
-        Napi::Value onProgress;              ///< a function, or null
-        Napi::Object keepAlive;              ///< not collected before the job has ended; may be empty
+        Napi::Value onProgress; ///< a function, or null
+        Napi::Object keepAlive; ///< not collected before the job has ended; may be empty
         std::function<void(bool)> afterwards; ///< called when the job has settled, with its success
     };
     /// Puts a job in the queue. Gives `{ done, cancel }` as ts/native.ts has it.

@@ -156,7 +156,8 @@ const ModelInfo &Engine::info() const { return parts_->info; }
 std::vector<float> Engine::encodeText(const std::vector<std::int32_t> &tokens,
                                       const Cancellation &cancel) {
     checkTokens(tokens, parts_->info.vocabulary, "tokens");
-    return runTextEncoder(parts_->device, parts_->precision(), parts_->networks.text, tokens, cancel);
+    return runTextEncoder(parts_->device, parts_->precision(), parts_->networks.text, tokens,
+                          cancel);
 }
 
 std::vector<float> Engine::predictNoise(const std::vector<float> &latent, int latentWidth,
@@ -170,8 +171,8 @@ std::vector<float> Engine::predictNoise(const std::vector<float> &latent, int la
     checkScales(scales);
     Device &device = parts_->device;
     const UNet &unet = parts_->networks.unet;
-    const PromptContext context =
-        scaled(runContext(device, parts_->precision(), unet, textStates, cancel), tokenScales(scales));
+    const PromptContext context = scaled(
+        runContext(device, parts_->precision(), unet, textStates, cancel), tokenScales(scales));
     UNetSession session(device, parts_->precision(), unet, latentWidth, latentHeight, 1,
                         stages != nullptr);
     session.setPrompts({&context});
@@ -180,8 +181,8 @@ std::vector<float> Engine::predictNoise(const std::vector<float> &latent, int la
     return epsilon;
 }
 
-std::vector<float> Engine::encodePicture(const std::vector<std::uint8_t> &rgb, int width, int height,
-                                         const Cancellation &cancel,
+std::vector<float> Engine::encodePicture(const std::vector<std::uint8_t> &rgb, int width,
+                                         int height, const Cancellation &cancel,
                                          std::vector<StageValues> *stages) {
     checkSize(width, height);
     checkPixels(rgb, width, height);
@@ -209,7 +210,8 @@ namespace {
 /// Counts what is done, and tells the caller.
 class Reporter {
 public:
-    Reporter(const ProgressCallback &progress, int unetSteps) : progress_(progress), all_(unetSteps) {}
+    Reporter(const ProgressCallback &progress, int unetSteps)
+        : progress_(progress), all_(unetSteps) {}
 
     void begin(Stage stage, int steps) {
         event_ = Progress{};
@@ -308,7 +310,8 @@ MixResult Engine::mix(const MixRequest &request, const Cancellation &cancel,
     const auto contextOf = [&](const std::vector<std::int32_t> &tokens) {
         const auto states = encodeText(tokens, cancel);
         requireFinite(states, "the text encoder");
-        PromptContext context = runContext(device, parts_->precision(), networks.unet, states, cancel);
+        PromptContext context =
+            runContext(device, parts_->precision(), networks.unet, states, cancel);
         reporter.done();
         return context;
     };
@@ -330,15 +333,16 @@ MixResult Engine::mix(const MixRequest &request, const Cancellation &cancel,
     Latent mixed;
     {
         // The UNet's working memory goes back before the decoder takes its own.
-        GuidedUnet unet(device, parts_->precision(), networks.unet, request, negative, reporter, cancel);
+        GuidedUnet unet(device, parts_->precision(), networks.unet, request, negative, reporter,
+                        cancel);
         const auto observe = [&](std::vector<State> &trace) {
             return [&](int i, const Latent &state, const Latent *clean) {
                 if (request.trace) trace.push_back({i, ddim.timestep(i), state});
                 if (!clean) return;
                 const int every = request.previewEvery;
                 const bool wanted = every > 0 && i % every == 0;
-                reporter.done(ddim.timestep(i - 1), wanted ? std::make_shared<const Picture>(previewOf(
-                                                                 *clean, width, height))
+                reporter.done(ddim.timestep(i - 1), wanted ? std::make_shared<const Picture>(
+                                                                 previewOf(*clean, width, height))
                                                            : nullptr);
             };
         };

@@ -36,7 +36,7 @@ struct DeviceInfo {
     std::string description; ///< name of the hardware
     std::string backend;     ///< "cpu", "cuda", "metal", "vulkan"
     bool available = false;
-    std::string reason;             ///< why it is not available; empty if it is
+    std::string reason;            ///< why it is not available; empty if it is
     std::uint64_t totalMemory = 0; ///< bytes; 0 if unknown
     std::uint64_t freeMemory = 0;  ///< bytes; 0 if unknown
 };
@@ -49,18 +49,18 @@ std::vector<DeviceInfo> listDevices();
 
 /// What a single file cannot tell; each wins over the model's own config.json.
 struct ConfigOverrides {
-    std::optional<int> unetHeads;          ///< attention heads of the UNet, on every level
-    std::optional<int> unetNormGroups;     ///< default 32
-    std::optional<int> textEncoderHeads;   ///< attention heads of the text encoder
-    std::optional<int> vaeNormGroups;      ///< default 32
+    std::optional<int> unetHeads;           ///< attention heads of the UNet, on every level
+    std::optional<int> unetNormGroups;      ///< default 32
+    std::optional<int> textEncoderHeads;    ///< attention heads of the text encoder
+    std::optional<int> vaeNormGroups;       ///< default 32
     std::optional<double> vaeScalingFactor; ///< default 0.18215
 };
 
 struct LoadOptions {
-    std::string model;               ///< a .safetensors file, or a diffusers folder
-    std::string device = "auto";     ///< "auto" or an id of `listDevices`
-    std::string precision = "auto";  ///< "auto", "f32", "f16", "bf16": type of the large weights
-    int threads = 0;                 ///< CPU threads; 0: as many as there are cores
+    std::string model;              ///< a .safetensors file, or a diffusers folder
+    std::string device = "auto";    ///< "auto" or an id of `listDevices`
+    std::string precision = "auto"; ///< "auto", "f32", "f16", "bf16": type of the large weights
+    int threads = 0;                ///< CPU threads; 0: as many as there are cores
     ConfigOverrides config;
 };
 
@@ -93,10 +93,10 @@ struct TensorInfo {
 struct Inspection {
     std::string path, format, family;
     std::uint64_t fileBytes = 0;
-    std::vector<TensorInfo> tensors; ///< those that mixing uses
+    std::vector<TensorInfo> tensors;  ///< those that mixing uses
     std::vector<std::string> ignored; ///< names of tensors in the file that mixing does not use
-    std::optional<ModelInfo> model;  ///< set if everything that mixing needs is there
-    std::string problem;             ///< why `model` is not set
+    std::optional<ModelInfo> model;   ///< set if everything that mixing needs is there
+    std::string problem;              ///< why `model` is not set
 };
 
 /// Reads the headers of a checkpoint.
@@ -108,10 +108,10 @@ Inspection inspect(const std::string &path, const ConfigOverrides &config = {});
 
 /// A cross-attention scale for one token of the content prompt (paper, section 3.3.2).
 struct TokenScale {
-    int position = 0;  ///< column of the attention map: 0 is BOS, 1 the first token
-    float scale = 1;   ///< in [-2, 2]
-    double from = 0;   ///< the window in which it acts, in fractions of T like kMin and kMax:
-    double to = 1;     ///< steps i with N - floor(to N) <= i < N - floor(from N)
+    int position = 0; ///< column of the attention map: 0 is BOS, 1 the first token
+    float scale = 1;  ///< in [-2, 2]
+    double from = 0;  ///< the window in which it acts, in fractions of T like kMin and kMax:
+    double to = 1;    ///< steps i with N - floor(to N) <= i < N - floor(from N)
 };
 
 struct MixRequest {
@@ -145,10 +145,10 @@ const char *stageName(Stage stage);
 
 struct Progress {
     Stage stage = Stage::Encode;
-    int step = 0;      ///< how many of this stage's steps are done
-    int steps = 0;     ///< how many this stage has
-    int timestep = 0;  ///< training timestep of the step just done; 0 where there is none
-    double etaMs = 0;  ///< estimated time to the end of the whole request; 0 while unknown
+    int step = 0;     ///< how many of this stage's steps are done
+    int steps = 0;    ///< how many this stage has
+    int timestep = 0; ///< training timestep of the step just done; 0 where there is none
+    double etaMs = 0; ///< estimated time to the end of the whole request; 0 while unknown
     std::shared_ptr<const Picture> preview; ///< linear image of the predicted clean latent
 };
 using ProgressCallback = std::function<void(const Progress &)>;
@@ -167,9 +167,9 @@ struct Timings { ///< milliseconds
 
 struct MixResult {
     int width = 0, height = 0;
-    std::vector<std::uint8_t> rgb;   ///< `[height, width, 3]`
-    std::vector<State> trace;        ///< states iMax..N; empty unless asked for
-    std::vector<State> layoutTrace;  ///< text-text only: states 0..max(iMax, iMin - 1)
+    std::vector<std::uint8_t> rgb;  ///< `[height, width, 3]`
+    std::vector<State> trace;       ///< states iMax..N; empty unless asked for
+    std::vector<State> layoutTrace; ///< text-text only: states 0..max(iMax, iMin - 1)
     Timings timings;
 };
 
@@ -204,12 +204,10 @@ public:
     /// One call of the UNet without guidance: the predicted noise `[4, h, w]` in `latent` at
     /// `timestep`, given the text states `[77, width]` and scales of their tokens.
     /// `stages`, if not null, receives the outputs of the UNet's blocks.
-    std::vector<float> predictNoise(const std::vector<float> &latent, int latentWidth,
-                                    int latentHeight, int timestep,
-                                    const std::vector<float> &textStates,
-                                    const std::vector<TokenScale> &scales,
-                                    const Cancellation &cancel,
-                                    std::vector<StageValues> *stages = nullptr);
+    std::vector<float>
+    predictNoise(const std::vector<float> &latent, int latentWidth, int latentHeight, int timestep,
+                 const std::vector<float> &textStates, const std::vector<TokenScale> &scales,
+                 const Cancellation &cancel, std::vector<StageValues> *stages = nullptr);
 
     /// Mean of the VAE's posterior `[4, height/8, width/8]`, not scaled, of RGB pixels.
     std::vector<float> encodePicture(const std::vector<std::uint8_t> &rgb, int width, int height,
@@ -234,9 +232,9 @@ private:
 std::vector<float> randn(std::uint64_t seed, std::size_t count);
 
 struct Schedule {
-    std::vector<int> timesteps;          ///< t_0 > t_1 > ...
-    std::vector<double> alphaBar;        ///< cumulative alpha at t_i
-    std::vector<double> alphaBarNext;    ///< cumulative alpha after step i
+    std::vector<int> timesteps;       ///< t_0 > t_1 > ...
+    std::vector<double> alphaBar;     ///< cumulative alpha at t_i
+    std::vector<double> alphaBarNext; ///< cumulative alpha after step i
 };
 /// The DDIM schedule of `steps` steps, 1..1000.
 Schedule schedule(int steps);

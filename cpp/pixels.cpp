@@ -16,7 +16,8 @@ std::vector<float> toPlanes(const std::vector<std::uint8_t> &rgb) {
     std::vector<float> planes(rgb.size());
     for (std::size_t i = 0; i < pixels; i++) {
         for (std::size_t c = 0; c < kColours; c++) {
-            planes[c * pixels + i] = static_cast<float>(rgb[i * kColours + c]) / 255.0f * 2.0f - 1.0f;
+            planes[c * pixels + i] =
+                static_cast<float>(rgb[i * kColours + c]) / 255.0f * 2.0f - 1.0f;
         }
     }
     return planes;

@@ -31,7 +31,8 @@ void requireBetween(double value, double low, double high, const std::string &na
 void requireCount(std::size_t count, std::size_t expected, const std::string &name) {
     if (count == expected) return;
     throw Error("INVALID_ARGUMENT",
-                name + " must have " + std::to_string(expected) + " values, not " + std::to_string(count),
+                name + " must have " + std::to_string(expected) + " values, not " +
+                    std::to_string(count),
                 {{"name", name}, {"value", static_cast<double>(count)}});
 }
 
@@ -52,8 +53,8 @@ void checkMixRequest(const MixRequest &request, int vocabulary) {
     checkTokens(request.negativeTokens, vocabulary, "negativeTokens");
     checkScales(request.scales);
 
-    require(request.steps >= 1 && request.steps <= kMaxSteps, "steps", "a whole number from 1 to 999",
-            request.steps);
+    require(request.steps >= 1 && request.steps <= kMaxSteps, "steps",
+            "a whole number from 1 to 999", request.steps);
     requireBetween(request.kMin, 0, 1, "kMin");
     requireBetween(request.kMax, 0, 1, "kMax");
     require(request.kMin <= request.kMax, "kMin", "at most kMax (" + text(request.kMax) + ")",
@@ -63,12 +64,14 @@ void checkMixRequest(const MixRequest &request, int vocabulary) {
     requireBetween(request.nu, 0, 1, "nu");
     requireBetween(request.guidanceScale, 0, 100, "guidanceScale");
     requireBetween(request.eta, 0, 1, "eta");
-    require(request.previewEvery >= 0, "preview", "a whole number, 0 or more", request.previewEvery);
+    require(request.previewEvery >= 0, "preview", "a whole number, 0 or more",
+            request.previewEvery);
 }
 
 void checkSize(int width, int height) {
     const std::string expected = "a multiple of " + std::to_string(kPixelsPerCell) + " from " +
-                                 std::to_string(kPixelsPerCell) + " to " + std::to_string(kMaxPixels);
+                                 std::to_string(kPixelsPerCell) + " to " +
+                                 std::to_string(kMaxPixels);
     const auto fits = [](int side) {
         return side >= kPixelsPerCell && side <= kMaxPixels && side % kPixelsPerCell == 0;
     };
@@ -110,14 +113,16 @@ void checkScales(const std::vector<TokenScale> &scales) {
 
 std::vector<float> tokenScales(const std::vector<TokenScale> &scales) {
     std::vector<float> factors(kContextLength, 1.0f);
-    for (const auto &scale : scales) factors[static_cast<std::size_t>(scale.position)] = scale.scale;
+    for (const auto &scale : scales)
+        factors[static_cast<std::size_t>(scale.position)] = scale.scale;
     return factors;
 }
 
 std::vector<float> tokenScalesAt(const std::vector<TokenScale> &scales, int i, int steps) {
     std::vector<TokenScale> active;
     for (const auto &scale : scales) {
-        if (i >= indexAt(scale.to, steps) && i < indexAt(scale.from, steps)) active.push_back(scale);
+        if (i >= indexAt(scale.to, steps) && i < indexAt(scale.from, steps))
+            active.push_back(scale);
     }
     return tokenScales(active);
 }

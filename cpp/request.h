@@ -16,7 +16,8 @@ void checkTextStates(const std::vector<float> &states, int width);
 void checkTokens(const std::vector<std::int32_t> &tokens, int vocabulary, const std::string &name);
 void checkScales(const std::vector<TokenScale> &scales);
 
-/// The 77 factors of all scales, whatever their windows. Of two scales for one token the later wins.
+/// The 77 factors of all scales, whatever their windows. Of two scales for one token the later
+/// wins.
 std::vector<float> tokenScales(const std::vector<TokenScale> &scales);
 /// The 77 factors of those scales whose window covers step i of N.
 std::vector<float> tokenScalesAt(const std::vector<TokenScale> &scales, int i, int steps);

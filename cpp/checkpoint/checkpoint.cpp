@@ -71,7 +71,8 @@ std::string normalised(const std::string &name) {
     if (startsWith(name, oldText) && !startsWith(name, kText)) {
         result = kText + name.substr(oldText.size());
     }
-    const bool ours = startsWith(result, kUnet) || startsWith(result, kVae) || startsWith(result, kText);
+    const bool ours =
+        startsWith(result, kUnet) || startsWith(result, kVae) || startsWith(result, kText);
     const bool counts = result.size() > 12 && result.find("position_ids") != std::string::npos;
     return ours && !counts ? result : "";
 }
@@ -83,7 +84,8 @@ Checkpoint Checkpoint::open(const std::string &path) {
     Checkpoint checkpoint;
     checkpoint.path_ = path;
 
-    const auto add = [&](const StoredTensors &tensors, const std::string &prefix, auto originalName) {
+    const auto add = [&](const StoredTensors &tensors, const std::string &prefix,
+                         auto originalName) {
         for (const auto &[name, tensor] : tensors) {
             // No tensor of ours has a longer name; long ones are not worth a regular expression.
             const std::string original = name.size() < kMaxNameBytes ? originalName(name) : "";
@@ -118,10 +120,12 @@ Checkpoint Checkpoint::open(const std::string &path) {
     refuseOtherFamilies(tensors, path);
     add(tensors, "", [](const auto &name) { return name; });
     if (checkpoint.tensors_.empty()) {
-        throw Error("MODEL_FORMAT",
-                    "'" + path + "' has no tensor of a Stable Diffusion 1.x checkpoint (no name starts with '" +
-                        kUnet + "')",
-                    {{"path", path}});
+        throw Error(
+            "MODEL_FORMAT",
+            "'" + path +
+                "' has no tensor of a Stable Diffusion 1.x checkpoint (no name starts with '" +
+                kUnet + "')",
+            {{"path", path}});
     }
     return checkpoint;
 }
@@ -163,7 +167,8 @@ WeightSource::Values Checkpoint::read(const std::string &name) const {
 
 void Checkpoint::release(const std::string &name) const {
     const auto found = tensors_.find(name);
-    if (found != tensors_.end()) found->second.file->release(found->second.offset, found->second.bytes);
+    if (found != tensors_.end())
+        found->second.file->release(found->second.offset, found->second.bytes);
 }
 
 } // namespace magicmix

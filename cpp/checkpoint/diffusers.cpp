@@ -61,11 +61,13 @@ StoredTensors readComponent(const fs::path &folder, const std::string &stem) {
             if (fs::exists(folder / name)) return readShards(folder, folder / name);
         }
     }
-    const bool pickled = fs::exists(folder / (stem + ".bin")) || fs::exists(folder / "pytorch_model.bin");
-    throw Error(pickled ? "MODEL_UNSUPPORTED" : "MODEL_NOT_FOUND",
-                "'" + folder.u8string() + "' has no " + stem + ".safetensors" +
-                    (pickled ? ", only a pickled .bin; save the model with safe_serialization=True" : ""),
-                {{"path", folder.u8string()}});
+    const bool pickled =
+        fs::exists(folder / (stem + ".bin")) || fs::exists(folder / "pytorch_model.bin");
+    throw Error(
+        pickled ? "MODEL_UNSUPPORTED" : "MODEL_NOT_FOUND",
+        "'" + folder.u8string() + "' has no " + stem + ".safetensors" +
+            (pickled ? ", only a pickled .bin; save the model with safe_serialization=True" : ""),
+        {{"path", folder.u8string()}});
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -219,8 +221,9 @@ std::string vaeAttention(const std::string &name) {
 /// 1: down, up or mid; 2: number of the block (none for mid); 3: kind of part; 4: its number;
 /// 5: what follows.
 const std::regex &blockPattern() {
-    static const std::regex pattern("(down|up|mid)_block(?:s\\.(\\d{1,2}))?\\."
-                                    "(resnets|attentions|downsamplers|upsamplers)\\.(\\d{1,2})\\.(.+)");
+    static const std::regex pattern(
+        "(down|up|mid)_block(?:s\\.(\\d{1,2}))?\\."
+        "(resnets|attentions|downsamplers|upsamplers)\\.(\\d{1,2})\\.(.+)");
     return pattern;
 }
 
@@ -248,8 +251,7 @@ OriginalNames::OriginalNames(const DiffusersFolder &folder)
     : unetLayers_(countNumbered(folder.unet, "down_blocks.0.resnets.", ".conv1.weight")),
       vaeLevels_(countNumbered(folder.vae, "decoder.up_blocks.", ".resnets.0.conv1.weight")) {
     for (int i = 0; i < 16; i++) {
-        const std::string norm =
-            "up_blocks." + std::to_string(i) + ".attentions.0.norm.weight";
+        const std::string norm = "up_blocks." + std::to_string(i) + ".attentions.0.norm.weight";
         if (folder.unet.count(norm) > 0) upBlocksWithAttention_.insert(i);
     }
 }
@@ -279,16 +281,19 @@ std::string OriginalNames::unet(const std::string &name) const {
         const int first = 1 + i * (unetLayers_ + 1);
         if (part == "downsamplers") {
             const std::string op = renamed(inner, {{"conv", "op"}});
-            return op.empty() ? "" : "input_blocks." + std::to_string(first + unetLayers_) + ".0." + op;
+            return op.empty() ? ""
+                              : "input_blocks." + std::to_string(first + unetLayers_) + ".0." + op;
         }
-        return "input_blocks." + std::to_string(first + j) + (part == "resnets" ? ".0." : ".1.") + inner;
+        return "input_blocks." + std::to_string(first + j) + (part == "resnets" ? ".0." : ".1.") +
+               inner;
     }
     const int first = i * (unetLayers_ + 1);
     if (part == "upsamplers") {
         const char *place = upBlocksWithAttention_.count(i) > 0 ? ".2." : ".1.";
         return "output_blocks." + std::to_string(first + unetLayers_) + place + inner;
     }
-    return "output_blocks." + std::to_string(first + j) + (part == "resnets" ? ".0." : ".1.") + inner;
+    return "output_blocks." + std::to_string(first + j) + (part == "resnets" ? ".0." : ".1.") +
+           inner;
 }
 
 std::string OriginalNames::vae(const std::string &name) const {
@@ -298,9 +303,8 @@ std::string OriginalNames::vae(const std::string &name) const {
     if (!std::regex_match(name, match, side)) return "";
     const std::string coder = match[1], rest = match[2];
 
-    const std::string top = renamed(rest, {{"conv_in", "conv_in"},
-                                           {"conv_norm_out", "norm_out"},
-                                           {"conv_out", "conv_out"}});
+    const std::string top = renamed(
+        rest, {{"conv_in", "conv_in"}, {"conv_norm_out", "norm_out"}, {"conv_out", "conv_out"}});
     if (!top.empty()) return coder + "." + top;
 
     if (!std::regex_match(rest, match, blockPattern())) return "";

@@ -17,8 +17,8 @@ Json parseJson(const char *text, std::size_t length, const std::string &what) {
     std::set<std::string> names;
     const auto watch = [&](int depth, Json::parse_event_t event, Json &parsed) {
         if (depth > kMaxDepth) {
-            throw Error("MODEL_FORMAT", what + " is nested deeper than " +
-                                            std::to_string(kMaxDepth) + " levels");
+            throw Error("MODEL_FORMAT",
+                        what + " is nested deeper than " + std::to_string(kMaxDepth) + " levels");
         }
         if (event == Json::parse_event_t::key && depth == 1 &&
             !names.insert(parsed.get<std::string>()).second) {

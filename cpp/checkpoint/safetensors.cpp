@@ -16,9 +16,9 @@ constexpr std::uint64_t kLengthBytes = 8;
 constexpr std::size_t kMaxDimensions = 8;
 
 const std::map<std::string, std::uint64_t> kTypeBytes = {
-    {"F64", 8}, {"F32", 4}, {"F16", 2},     {"BF16", 2},    {"I64", 8}, {"I32", 4}, {"I16", 2},
-    {"I8", 1},  {"U64", 8}, {"U32", 4},     {"U16", 2},     {"U8", 1},  {"BOOL", 1},
-    {"C64", 8}, {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"F8_E8M0", 1},
+    {"F64", 8},  {"F32", 4}, {"F16", 2},     {"BF16", 2},    {"I64", 8},     {"I32", 4},
+    {"I16", 2},  {"I8", 1},  {"U64", 8},     {"U32", 4},     {"U16", 2},     {"U8", 1},
+    {"BOOL", 1}, {"C64", 8}, {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"F8_E8M0", 1},
 };
 
 std::uint64_t headerLength(const MappedFile &file) {
@@ -48,8 +48,9 @@ public:
 
         const std::uint64_t expected = expectedBytes(name, tensor);
         if (tensor.bytes != expected) {
-            fail(name, "has " + std::to_string(tensor.bytes) + " bytes of values, but its shape and type (" +
-                           tensor.type + ") need " + std::to_string(expected));
+            fail(name, "has " + std::to_string(tensor.bytes) +
+                           " bytes of values, but its shape and type (" + tensor.type + ") need " +
+                           std::to_string(expected));
         }
         return tensor;
     }
@@ -60,7 +61,9 @@ private:
                     {{"tensor", name}, {"path", file_->path()}});
     }
 
-    static std::string kind(const Json &value) { return std::string("a JSON ") + value.type_name(); }
+    static std::string kind(const Json &value) {
+        return std::string("a JSON ") + value.type_name();
+    }
 
     std::string type(const std::string &name, const Json &entry) const {
         const auto found = entry.find("dtype");
@@ -97,8 +100,9 @@ private:
         const std::uint64_t available = file_->size() - dataStart_;
         if (begin > end) fail(name, "ends before it begins: data_offsets " + found->dump());
         if (end > available) {
-            fail(name, "ends at byte " + std::to_string(end) + " of the values, but the file has only " +
-                           std::to_string(available) + ": it is truncated, or its header lies");
+            fail(name, "ends at byte " + std::to_string(end) +
+                           " of the values, but the file has only " + std::to_string(available) +
+                           ": it is truncated, or its header lies");
         }
         return {begin, end};
     }
@@ -148,8 +152,9 @@ StoredTensors readSafetensors(const std::string &path) {
     const auto file = MappedFile::open(path);
     const std::string where = "'" + path + "'";
     if (file->size() < kLengthBytes) {
-        throw Error("MODEL_FORMAT", where + " has only " + std::to_string(file->size()) +
-                                        " bytes: too short for a safetensors file",
+        throw Error("MODEL_FORMAT",
+                    where + " has only " + std::to_string(file->size()) +
+                        " bytes: too short for a safetensors file",
                     {{"path", path}});
     }
     const std::uint64_t length = headerLength(*file);

@@ -7,9 +7,9 @@
 
 namespace magicmix {
 
-/// PyTorch's CPU generator: the same seed gives the numbers of `torch.manual_seed(seed)` followed by
-/// calls of `torch.randn`, to float32 rounding (PyTorch's vectorised logarithm and cosine differ from
-/// the C library's by about 5e-7).
+/// PyTorch's CPU generator: the same seed gives the numbers of `torch.manual_seed(seed)` followed
+/// by calls of `torch.randn`, to float32 rounding (PyTorch's vectorised logarithm and cosine differ
+/// from the C library's by about 5e-7).
 class Generator {
 public:
     /// PyTorch's generator takes the low 32 bits of the seed.

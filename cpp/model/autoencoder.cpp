@@ -62,8 +62,8 @@ Autoencoder::Autoencoder(Weights &weights, const AutoencoderConfig &config) : co
     decoderOut_ = declareConv(weights, decoder + "conv_out", fine, kPictureChannels, 3);
 }
 
-Autoencoder::ResBlock Autoencoder::declareResBlock(Weights &weights, const std::string &name, int in,
-                                                   int out) const {
+Autoencoder::ResBlock Autoencoder::declareResBlock(Weights &weights, const std::string &name,
+                                                   int in, int out) const {
     ResBlock block;
     block.norm1 = declareNorm(weights, name + ".norm1", in);
     block.conv1 = declareConv(weights, name + ".conv1", in, out, 3);

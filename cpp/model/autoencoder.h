@@ -11,7 +11,8 @@ class Autoencoder {
 public:
     Autoencoder(Weights &weights, const AutoencoderConfig &config);
 
-    /// A picture `{W, H, 3, 1}` in -1..1 to the moments `{W/8, H/8, 8, 1}`: mean, then log variance.
+    /// A picture `{W, H, 3, 1}` in -1..1 to the moments `{W/8, H/8, 8, 1}`: mean, then log
+    /// variance.
     Tensor encode(Ops &ops, Tensor picture) const;
     /// A latent `{w, h, 4, 1}`, not scaled, to a picture `{8w, 8h, 3, 1}` of about -1..1.
     Tensor decode(Ops &ops, Tensor latent) const;

@@ -25,9 +25,11 @@ public:
     int size(const std::string &name, std::size_t axis, std::size_t dimensions,
              std::int64_t limit = kMaxWidth) const {
         const auto values = source_.read(name); // throws if there is no such tensor
-        if (values.shape.size() < dimensions || values.shape[axis] < 1 || values.shape[axis] > limit) {
+        if (values.shape.size() < dimensions || values.shape[axis] < 1 ||
+            values.shape[axis] > limit) {
             std::string text;
-            for (const auto n : values.shape) text += (text.empty() ? "" : ", ") + std::to_string(n);
+            for (const auto n : values.shape)
+                text += (text.empty() ? "" : ", ") + std::to_string(n);
             throw Error("MODEL_FORMAT",
                         "tensor '" + name + "' has shape [" + text + "]; expected " +
                             std::to_string(dimensions) + " dimensions from 1 to " +
@@ -62,10 +64,11 @@ void requireDivisible(int width, int parts, const std::string &what, const std::
 }
 
 [[noreturn]] void needHeads(const std::string &network, const std::string &option) {
-    throw Error("CONFIG_NEEDED",
-                "the file does not tell how many attention heads the " + network +
-                    " has, and its sizes are not those of Stable Diffusion 1.x; pass config: " + option,
-                {{"option", option}});
+    throw Error(
+        "CONFIG_NEEDED",
+        "the file does not tell how many attention heads the " + network +
+            " has, and its sizes are not those of Stable Diffusion 1.x; pass config: " + option,
+        {{"option", option}});
 }
 
 TextEncoderConfig deduceText(const Shapes &shapes, const DeclaredConfig &declared,
@@ -88,7 +91,8 @@ TextEncoderConfig deduceText(const Shapes &shapes, const DeclaredConfig &declare
     }
     const std::string activation = declared.textEncoderActivation.value_or("quick_gelu");
     if (activation != "quick_gelu") {
-        unsupported("the text encoder uses '" + activation + "'; Stable Diffusion 1.x has quick_gelu");
+        unsupported("the text encoder uses '" + activation +
+                    "'; Stable Diffusion 1.x has quick_gelu");
     }
 
     if (overrides.textEncoderHeads) {
@@ -110,14 +114,16 @@ UNetConfig deduceUnet(const Shapes &shapes, const DeclaredConfig &declared,
     UNetConfig config;
     const std::string first = p + "input_blocks.0.0.weight";
     const int in = shapes.size(first, 1, 4);
-    if (in == 9) unsupported("this is an inpainting UNet (9 input channels), not a text-to-image one");
+    if (in == 9)
+        unsupported("this is an inpainting UNet (9 input channels), not a text-to-image one");
     if (in != kLatentChannels) {
-        unsupported("the UNet takes " + std::to_string(in) + " channels; Stable Diffusion 1.x takes " +
-                    std::to_string(kLatentChannels));
+        unsupported("the UNet takes " + std::to_string(in) +
+                    " channels; Stable Diffusion 1.x takes " + std::to_string(kLatentChannels));
     }
     const std::string prediction = declared.predictionType.value_or("epsilon");
     if (prediction != "epsilon") {
-        unsupported("the UNet predicts '" + prediction + "'; Stable Diffusion 1.x predicts epsilon");
+        unsupported("the UNet predicts '" + prediction +
+                    "'; Stable Diffusion 1.x predicts epsilon");
     }
 
     while (config.layers < kMaxLayers &&
@@ -128,7 +134,11 @@ UNetConfig deduceUnet(const Shapes &shapes, const DeclaredConfig &declared,
     for (int level = 0; level < kMaxLevels; level++) {
         const int block = 1 + level * (config.layers + 1);
         const std::string name = numbered(p + "input_blocks.", block, ".");
-        if (!shapes.has(name + "0.in_layers.2.weight")) break;
+        // Any part of the block shows that the level is there; a missing one is then named.
+        const bool present = shapes.has(name + "0.in_layers.2.weight") ||
+                             shapes.has(name + "0.in_layers.0.weight") ||
+                             shapes.has(name + "0.out_layers.3.weight");
+        if (!present) break;
         config.channels.push_back(shapes.size(name + "0.in_layers.2.weight", 0, 4));
         config.attention.push_back(shapes.has(name + "1.norm.weight"));
     }
@@ -146,7 +156,8 @@ UNetConfig deduceUnet(const Shapes &shapes, const DeclaredConfig &declared,
         config.heads = declared.unetHeads;
         if (config.heads.size() != config.channels.size()) {
             throw Error("MODEL_FORMAT", "the UNet's configuration gives heads for " +
-                                            std::to_string(config.heads.size()) + " levels, but it has " +
+                                            std::to_string(config.heads.size()) +
+                                            " levels, but it has " +
                                             std::to_string(config.channels.size()));
         }
     } else if (config.channels.front() == 320 && config.contextWidth == 768) {
@@ -157,7 +168,8 @@ UNetConfig deduceUnet(const Shapes &shapes, const DeclaredConfig &declared,
     config.normGroups = overrides.unetNormGroups.value_or(declared.unetNormGroups.value_or(32));
     for (std::size_t level = 0; level < config.channels.size(); level++) {
         requireDivisible(config.channels[level], config.heads[level], "a UNet level", "unet.heads");
-        requireDivisible(config.channels[level], config.normGroups, "a UNet level", "unet.normGroups");
+        requireDivisible(config.channels[level], config.normGroups, "a UNet level",
+                         "unet.normGroups");
     }
     return config;
 }
@@ -203,8 +215,9 @@ ModelConfig deduceConfig(const WeightSource &source, const DeclaredConfig &decla
     config.unet = deduceUnet(shapes, declared, overrides);
     config.vae = deduceVae(shapes, declared, overrides);
     if (config.unet.contextWidth != config.text.width) {
-        unsupported("the UNet wants text states of width " + std::to_string(config.unet.contextWidth) +
-                    ", but the text encoder gives " + std::to_string(config.text.width));
+        unsupported("the UNet wants text states of width " +
+                    std::to_string(config.unet.contextWidth) + ", but the text encoder gives " +
+                    std::to_string(config.text.width));
     }
     return config;
 }

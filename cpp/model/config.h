@@ -13,10 +13,10 @@ struct TextEncoderConfig {
 };
 
 struct UNetConfig {
-    std::vector<int> channels;    ///< by level, from fine to coarse
-    std::vector<int> heads;       ///< by level
-    std::vector<bool> attention;  ///< does the level have transformers?
-    int layers = 0;               ///< ResBlocks a level on the way down; one more on the way up
+    std::vector<int> channels;   ///< by level, from fine to coarse
+    std::vector<int> heads;      ///< by level
+    std::vector<bool> attention; ///< does the level have transformers?
+    int layers = 0;              ///< ResBlocks a level on the way down; one more on the way up
     int contextWidth = 0;
     int normGroups = 32;
 };

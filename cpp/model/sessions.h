@@ -25,8 +25,8 @@ std::vector<float> runTextEncoder(Device &device, Precision precision, const Tex
 PromptContext runContext(Device &device, Precision precision, const UNet &unet,
                          const std::vector<float> &textStates, const Cancellation &cancel);
 
-/// Scales every token's column of every cross-attention map, `scales` being `[77]`. The map M enters
-/// the result only as M V, so scaling column j of M is scaling row j of V (section 3.3.2).
+/// Scales every token's column of every cross-attention map, `scales` being `[77]`. The map M
+/// enters the result only as M V, so scaling column j of M is scaling row j of V (section 3.3.2).
 PromptContext scaled(const PromptContext &context, const std::vector<float> &scales);
 
 /// Moments `[8, height/8, width/8]` of a picture `[3, height, width]` in -1..1.
@@ -39,8 +39,8 @@ std::vector<float> runDecoder(Device &device, Precision precision, const Autoenc
                               const std::vector<float> &latent, int width, int height,
                               const Cancellation &cancel, std::vector<StageValues> *stages);
 
-/// The UNet for one size of latent and a number of prompts, which it runs as one batch. Its graph is
-/// built once; keys and values stay in it until the prompts change.
+/// The UNet for one size of latent and a number of prompts, which it runs as one batch. Its graph
+/// is built once; keys and values stay in it until the prompts change.
 class UNetSession {
 public:
     UNetSession(Device &device, Precision precision, const UNet &unet, int width, int height,

@@ -10,7 +10,8 @@ class TextEncoder {
 public:
     TextEncoder(Weights &weights, const TextEncoderConfig &config);
 
-    /// `ids` and `positions` are i32 `{77}`; gives the states after the final norm, `{width, 77, 1}`.
+    /// `ids` and `positions` are i32 `{77}`; gives the states after the final norm, `{width, 77,
+    /// 1}`.
     Tensor encode(Ops &ops, Tensor ids, Tensor positions) const;
 
     int width() const { return config_.width; }

@@ -45,7 +45,8 @@ UNet::UNet(Weights &weights, const UNetConfig &config) : config_(config) {
             skips.push_back(channels);
         }
         if (l + 1 < levels) {
-            level.resample = declareConv(weights, p + inputBlock(n++) + ".0.op", channels, channels, 3);
+            level.resample =
+                declareConv(weights, p + inputBlock(n++) + ".0.op", channels, channels, 3);
             skips.push_back(channels);
         }
         down_.push_back(std::move(level));
@@ -190,13 +191,15 @@ Tensor UNet::predict(Ops &ops, Tensor latents, Tensor features,
 
 Tensor UNet::resBlock(Ops &ops, Tensor x, Tensor time, const ResBlock &block) const {
     const int groups = config_.normGroups;
-    Tensor h = ops.conv2d(ops.silu(ops.groupNorm(x, block.norm1, groups, kNormEpsilon)), block.conv1);
+    Tensor h =
+        ops.conv2d(ops.silu(ops.groupNorm(x, block.norm1, groups, kNormEpsilon)), block.conv1);
     h = ops.addToChannels(h, ops.linear(time, block.time));
     h = ops.conv2d(ops.silu(ops.groupNorm(h, block.norm2, groups, kNormEpsilon)), block.conv2);
     return ops.add(block.skip.weight ? ops.conv2d(x, block.skip) : x, h);
 }
 
-Tensor UNet::transformer(Ops &ops, Tensor x, const Transformer &t, const KeysValues &context) const {
+Tensor UNet::transformer(Ops &ops, Tensor x, const Transformer &t,
+                         const KeysValues &context) const {
     Tensor y = ops.groupNorm(x, t.norm, config_.normGroups, kTransformerNormEpsilon);
     y = ops.linear(ops.toSequence(y), t.in);
 
@@ -222,8 +225,8 @@ std::vector<float> UNet::timestepFeatures(int timestep) const {
     const int half = config_.channels.front() / 2;
     std::vector<float> features(static_cast<std::size_t>(2 * half));
     for (int k = 0; k < half; k++) {
-        const float exponent =
-            static_cast<float>(-std::log(10000.0)) * static_cast<float>(k) / static_cast<float>(half);
+        const float exponent = static_cast<float>(-std::log(10000.0)) * static_cast<float>(k) /
+                               static_cast<float>(half);
         const float angle = static_cast<float>(timestep) * std::exp(exponent);
         features[static_cast<std::size_t>(k)] = std::cos(angle);
         features[static_cast<std::size_t>(half + k)] = std::sin(angle);

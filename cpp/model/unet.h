@@ -57,10 +57,12 @@ private:
     };
 
     ResBlock declareResBlock(Weights &weights, const std::string &name, int in, int out) const;
-    Transformer declareTransformer(Weights &weights, const std::string &name, int channels, int heads);
+    Transformer declareTransformer(Weights &weights, const std::string &name, int channels,
+                                   int heads);
 
     Tensor resBlock(Ops &ops, Tensor x, Tensor time, const ResBlock &block) const;
-    Tensor transformer(Ops &ops, Tensor x, const Transformer &block, const KeysValues &context) const;
+    Tensor transformer(Ops &ops, Tensor x, const Transformer &block,
+                       const KeysValues &context) const;
 
     UNetConfig config_;
     Linear time0_, time2_;

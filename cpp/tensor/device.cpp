@@ -118,7 +118,8 @@ std::vector<DeviceInfo> listDevices() {
         bool registered = false;
         for (std::size_t i = 0; i < ggml_backend_reg_count(); i++) {
             const std::string name = lower(ggml_backend_reg_name(ggml_backend_reg_get(i)));
-            registered = registered || name == backend || (name == "mtl" && backend == std::string("metal"));
+            registered =
+                registered || name == backend || (name == "mtl" && backend == std::string("metal"));
         }
         DeviceInfo info;
         info.id = backend;
@@ -133,8 +134,8 @@ std::vector<DeviceInfo> listDevices() {
 Device Device::open(const std::string &id, int threads) {
     if (threads < 0 || threads > kMaxThreads) {
         throw Error("INVALID_ARGUMENT",
-                    "threads must be a whole number from 0 to " + std::to_string(kMaxThreads) + ", not " +
-                        std::to_string(threads),
+                    "threads must be a whole number from 0 to " + std::to_string(kMaxThreads) +
+                        ", not " + std::to_string(threads),
                     {{"threads", static_cast<double>(threads)}});
     }
     const auto all = candidates();
@@ -196,8 +197,8 @@ void Device::compute(ggml_cgraph *graph, const Cancellation &cancel) {
         throw Error("OUT_OF_MEMORY", "device '" + id_ + "' ran out of memory during a computation");
     }
     if (status != GGML_STATUS_SUCCESS) {
-        throw Error("INTERNAL", std::string("device '") + id_ + "' failed to compute: " +
-                                    ggml_status_to_string(status));
+        throw Error("INTERNAL", std::string("device '") + id_ +
+                                    "' failed to compute: " + ggml_status_to_string(status));
     }
 }
 

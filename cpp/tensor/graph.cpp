@@ -20,9 +20,8 @@ Tensor newTensor(ggml_context *context, ggml_type type, const std::vector<std::i
 } // namespace
 
 Graph::Graph(Device &device)
-    : device_(device),
-      context_(makeContext(ggml_tensor_overhead() * kMaxNodes +
-                           ggml_graph_overhead_custom(kMaxNodes, false))),
+    : device_(device), context_(makeContext(ggml_tensor_overhead() * kMaxNodes +
+                                            ggml_graph_overhead_custom(kMaxNodes, false))),
       constants_(makeContext(ggml_tensor_overhead() * kMaxConstants)) {
     graph_ = ggml_new_graph_custom(context_.get(), kMaxNodes, false);
 }
@@ -50,7 +49,8 @@ void Graph::stage(const std::string &name, Tensor tensor) {
 void Graph::allocate(const std::string &purpose) {
     if (ggml_get_first_tensor(constants_.get()) != nullptr) {
         constantBuffer_.reset(ggml_backend_alloc_ctx_tensors(constants_.get(), device_.backend()));
-        if (!constantBuffer_) throw Error("OUT_OF_MEMORY", "no memory for the inputs of " + purpose);
+        if (!constantBuffer_)
+            throw Error("OUT_OF_MEMORY", "no memory for the inputs of " + purpose);
     }
 
     allocator_.reset(ggml_gallocr_new(device_.bufferType()));

@@ -78,9 +78,9 @@ Tensor Ops::convolve(Tensor x, const Conv &layer, int stride, int paddingX, int 
     if (precision_ == Precision::BF16) patches = ggml_cast(context_, patches, GGML_TYPE_BF16);
 
     const std::int64_t patch = kernel->ne[0] * kernel->ne[1] * kernel->ne[2];
-    Tensor y = ggml_mul_mat(context_,
-                            ggml_reshape_2d(context_, patches, patch, width * height * batch),
-                            ggml_reshape_2d(context_, kernel, patch, kernel->ne[3]));
+    Tensor y =
+        ggml_mul_mat(context_, ggml_reshape_2d(context_, patches, patch, width * height * batch),
+                     ggml_reshape_2d(context_, kernel, patch, kernel->ne[3]));
     if (precision_ == Precision::F32) ggml_mul_mat_set_prec(y, GGML_PREC_F32);
     if (batch == 1) return ggml_reshape_4d(context_, y, width, height, kernel->ne[3], 1);
     y = ggml_reshape_4d(context_, y, width, height, batch, kernel->ne[3]);
@@ -161,15 +161,15 @@ Tensor Ops::attention(Tensor queries, const KeysValues &kv, int heads, Mask mask
     std::vector<Tensor> parts;
     for (std::int64_t first = 0; first < length; first += bandLength) {
         const std::int64_t n = std::min(bandLength, length - first);
-        Tensor band = n == length ? q
-                                  : ggml_view_4d(context_, q, width, n, heads, batch, q->nb[1],
-                                                 q->nb[2], q->nb[3],
-                                                 static_cast<std::size_t>(first) * q->nb[1]);
+        Tensor band = n == length
+                          ? q
+                          : ggml_view_4d(context_, q, width, n, heads, batch, q->nb[1], q->nb[2],
+                                         q->nb[3], static_cast<std::size_t>(first) * q->nb[1]);
         Tensor map = ggml_mul_mat(context_, kv.keys, band);
         ggml_mul_mat_set_prec(map, GGML_PREC_F32);
         if (mask == Mask::Causal) {
-            map = ggml_soft_max(
-                context_, ggml_diag_mask_inf(context_, ggml_scale(context_, map, scale), 0));
+            map = ggml_soft_max(context_,
+                                ggml_diag_mask_inf(context_, ggml_scale(context_, map, scale), 0));
         } else {
             map = ggml_soft_max_ext(context_, map, nullptr, scale, 0.0f);
         }

@@ -83,8 +83,8 @@ Tensor Weights::declare(const std::string &name, const std::vector<std::int64_t>
         throw Error("MODEL_UNSUPPORTED", "the networks of this model have too many tensors");
     }
     const std::vector<std::int64_t> reversed(shape.rbegin(), shape.rend());
-    Tensor tensor = ggml_new_tensor(context_.get(), type, static_cast<int>(reversed.size()),
-                                    reversed.data());
+    Tensor tensor =
+        ggml_new_tensor(context_.get(), type, static_cast<int>(reversed.size()), reversed.data());
     ggml_set_name(tensor, name.c_str());
     declared_.push_back({name, shape, tensor});
     return tensor;

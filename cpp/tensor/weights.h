@@ -17,9 +17,9 @@ public:
     virtual ~WeightSource() = default;
 
     struct Values {
-        ggml_type type = GGML_TYPE_F32;   ///< F32, F16 or BF16
-        std::vector<std::int64_t> shape;  ///< torch order
-        const std::byte *data = nullptr;  ///< not necessarily aligned
+        ggml_type type = GGML_TYPE_F32;  ///< F32, F16 or BF16
+        std::vector<std::int64_t> shape; ///< torch order
+        const std::byte *data = nullptr; ///< not necessarily aligned
         std::size_t bytes = 0;
     };
     virtual bool has(const std::string &name) const = 0;
