@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 
-import { ClipTokens, contextOf } from '../dist/tokens.js'
+import { ClipTokens, contextOf, beginningOf } from '../dist/tokens.js'
 import golden from './fixtures/tokenizer.json'
 
 const begin = 49406
@@ -66,9 +66,17 @@ describe('tokens', () => {
   it('refuses what is not text, and text without end', () => {
     assert.throws(() => clip.tokensOf(7 as never), { code: 'INVALID_ARGUMENT' })
     assert.throws(() => clip.tokensOf('x'.repeat(1001)), {
-      code: 'INVALID_ARGUMENT',
-      message: /at most 1000 characters/,
+      code: 'PROMPT_TOO_LONG',
+      message: /1001 characters/,
     })
+  })
+
+  it('cuts a text without end at a word, far behind what fits', () => {
+    const beginning = beginningOf('word '.repeat(300))
+    assert.equal(beginning, 'word '.repeat(200))
+    assert.equal(clip.tokensOf(beginning).length, 200)
+    assert.equal(beginningOf('x'.repeat(2000)).length, 1000)
+    assert.equal(beginningOf('a cat'), 'a cat')
   })
 
   it('is built once', async () => {

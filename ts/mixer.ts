@@ -19,7 +19,7 @@ import {
   checkRequest,
   isPrompt,
 } from './request.js'
-import { ClipTokens, type Token, contextOf } from './tokens.js'
+import { ClipTokens, type Token, beginningOf, contextOf } from './tokens.js'
 
 /**
  * A loaded model that mixes pictures. Any number of mixes may be asked for at a time; they run one
@@ -100,7 +100,7 @@ export class MagicMix {
    * Shows how a text is cut into tokens: begin of text, the text's own tokens, end of text. It is
    * not cut off: a prompt fits if this gives at most 77.
    *
-   * @throws {@link MagicMixError} INVALID_ARGUMENT, DISPOSED
+   * @throws {@link MagicMixError} INVALID_ARGUMENT, PROMPT_TOO_LONG (over 1000 characters), DISPOSED
    */
   tokenize(text: string): Token[] {
     const site = callSite(MagicMix.prototype.tokenize)
@@ -132,7 +132,8 @@ export class MagicMix {
 
   private tokenizePrompts(request: CheckedMixRequest): Prompts {
     const { layout, content, negativePrompt, attention, truncate } = request
-    const tokensOf = (text: string, name: string) => this.tokens.tokensOf(text, name)
+    const tokensOf = (text: string, name: string) =>
+      this.tokens.tokensOf(truncate ? beginningOf(text) : text, name)
     const context = (text: string, name: string) => contextOf(tokensOf(text, name), truncate, name)
 
     const contentTokens = tokensOf(content, 'the content prompt')

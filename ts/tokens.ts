@@ -13,7 +13,7 @@ import path from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
 import { MagicMixError } from './errors.js'
-import { invalid, text as checkedText } from './validate.js'
+import { text as checkedText } from './validate.js'
 
 /** What the text encoder sees of a prompt: BOS, at most {@link maxTokens} tokens, EOS, padding. */
 export const contextLength = 77
@@ -57,8 +57,14 @@ export class ClipTokens {
 
   /** The tokens of `text`, without begin and end; `index` counts from 1. */
   tokensOf(text: string, name = 'text'): Token[] {
-    if (checkedText(text, name).length > maxTextLength) {
-      throw invalid(name, `at most ${maxTextLength} characters`, text)
+    const { length } = checkedText(text, name)
+    if (length > maxTextLength) {
+      throw new MagicMixError(
+        'PROMPT_TOO_LONG',
+        `${name} has ${length} characters: more than the ${maxTextLength} that are tokenised, and ` +
+          `far more than the ${maxTokens} tokens that fit`,
+        { name, length, maxLength: maxTextLength },
+      )
     }
     const { ids, tokens } = this.tokenizer.encode(normalize(text), { add_special_tokens: false })
     return ids.map((id, i) => ({ id, text: readable(tokens[i] ?? ''), index: i + 1 }))
@@ -69,6 +75,13 @@ export class ClipTokens {
     const tokens = this.tokensOf(text)
     return [{ ...beginOfText, index: 0 }, ...tokens, { ...endOfText, index: tokens.length + 1 }]
   }
+}
+
+/** As many whole words from the beginning of `text` as are tokenised: more than could fit. */
+export function beginningOf(text: string): string {
+  if (text.length <= maxTextLength) return text
+  const beginning = text.slice(0, maxTextLength)
+  return /^.*\s/su.exec(beginning)?.[0] ?? beginning
 }
 
 /**
