@@ -1,5 +1,6 @@
 /** Files to models: the formats that are read, and what is said of files that are damaged. */
 import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
 import { cp, mkdir, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -17,6 +18,8 @@ import type { Entry, SafetensorsFile } from './support/safetensors.js'
 
 const target = 'model.diffusion_model.input_blocks.1.0.in_layers.2.weight' // [32, 32, 3, 3]
 const neighbour = 'model.diffusion_model.input_blocks.1.0.out_layers.3.weight' // the same shape
+
+const tokenTable = 'cond_stage_model.transformer.text_model.embeddings.token_embedding.weight'
 
 /** Where a shard's index is changed. */
 const shardIndex = 'unet/diffusion_pytorch_model.safetensors.index.json'
@@ -231,7 +234,7 @@ describe('checkpoints', () => {
         'a table of tokens that is turned': [
           () =>
             withHeader((header) => {
-              tokenTable(header).shape.reverse()
+              header[tokenTable]!.shape.reverse()
             }),
           /token_embedding|64 tokens/,
           'MODEL_UNSUPPORTED',
@@ -305,7 +308,6 @@ describe('checkpoints', () => {
       })
 
       it('500 random changes of the header neither crash nor hang', async function () {
-        const file = path.join(folder, 'random.safetensors')
         const bytes = safetensorsBytes(intact.header, Buffer.alloc(0))
         const random = pseudorandom(1)
         let refused = 0
@@ -313,22 +315,61 @@ describe('checkpoints', () => {
           const changed = Buffer.from(bytes)
           const changes = 1 + random(4)
           for (let k = 0; k < changes; k++) changed[random(changed.length)] = random(256)
-          const handle = await open(file, 'w')
-          await handle.write(changed)
-          await handle.truncate(bytes.length + intact.data.length) // the values, as a hole
-          await handle.close()
-          const { done } = native.inspect(file, { unetHeads: 4, textEncoderHeads: 2 })
-          refused += await done.then(
-            ({ problem }) => (problem === '' ? 0 : 1),
-            (error: { code: string }) => {
-              assert.match(error.code, /^MODEL_(FORMAT|UNSUPPORTED)$/)
-              return 1
-            },
-          )
+          if ((await problemOf(changed)) !== '') refused++
         }
-        await rm(file)
         assert.ok(refused > 100, `only ${refused} were refused`)
       })
+
+      it('whichever tensor is missing', async function () {
+        this.timeout(120_000)
+        const unnoticed: string[] = []
+        let named = 0
+        for (const missing of Object.keys(intact.header)) {
+          const { [missing]: _, ...header } = intact.header
+          const problem = await problemOf(safetensorsBytes(header, Buffer.alloc(0)))
+          if (problem === '') unnoticed.push(missing)
+          if (problem.includes(`'${missing}'`)) named++
+        }
+        assert.deepEqual(unnoticed, [])
+        // A few are what layers and levels are counted by: without them others are missed.
+        const all = Object.keys(intact.header).length
+        assert.ok(named > all - 30, `only ${named} of ${all} were named`)
+      })
+
+      it('whichever tensor is twice as long', async function () {
+        this.timeout(120_000)
+        const unnoticed: string[] = []
+        for (const [longer, { dtype, shape, data_offsets }] of Object.entries(intact.header)) {
+          const [length = 0, ...rest] = shape
+          const begin = intact.data.length
+          const end = begin + 2 * (data_offsets[1] - data_offsets[0])
+          const entry = { dtype, shape: [2 * length, ...rest], data_offsets: [begin, end] }
+          const header = { ...intact.header, [longer]: entry }
+          const problem = await problemOf(safetensorsBytes(header, Buffer.alloc(0)), end)
+          if (problem === '') unnoticed.push(longer)
+        }
+        // A table of more tokens than CLIP's is no mistake.
+        assert.deepEqual(unnoticed, [tokenTable])
+      })
+
+      /** What `inspect` says of a header with a hole of zeros behind it, '' for nothing. */
+      async function problemOf(header: Buffer, dataBytes = intact.data.length): Promise<string> {
+        const file = path.join(folder, `${randomUUID()}.safetensors`)
+        const handle = await open(file, 'w')
+        await handle.write(header)
+        await handle.truncate(header.length + dataBytes)
+        await handle.close()
+        const { done } = native.inspect(file, { unetHeads: 4, textEncoderHeads: 2 })
+        const problem = await done.then(
+          (inspection) => inspection.problem,
+          (error: { code: string; message: string }) => {
+            assert.match(error.code, /^MODEL_(FORMAT|UNSUPPORTED)$/)
+            return error.message
+          },
+        )
+        await rm(file)
+        return problem
+      }
     })
 
     describe('diffusers folders', () => {
@@ -552,11 +593,6 @@ function rawOffsets(bytes: Buffer, [begin, end]: [string, string]): Buffer {
     json.replace('123456789', begin).replace('987654321', end),
     bytes.subarray(8 + length),
   )
-}
-
-function tokenTable(header: Record<string, Entry>): Entry {
-  const name = 'cond_stage_model.transformer.text_model.embeddings.token_embedding.weight'
-  return header[name]!
 }
 
 /** A small generator of integers below a bound: tests must fail the same way twice. */

@@ -6,7 +6,7 @@ import path from 'node:path'
 import { promisify } from 'node:util'
 
 import { MagicMix } from 'magicmix'
-import type { Mix, MixRequest } from 'magicmix'
+import type { LoadOptions, Mix, MixRequest } from 'magicmix'
 import sharp from 'sharp'
 
 import type { NativeTokenScale } from '../dist/native.js'
@@ -23,18 +23,21 @@ const content = 'a photo of a corgi wearing a red hat'
 const otherPrompt = 'a coffee machine, studio lighting'
 
 describe('identities', () => {
+  let options: LoadOptions
   let mixer: MagicMix
   let square: Pixels
   /** 72 x 120: latent sides of 9 x 15, which no level of the UNet halves evenly */
   let odd: Pixels
 
   before(async () => {
-    mixer = await MagicMix.load({
+    options = {
       model: await tinyModel(),
       config: tinyHeads,
       device: 'cpu',
       precision: 'f32',
-    })
+      threads: 1,
+    }
+    mixer = await MagicMix.load(options)
     square = await resized(64, 64)
     odd = await resized(72, 120)
   })
@@ -47,10 +50,14 @@ describe('identities', () => {
     return { layout, content, kMin: 0.3, kMax: 0.6, nu: 0.5, guidanceScale: 7.5, ...sizes }
   }
 
-  function mix(request: ReferenceRequest, more: Partial<MixRequest> = {}): Promise<Mix> {
+  function mix(
+    request: ReferenceRequest,
+    more: Partial<MixRequest> = {},
+    by: MagicMix = mixer,
+  ): Promise<Mix> {
     const { layout, scales: _, ...rest } = request
     const asked = 'prompt' in layout ? layout : { ...layout, channels: 3 as const }
-    return mixer.mix({ ...rest, layout: asked, trace: true, ...more })
+    return by.mix({ ...rest, layout: asked, trace: true, ...more })
   }
 
   describe('of the paper', () => {
@@ -152,7 +159,7 @@ describe('identities', () => {
       const script = `
         const { MagicMix } = require(${JSON.stringify(path.join(packageRoot, 'dist', 'index.js'))})
         const { createHash } = require('node:crypto')
-        MagicMix.load(${JSON.stringify({ model: await tinyModel(), config: tinyHeads, device: 'cpu', precision: 'f32' })})
+        MagicMix.load(${JSON.stringify(options)})
           .then(async (mixer) => {
             const mix = await mixer.mix(${JSON.stringify(asked)})
             process.stdout.write(createHash('sha256').update(mix.data).digest('hex'))
@@ -160,6 +167,15 @@ describe('identities', () => {
           })`
       const { stdout } = await promisify(execFile)(process.execPath, ['-e', script])
       assert.equal(stdout, createHash('sha256').update(here.data).digest('hex'))
+    })
+
+    it('another number of threads gives the same states, but for rounding', async () => {
+      const here = await mix(base())
+      await using other = await MagicMix.load({ ...options, threads: 2 })
+      assertStates(
+        here,
+        (await mix(base(), {}, other)).trace.map(({ latent }) => latent),
+      )
     })
 
     it('another seed gives another picture', async () => {
