@@ -336,10 +336,13 @@ describe('checkpoints', () => {
         assert.ok(named > all - 30, `only ${named} of ${all} were named`)
       })
 
-      it('whichever tensor is twice as long', async function () {
+      it('a tensor that is twice as long, every fifth of them', async function () {
         this.timeout(120_000)
         const unnoticed: string[] = []
-        for (const [longer, { dtype, shape, data_offsets }] of Object.entries(intact.header)) {
+        for (const [i, longer] of Object.keys(intact.header).entries()) {
+          // a table of more tokens than CLIP's is no mistake
+          if (i % 5 !== 0 || longer === tokenTable) continue
+          const { dtype, shape, data_offsets } = intact.header[longer]!
           const [length = 0, ...rest] = shape
           const begin = intact.data.length
           const end = begin + 2 * (data_offsets[1] - data_offsets[0])
@@ -348,8 +351,7 @@ describe('checkpoints', () => {
           const problem = await problemOf(safetensorsBytes(header, Buffer.alloc(0)), end)
           if (problem === '') unnoticed.push(longer)
         }
-        // A table of more tokens than CLIP's is no mistake.
-        assert.deepEqual(unnoticed, [tokenTable])
+        assert.deepEqual(unnoticed, [])
       })
 
       /** What `inspect` says of a header with a hole of zeros behind it, '' for nothing. */
