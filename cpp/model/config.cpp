@@ -7,7 +7,8 @@ namespace {
 
 constexpr std::int64_t kMaxWidth = 1 << 16;
 constexpr int kMaxLevels = 8;
-constexpr int kMaxLayers = 64;
+constexpr int kMaxTextLayers = 64;
+constexpr int kMaxLayers = 16; // of a level
 // The largest id of CLIP's vocabulary, the end of text, is 49407.
 constexpr std::int64_t kVocabulary = 49408;
 
@@ -78,7 +79,7 @@ TextEncoderConfig deduceText(const Shapes &shapes, const DeclaredConfig &declare
     const std::string table = p + "embeddings.token_embedding.weight";
     config.vocabulary = shapes.size(table, 0, 2, 1 << 20);
     config.width = shapes.size(table, 1, 2);
-    config.layers = shapes.count(p + "encoder.layers.", ".mlp.fc1.weight", kMaxLayers);
+    config.layers = shapes.count(p + "encoder.layers.", ".mlp.fc1.weight", kMaxTextLayers);
     config.hidden = shapes.size(p + "encoder.layers.0.mlp.fc1.weight", 0, 2);
     if (config.vocabulary < kVocabulary) {
         unsupported("the text encoder knows " + std::to_string(config.vocabulary) +

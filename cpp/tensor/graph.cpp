@@ -4,7 +4,9 @@ namespace magicmix {
 namespace {
 
 // A UNet of Stable Diffusion 1.x takes about 3000 nodes; convolutions in bands add some.
-constexpr std::size_t kMaxNodes = 16384;
+constexpr std::size_t kMaxNodes = 32768;
+// More than any one operation of `Ops` makes without asking for room again.
+constexpr std::size_t kMaxNodesOfOperation = 128;
 constexpr std::size_t kMaxConstants = 256;
 
 ggml_context_ptr makeContext(std::size_t bytes) {
@@ -40,6 +42,13 @@ Tensor Graph::output(Tensor tensor) {
     ggml_set_output(tensor);
     ggml_build_forward_expand(graph_, tensor);
     return tensor;
+}
+
+void Graph::requireRoom() const {
+    const std::size_t left = ggml_get_mem_size(context_.get()) - ggml_used_mem(context_.get());
+    if (left > kMaxNodesOfOperation * (ggml_tensor_overhead() + GGML_MEM_ALIGN)) return;
+    throw Error("MODEL_UNSUPPORTED", "this network, at this size of picture, has more than " +
+                                         std::to_string(kMaxNodes) + " operations");
 }
 
 void Graph::stage(const std::string &name, Tensor tensor) {

@@ -33,6 +33,10 @@ public:
     /// Marks a result; its values can be read after a run.
     Tensor output(Tensor tensor);
 
+    /// Throws `MODEL_UNSUPPORTED` if the graph has no room for another operation: ggml would
+    /// assert.
+    void requireRoom() const;
+
     /// Remembers `tensor` as the value of a named block, to be read if `keepStages` was called.
     void stage(const std::string &name, Tensor tensor);
     void keepStages() { keepStages_ = true; }

@@ -9,6 +9,8 @@ namespace {
 // Convolutions go through a matrix of all patches, attention through a map of all pairs. Above this
 // size they are cut into bands, so that memory does not grow with the square of the picture.
 constexpr std::int64_t kMaxTemporaryBytes = std::int64_t{192} << 20;
+// Each band is some nodes of a graph, whose number is limited.
+constexpr std::int64_t kMaxBands = 32;
 
 std::int64_t ceilDivide(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
@@ -34,6 +36,7 @@ Ops::Ops(Graph &graph, Precision precision)
     : graph_(graph), context_(graph.context()), precision_(precision) {}
 
 Tensor Ops::linear(Tensor x, const Linear &layer) {
+    graph_.requireRoom();
     Tensor y = ggml_mul_mat(context_, layer.weight, x);
     if (precision_ == Precision::F32) ggml_mul_mat_set_prec(y, GGML_PREC_F32);
     return layer.bias ? ggml_add(context_, y, layer.bias) : y;
@@ -50,7 +53,8 @@ Tensor Ops::conv2d(Tensor x, const Conv &layer, int stride, Padding padding) {
     const std::int64_t outHeight = (x->ne[1] + 2 * pad - kernel) / stride + 1;
     const std::int64_t rowBytes =
         kernel * kernel * x->ne[2] * x->ne[3] * outWidth * static_cast<std::int64_t>(sizeof(float));
-    const std::int64_t bandHeight = std::max<std::int64_t>(1, kMaxTemporaryBytes / rowBytes);
+    const std::int64_t bandHeight = std::max(
+        {std::int64_t{1}, kMaxTemporaryBytes / rowBytes, ceilDivide(outHeight, kMaxBands)});
     if (bandHeight >= outHeight) {
         return addToChannels(convolve(x, layer, stride, pad, pad), layer.bias);
     }
@@ -70,6 +74,7 @@ Tensor Ops::conv2d(Tensor x, const Conv &layer, int stride, Padding padding) {
 /// Patches times kernels. Both factors have the patch along their rows, so that the product comes
 /// out with the pixels along its rows: the layout of a picture.
 Tensor Ops::convolve(Tensor x, const Conv &layer, int stride, int paddingX, int paddingY) {
+    graph_.requireRoom();
     Tensor kernel = layer.weight;
     const bool half = precision_ == Precision::F16;
     Tensor patches = ggml_im2col(context_, kernel, x, stride, stride, paddingX, paddingY, 1, 1,
@@ -155,11 +160,13 @@ Tensor Ops::attention(Tensor queries, const KeysValues &kv, int heads, Mask mask
 
     const std::int64_t mapBytes =
         kv.keys->ne[1] * length * heads * batch * static_cast<std::int64_t>(sizeof(float));
-    const std::int64_t bands = mask == Mask::Causal ? 1 : ceilDivide(mapBytes, kMaxTemporaryBytes);
-    const std::int64_t bandLength = ceilDivide(length, std::max<std::int64_t>(1, bands));
+    const std::int64_t bands =
+        mask == Mask::Causal ? 1 : std::min(kMaxBands, ceilDivide(mapBytes, kMaxTemporaryBytes));
+    const std::int64_t bandLength = ceilDivide(length, bands);
 
     std::vector<Tensor> parts;
     for (std::int64_t first = 0; first < length; first += bandLength) {
+        graph_.requireRoom();
         const std::int64_t n = std::min(bandLength, length - first);
         Tensor band = n == length
                           ? q
