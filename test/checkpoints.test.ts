@@ -106,7 +106,7 @@ describe('checkpoints', () => {
       message: RegExp,
       config: LoadOptions['config'] = tinyHeads,
     ): Promise<void> {
-      const loading = MagicMix.load({ model, config, device: 'cpu', precision: 'f32' })
+      const loading = MagicMix.load({ model, config, device: 'cpu', precision: 'f32', threads: 1 })
       await assert.rejects(loading, (error) => {
         assert.ok(error instanceof MagicMixError, String(error))
         assert.equal(error.code, code, error.message)
@@ -545,7 +545,7 @@ describe('checkpoints', () => {
 })
 
 function load(model: string, options: Partial<LoadOptions> = {}): Promise<MagicMix> {
-  return MagicMix.load({ model, device: 'cpu', precision: 'f32', ...options })
+  return MagicMix.load({ model, device: 'cpu', precision: 'f32', threads: 1, ...options })
 }
 
 function smallMix(mixer: MagicMix): Promise<Mix> {
