@@ -1,6 +1,7 @@
 // The table of what the addon exports: `NativeBinding` of ts/native.ts.
 
 #include "environment.h"
+#include "errors.h"
 #include "mixer.h"
 #include "values.h"
 #include "worker.h"
@@ -17,20 +18,6 @@ void Environment::create(Napi::Env env) {
 
 namespace {
 
-/// Runs `work` for a call from JavaScript and throws the engine's errors there.
-template <typename Work>
-Napi::Value orThrow(Napi::Env env, const Work &work) {
-    try {
-        return work();
-    } catch (const Error &error) {
-        throw toJs(env, error);
-    } catch (const Napi::Error &) {
-        throw;
-    } catch (const std::exception &error) {
-        throw toJs(env, Error("INTERNAL", error.what()));
-    }
-}
-
 Napi::Value devices(const Napi::CallbackInfo &info) {
     return orThrow(info.Env(), [&]() -> Napi::Value {
         const auto all = listDevices();
@@ -45,13 +32,13 @@ Napi::Value devices(const Napi::CallbackInfo &info) {
 Napi::Value inspectModel(const Napi::CallbackInfo &info) {
     return orThrow(info.Env(), [&]() -> Napi::Value {
         if (!info[0].IsString()) throw Error("INVALID_ARGUMENT", "path must be a string");
-        const auto worker = Worker::start(info.Env());
         Task task = [path = info[0].As<Napi::String>().Utf8Value(),
                      config = readConfig(Fields(info[1], "config"))](
                         const Cancellation &, const ProgressCallback &) -> Result {
             const auto result = std::make_shared<const Inspection>(inspect(path, config));
             return [result](Napi::Env env) { return toJs(env, *result); };
         };
+        const auto worker = Worker::start(info.Env());
         const auto afterwards = [worker](bool) { worker->shutdown(); };
         return worker->submit(info.Env(), std::move(task), {{}, {}, afterwards});
     });

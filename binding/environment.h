@@ -12,7 +12,8 @@ public:
     static void create(Napi::Env env);
     static Environment &of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
 
-    Napi::Object newMixer() const { return mixer_.New({}); }
+    /// Calls the constructor of `Mixer` with `loaded`.
+    Napi::Object newMixer(napi_value loaded) const { return mixer_.New({loaded}); }
 
 private:
     Napi::FunctionReference mixer_;

@@ -1,6 +1,7 @@
 #include "mixer.h"
 
 #include "environment.h"
+#include "errors.h"
 #include "values.h"
 
 #include <utility>
@@ -21,16 +22,21 @@ Result withStages(const char *name, Values values, std::vector<StageValues> stag
 
 } // namespace
 
+template <Napi::Value (Mixer::*method)(const Napi::CallbackInfo &)>
+Napi::Value Mixer::guarded(const Napi::CallbackInfo &info) {
+    return orThrow(info.Env(), [&] { return (this->*method)(info); });
+}
+
 Napi::Function Mixer::define(Napi::Env env) {
     return DefineClass(env, "NativeMixer",
                        {
-                           InstanceAccessor<&Mixer::info>("info"),
-                           InstanceMethod<&Mixer::mix>("mix"),
-                           InstanceMethod<&Mixer::encodeText>("encodeText"),
-                           InstanceMethod<&Mixer::predictNoise>("predictNoise"),
-                           InstanceMethod<&Mixer::encodePicture>("encodePicture"),
-                           InstanceMethod<&Mixer::decodeLatent>("decodeLatent"),
-                           InstanceMethod<&Mixer::dispose>("dispose"),
+                           InstanceAccessor<&Mixer::guarded<&Mixer::info>>("info"),
+                           InstanceMethod<&Mixer::guarded<&Mixer::mix>>("mix"),
+                           InstanceMethod<&Mixer::guarded<&Mixer::encodeText>>("encodeText"),
+                           InstanceMethod<&Mixer::guarded<&Mixer::predictNoise>>("predictNoise"),
+                           InstanceMethod<&Mixer::guarded<&Mixer::encodePicture>>("encodePicture"),
+                           InstanceMethod<&Mixer::guarded<&Mixer::decodeLatent>>("decodeLatent"),
+                           InstanceMethod<&Mixer::guarded<&Mixer::dispose>>("dispose"),
                        });
 }
 
@@ -41,12 +47,8 @@ Napi::Object Mixer::load(Napi::Env env, LoadOptions options, Napi::Value onProgr
                     const Cancellation &cancel, const ProgressCallback &progress) -> Result {
         *engine = Engine::load(options, cancel, progress);
         return [worker, engine](Napi::Env settled) {
-            Napi::Object object = Environment::of(settled).newMixer();
-            Mixer *mixer = Mixer::Unwrap(object);
-            mixer->worker_ = worker->shared_from_this();
-            mixer->engine_ = engine;
-            mixer->info_ = (*engine)->info();
-            return object;
+            Loaded loaded{worker->shared_from_this(), engine};
+            return Environment::of(settled).newMixer(Napi::External<Loaded>::New(settled, &loaded));
         };
     };
     // Until there is a mixer, this keeps the worker; if there will be none, it ends it.
@@ -56,7 +58,15 @@ Napi::Object Mixer::load(Napi::Env env, LoadOptions options, Napi::Value onProgr
     return worker->submit(env, std::move(task), {onProgress, {}, afterwards});
 }
 
-Mixer::Mixer(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Mixer>(info) {}
+Mixer::Mixer(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Mixer>(info) {
+    if (!info[0].IsExternal()) {
+        throw toJs(info.Env(), Error("INVALID_ARGUMENT", "only load makes a mixer"));
+    }
+    const Loaded &loaded = *info[0].As<Napi::External<Loaded>>().Data();
+    worker_ = loaded.worker;
+    engine_ = loaded.engine;
+    info_ = (*engine_)->info();
+}
 
 Mixer::~Mixer() {
     if (worker_) worker_->shutdown();

@@ -15,12 +15,21 @@ public:
     /// The `load` of ts/native.ts: starts a worker and loads the model on it.
     static Napi::Object load(Napi::Env env, LoadOptions options, Napi::Value onProgress);
 
+    /// Takes what only `load` has; JavaScript cannot call it by itself.
     explicit Mixer(const Napi::CallbackInfo &info);
     ~Mixer() override;
 
 private:
     /// The engine belongs to the worker's thread; only its last owner may free it elsewhere.
     using SharedEngine = std::shared_ptr<std::unique_ptr<Engine>>;
+    struct Loaded {
+        std::shared_ptr<Worker> worker;
+        SharedEngine engine;
+    };
+
+    /// Each of these throws in JavaScript what its method throws.
+    template <Napi::Value (Mixer::*method)(const Napi::CallbackInfo &)>
+    Napi::Value guarded(const Napi::CallbackInfo &info);
 
     Napi::Value info(const Napi::CallbackInfo &info);
     Napi::Value mix(const Napi::CallbackInfo &info);

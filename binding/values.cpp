@@ -1,5 +1,7 @@
 #include "values.h"
 
+#include "errors.h"
+
 #include <cmath>
 #include <limits>
 
@@ -30,21 +32,6 @@ Napi::Number number(Napi::Env env, std::uint64_t value) {
 }
 
 } // namespace
-
-Napi::Error toJs(Napi::Env env, const Error &error) {
-    Napi::Error result = Napi::Error::New(env, error.what());
-    result.Set("code", Napi::String::New(env, error.code()));
-    Napi::Object details = Napi::Object::New(env);
-    for (const auto &[name, value] : error.details()) {
-        if (const auto *text = std::get_if<std::string>(&value)) {
-            details.Set(name, Napi::String::New(env, *text));
-        } else {
-            details.Set(name, Napi::Number::New(env, std::get<double>(value)));
-        }
-    }
-    result.Set("details", details);
-    return result;
-}
 
 // ---------------------------------------------------------------------------------------------
 // From JavaScript
@@ -122,7 +109,6 @@ template <typename Array, typename T>
 std::vector<T> Fields::array(const char *key, napi_typedarray_type type,
                              const char *expected) const {
     const Napi::Value value = get(key);
-    if (value.IsNull()) return {};
     if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != type) {
         fail(key, expected);
     }
@@ -131,15 +117,15 @@ std::vector<T> Fields::array(const char *key, napi_typedarray_type type,
 }
 
 std::vector<std::uint8_t> Fields::bytes(const char *key) const {
-    return array<Napi::Uint8Array, std::uint8_t>(key, napi_uint8_array, "a Uint8Array or null");
+    return array<Napi::Uint8Array, std::uint8_t>(key, napi_uint8_array, "a Uint8Array");
 }
 
 std::vector<std::int32_t> Fields::integers(const char *key) const {
-    return array<Napi::Int32Array, std::int32_t>(key, napi_int32_array, "an Int32Array or null");
+    return array<Napi::Int32Array, std::int32_t>(key, napi_int32_array, "an Int32Array");
 }
 
 std::vector<float> Fields::floats(const char *key) const {
-    return array<Napi::Float32Array, float>(key, napi_float32_array, "a Float32Array or null");
+    return array<Napi::Float32Array, float>(key, napi_float32_array, "a Float32Array");
 }
 
 ConfigOverrides readConfig(const Fields &fields) {
@@ -174,8 +160,8 @@ std::vector<TokenScale> readScales(const Fields &fields) {
 
 MixRequest readMixRequest(const Fields &fields) {
     MixRequest request;
-    request.layoutPixels = fields.bytes("layoutPixels");
-    request.layoutTokens = fields.integers("layoutTokens");
+    if (fields.has("layoutPixels")) request.layoutPixels = fields.bytes("layoutPixels");
+    if (fields.has("layoutTokens")) request.layoutTokens = fields.integers("layoutTokens");
     request.contentTokens = fields.integers("contentTokens");
     request.negativeTokens = fields.integers("negativeTokens");
     request.scales = readScales(fields);

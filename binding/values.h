@@ -12,9 +12,6 @@
 /// ts/native.ts.
 namespace magicmix::binding {
 
-/// A JavaScript error with `code` and `details`.
-Napi::Error toJs(Napi::Env env, const Error &error);
-
 /// Reads the fields of an object; a field of another type throws an error with the code
 /// INVALID_ARGUMENT that names it.
 class Fields {
@@ -22,6 +19,7 @@ public:
     /// `name` says in messages what the object is.
     Fields(const Napi::Value &value, std::string name);
 
+    /// Neither undefined nor null.
     bool has(const char *key) const;
     Fields object(const char *key) const;
     std::vector<Fields> objects(const char *key) const;
@@ -30,7 +28,7 @@ public:
     std::uint64_t seed(const char *key) const;
     bool flag(const char *key) const;
     std::string text(const char *key) const;
-    /// Null gives an empty vector. Values are copied.
+    /// Values are copied.
     std::vector<std::uint8_t> bytes(const char *key) const;
     std::vector<std::int32_t> integers(const char *key) const;
     std::vector<float> floats(const char *key) const;

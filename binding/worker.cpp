@@ -1,9 +1,9 @@
 #include "worker.h"
 
+#include "errors.h"
 #include "values.h"
 
 #include <algorithm>
-#include <new>
 #include <utility>
 
 namespace magicmix::binding {
@@ -20,21 +20,23 @@ struct Worker::Job {
     Napi::FunctionReference onProgress;
     Napi::ObjectReference keepAlive;
     std::function<void(bool)> afterwards;
-    Napi::ObjectReference thrown; ///< `[what onProgress threw]`
+    std::optional<Napi::Error> thrown; ///< by onProgress
     std::string cancelCode = "CANCELLED";
+    bool succeeded = false;
 
     // Written by the worker before it posts `Ended`, read by the main thread after.
     Result result;
     std::optional<Error> error;
 
+    // Guarded by the worker's mutex.
+    std::optional<Progress> event; ///< the latest that has not been delivered
+    bool delivering = false;       ///< a message for it is on its way, or onProgress runs
+
     void dropReferences() {
         onProgress.Reset();
         keepAlive.Reset();
-        thrown.Reset();
+        thrown.reset();
     }
-
-    // Guarded by the worker's mutex: the latest event that has not been delivered.
-    std::optional<Progress> event;
 };
 
 namespace {
@@ -114,14 +116,8 @@ void Worker::perform(const std::shared_ptr<Job> &job) noexcept {
         job->cancellation.throwIfRequested();
         job->result =
             job->task(job->cancellation, [&](const Progress &event) { progressed(job, event); });
-    } catch (const Error &error) {
-        job->error = error;
-    } catch (const std::bad_alloc &) {
-        job->error = Error("OUT_OF_MEMORY", "the system refused an allocation");
-    } catch (const std::exception &error) {
-        job->error = Error("INTERNAL", error.what());
     } catch (...) {
-        job->error = Error("INTERNAL", "an unknown exception was thrown");
+        job->error = currentError();
     }
     job->task = nullptr; // what it captured is freed here, not on the main thread
 }
@@ -129,16 +125,15 @@ void Worker::perform(const std::shared_ptr<Job> &job) noexcept {
 /// Keeps the latest event only, and one message at most: a busy main thread gets no backlog.
 void Worker::progressed(const std::shared_ptr<Job> &job, const Progress &event) {
     if (!job->reportsProgress) return;
-    bool underway = false;
     {
         const std::lock_guard<std::mutex> lock(mutex_);
-        underway = job->event.has_value();
         // A preview that nobody has seen yet is worth more than none.
-        const auto preview = underway ? job->event->preview : nullptr;
+        const auto preview = job->event ? job->event->preview : nullptr;
         job->event = event;
         if (!job->event->preview) job->event->preview = preview;
+        if (std::exchange(job->delivering, true)) return;
     }
-    if (!underway) post({job, Outcome::Progress});
+    post({job, Outcome::Progress});
 }
 
 void Worker::post(Message message) {
@@ -155,9 +150,14 @@ void Worker::post(Message message) {
 
 Napi::Object Worker::submit(Napi::Env env, Task task, Options options) {
     const auto job = std::make_shared<Job>(env, std::move(task));
-    if (options.onProgress.IsFunction()) {
+    const Napi::Value &onProgress = options.onProgress;
+    if (!onProgress.IsEmpty() && !onProgress.IsNull() && !onProgress.IsUndefined()) {
+        if (!onProgress.IsFunction()) {
+            throw Error("INVALID_ARGUMENT", "onProgress must be a function or null",
+                        {{"name", std::string("onProgress")}});
+        }
         job->reportsProgress = true;
-        job->onProgress = Napi::Persistent(options.onProgress.As<Napi::Function>());
+        job->onProgress = Napi::Persistent(onProgress.As<Napi::Function>());
     }
     if (!options.keepAlive.IsEmpty()) job->keepAlive = Napi::Persistent(options.keepAlive);
     job->afterwards = std::move(options.afterwards);
@@ -198,7 +198,7 @@ void Worker::cancel(Napi::Env env, const std::shared_ptr<Job> &job, const std::s
         if (waiting) queue_.erase(place);
     }
     if (waiting) {
-        job->error = Cancelled();
+        job->task = nullptr;
         settle(env, job);
     }
 }
@@ -207,73 +207,101 @@ void Worker::wakeUp(napi_env env, napi_value, void *worker, void *) {
     // Without an environment there is nobody to tell, and perhaps no worker any more.
     if (env == nullptr) return;
     const Napi::HandleScope scope(env);
-    static_cast<Worker *>(worker)->receive(env);
-}
-
-void Worker::receive(Napi::Env env) {
-    const auto self = shared_from_this(); // the last job may give the worker up
-    while (!shutDown_) {
-        Message message;
-        {
-            const std::lock_guard<std::mutex> lock(mutex_);
-            if (messages_.empty()) return;
-            message = std::move(messages_.front());
-            messages_.pop_front();
-        }
-        if (message.outcome == Outcome::Progress) {
-            reportProgress(env, *message.job);
-        } else {
-            settle(env, message.job);
-        }
+    try {
+        static_cast<Worker *>(worker)->receive(env);
+    } catch (const Napi::Error &) {
+        // Not even a rejection could be made: the environment is being terminated, and the cleanup
+        // hook does the rest.
     }
 }
 
-void Worker::reportProgress(Napi::Env env, Job &job) {
+/// One message a call. A loop here would never end while onProgress takes longer than a step.
+void Worker::receive(Napi::Env env) {
+    const auto self = shared_from_this(); // the last job may give the worker up
+    if (shutDown_) return;
+    Message message;
+    {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        if (messages_.empty()) return;
+        message = std::move(messages_.front());
+        messages_.pop_front();
+    }
+    if (message.outcome == Outcome::Ended) {
+        settle(env, message.job);
+        return;
+    }
+    reportProgress(env, message.job);
+    reportInNextTurn(env, message.job);
+}
+
+/// Passes on the latest event, if there is one that has not been.
+void Worker::reportProgress(Napi::Env env, const std::shared_ptr<Job> &job) {
     std::optional<Progress> event;
     {
         const std::lock_guard<std::mutex> lock(mutex_);
-        event.swap(job.event);
+        event.swap(job->event);
     }
-    if (!event || job.cancellation.requested()) return;
+    if (!event || job->cancellation.requested()) return;
     try {
-        job.onProgress.Call({toJs(env, *event)});
+        orThrow(env, [&] { return job->onProgress.Call({toJs(env, *event)}); });
     } catch (const Napi::Error &error) {
-        Napi::Object box = Napi::Object::New(env);
-        box.Set("thrown", error.Value());
-        job.thrown = Napi::Persistent(box);
-        job.cancellation.request();
+        job->thrown = error;
+        job->cancellation.request();
     }
+}
+
+/// Passes on the event that came while onProgress ran, if one did, after the event loop has had its
+/// turn. Not through `wake_`: Node would answer at once, again and again, before anything else.
+void Worker::reportInNextTurn(Napi::Env env, const std::shared_ptr<Job> &job) {
+    {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        job->delivering = job->event.has_value();
+        if (!job->delivering) return;
+    }
+    const auto report = [weak = weak_from_this(), job](const Napi::CallbackInfo &info) {
+        const auto worker = weak.lock();
+        if (!worker || worker->shutDown_) return;
+        worker->reportProgress(info.Env(), job);
+        worker->reportInNextTurn(info.Env(), job);
+    };
+    const auto setImmediate = env.Global().Get("setImmediate").As<Napi::Function>();
+    setImmediate.Call({Napi::Function::New(env, report)});
 }
 
 void Worker::settle(Napi::Env env, const std::shared_ptr<Job> &job) {
-    const Napi::HandleScope scope(env);
-    bool succeeded = false;
+    reportProgress(env, job); // the last event comes before the end
     try {
-        if (!job->thrown.IsEmpty()) {
-            job->deferred.Reject(job->thrown.Value().Get("thrown"));
-        } else if (job->error && job->error->code() == Cancelled().code()) {
-            const bool disposed = job->cancelCode == "DISPOSED";
-            const Error error(job->cancelCode, disposed ? "the mixer was disposed of"
-                                                        : "the operation was cancelled");
-            job->deferred.Reject(toJs(env, error).Value());
-        } else if (job->error) {
-            job->deferred.Reject(toJs(env, *job->error).Value());
-        } else {
-            job->deferred.Resolve(job->result(env));
-            succeeded = true;
-        }
-    } catch (const Napi::Error &error) { // JavaScript had no memory for the result
+        orThrow(env, [&] { resolveOrReject(env, *job); });
+    } catch (const Napi::Error &error) { // the result could not be made
         job->deferred.Reject(error.Value());
     }
-    release(env, job, succeeded);
+    release(env, job);
 }
 
-void Worker::release(Napi::Env env, const std::shared_ptr<Job> &job, bool succeeded) {
+void Worker::resolveOrReject(Napi::Env env, Job &job) {
+    if (job.thrown) {
+        job.deferred.Reject(job.thrown->Value());
+    } else if (job.error && job.error->code() != Cancelled().code()) {
+        job.deferred.Reject(toJs(env, *job.error).Value());
+    } else if (job.error || job.cancellation.requested()) {
+        const bool disposed = job.cancelCode == "DISPOSED";
+        const Error error(job.cancelCode,
+                          disposed ? "the mixer was disposed of" : "the operation was cancelled");
+        job.deferred.Reject(toJs(env, error).Value());
+    } else {
+        job.deferred.Resolve(job.result(env));
+        job.succeeded = true;
+    }
+}
+
+void Worker::release(Napi::Env env, const std::shared_ptr<Job> &job) {
+    // `cancel` of the handle keeps the job for as long as JavaScript keeps the handle.
+    job->task = nullptr;
     job->result = nullptr;
     job->dropReferences();
     jobs_.erase(std::remove(jobs_.begin(), jobs_.end(), job), jobs_.end());
     if (jobs_.empty() && !shutDown_) napi_unref_threadsafe_function(env, wake_);
-    if (job->afterwards) std::exchange(job->afterwards, nullptr)(succeeded);
+    if (job->afterwards) std::exchange(job->afterwards, nullptr)(job->succeeded);
 }
 
 } // namespace magicmix::binding

@@ -34,11 +34,12 @@ public:
     Worker &operator=(const Worker &) = delete;
 
     struct Options {
-        Napi::Value onProgress; ///< a function, or null
+        Napi::Value onProgress; ///< a function, null, undefined or empty
         Napi::Object keepAlive; ///< not collected before the job has ended; may be empty
         std::function<void(bool)> afterwards; ///< called when the job has settled, with its success
     };
-    /// Puts a job in the queue. Gives `{ done, cancel }` as ts/native.ts has it.
+    /// Puts a job in the queue. Gives `{ done, cancel }` as ts/native.ts has it: `done` rejects
+    /// with what `onProgress` threw, and always after `cancel`, however far the job has come.
     Napi::Object submit(Napi::Env env, Task task, Options options);
 
     /// Cancels every job, as `cancel` does, but with another code for the rejections.
@@ -67,9 +68,11 @@ private:
     static void wakeUp(napi_env env, napi_value, void *worker, void *);
     void cancel(Napi::Env env, const std::shared_ptr<Job> &job, const std::string &code);
     void receive(Napi::Env env);
-    void reportProgress(Napi::Env env, Job &job);
+    void reportProgress(Napi::Env env, const std::shared_ptr<Job> &job);
+    void reportInNextTurn(Napi::Env env, const std::shared_ptr<Job> &job);
     void settle(Napi::Env env, const std::shared_ptr<Job> &job);
-    void release(Napi::Env env, const std::shared_ptr<Job> &job, bool succeeded);
+    void resolveOrReject(Napi::Env env, Job &job);
+    void release(Napi::Env env, const std::shared_ptr<Job> &job);
 
     napi_env env_;
     napi_threadsafe_function wake_ = nullptr; ///< makes the main thread call `receive`
@@ -79,7 +82,7 @@ private:
     std::mutex mutex_; ///< guards what follows
     std::condition_variable changed_;
     std::deque<std::shared_ptr<Job>> queue_;
-    std::deque<Message> messages_;
+    std::deque<Message> messages_; ///< one for every time that `wake_` was called
     bool stopping_ = false;
 
     std::thread thread_;
