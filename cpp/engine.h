@@ -60,7 +60,7 @@ struct LoadOptions {
     std::string model;              ///< a .safetensors file, or a diffusers folder
     std::string device = "auto";    ///< "auto" or an id of `listDevices`
     std::string precision = "auto"; ///< "auto", "f32", "f16", "bf16": type of the large weights
-    int threads = 0;                ///< CPU threads; 0: as many as there are cores
+    int threads = 0;                ///< CPU threads, at most one a core; 0: one a core
     ConfigOverrides config;
 };
 

@@ -51,7 +51,10 @@ export interface LoadOptions {
    * the device.
    */
   precision?: Precision | undefined
-  /** CPU threads, 1..1024. Default: as many as there are cores. */
+  /**
+   * CPU threads, 1..1024; more than there are cores are not used. Default: one a core. Mixers that
+   * use several take turns on the cores, step by step.
+   */
   threads?: number | undefined
   /** Called while the weights are read; what it throws cancels and becomes the rejection. */
   onProgress?: ((event: LoadProgressEvent) => void) | undefined
@@ -70,7 +73,7 @@ export interface ModelInfo {
   readonly device: string
   /** Type of the large weights. */
   readonly precision: string
-  /** CPU threads. */
+  /** CPU threads that are used. */
   readonly threads: number
   /** Numbers of parameters. */
   readonly parameters: {

@@ -139,6 +139,11 @@ std::uint64_t Checkpoint::fileBytes() const {
     return bytes;
 }
 
+bool Checkpoint::hasAny(const std::string &prefix) const {
+    const auto found = tensors_.lower_bound(prefix);
+    return found != tensors_.end() && startsWith(found->first, prefix);
+}
+
 WeightSource::Values Checkpoint::read(const std::string &name) const {
     const auto found = tensors_.find(name);
     if (found == tensors_.end()) {

@@ -22,7 +22,7 @@ public:
     const std::vector<std::string> &unknown() const { return unknown_; }
     std::uint64_t fileBytes() const;
 
-    bool has(const std::string &name) const override { return tensors_.count(name) > 0; }
+    bool hasAny(const std::string &prefix) const override;
     Values read(const std::string &name) const override;
     void release(const std::string &name) const override;
 

@@ -21,7 +21,7 @@ class Shapes {
 public:
     explicit Shapes(const WeightSource &source) : source_(source) {}
 
-    bool has(const std::string &name) const { return source_.has(name); }
+    bool hasAny(const std::string &prefix) const { return source_.hasAny(prefix); }
 
     int size(const std::string &name, std::size_t axis, std::size_t dimensions,
              std::int64_t limit = kMaxWidth) const {
@@ -40,10 +40,11 @@ public:
         return static_cast<int>(values.shape[axis]);
     }
 
-    /// How many tensors `before`0`after`, `before`1`after`, ... there are.
-    int count(const std::string &before, const std::string &after, int limit) const {
+    /// How many parts `before`0., `before`1., ... there are. Any tensor of a part counts, so that a
+    /// part which lacks some is found incomplete and not absent.
+    int count(const std::string &before, int limit) const {
         int n = 0;
-        while (n < limit && has(numbered(before, n, after))) n++;
+        while (n < limit && hasAny(numbered(before, n, "."))) n++;
         return n;
     }
 
@@ -79,7 +80,7 @@ TextEncoderConfig deduceText(const Shapes &shapes, const DeclaredConfig &declare
     const std::string table = p + "embeddings.token_embedding.weight";
     config.vocabulary = shapes.size(table, 0, 2, 1 << 20);
     config.width = shapes.size(table, 1, 2);
-    config.layers = shapes.count(p + "encoder.layers.", ".mlp.fc1.weight", kMaxTextLayers);
+    config.layers = shapes.count(p + "encoder.layers.", kMaxTextLayers);
     config.hidden = shapes.size(p + "encoder.layers.0.mlp.fc1.weight", 0, 2);
     if (config.vocabulary < kVocabulary) {
         unsupported("the text encoder knows " + std::to_string(config.vocabulary) +
@@ -127,23 +128,20 @@ UNetConfig deduceUnet(const Shapes &shapes, const DeclaredConfig &declared,
                     "'; Stable Diffusion 1.x predicts epsilon");
     }
 
-    while (config.layers < kMaxLayers &&
-           shapes.has(numbered(p + "input_blocks.", config.layers + 1, ".0.in_layers.0.weight"))) {
-        config.layers++;
-    }
+    const auto isResBlock = [&](int n) {
+        const std::string block = numbered(p + "input_blocks.", n, ".0.");
+        return shapes.hasAny(block) && !shapes.hasAny(block + "op.");
+    };
+    while (config.layers < kMaxLayers && isResBlock(config.layers + 1)) config.layers++;
     if (config.layers == 0) shapes.size(p + "input_blocks.1.0.in_layers.0.weight", 0, 1);
     for (int level = 0; level < kMaxLevels; level++) {
         const int block = 1 + level * (config.layers + 1);
+        if (!isResBlock(block)) break;
         const std::string name = numbered(p + "input_blocks.", block, ".");
-        // Any part of the block shows that the level is there; a missing one is then named.
-        const bool present = shapes.has(name + "0.in_layers.2.weight") ||
-                             shapes.has(name + "0.in_layers.0.weight") ||
-                             shapes.has(name + "0.out_layers.3.weight");
-        if (!present) break;
         config.channels.push_back(shapes.size(name + "0.in_layers.2.weight", 0, 4));
-        config.attention.push_back(shapes.has(name + "1.norm.weight"));
+        config.attention.push_back(shapes.hasAny(name + "1."));
     }
-    if (shapes.has(p + "middle_block.1.transformer_blocks.1.norm1.weight")) {
+    if (shapes.hasAny(p + "middle_block.1.transformer_blocks.1.")) {
         unsupported("the UNet has transformers of several blocks; Stable Diffusion 1.x has one");
     }
     config.contextWidth =
@@ -180,15 +178,15 @@ AutoencoderConfig deduceVae(const Shapes &shapes, const DeclaredConfig &declared
     const std::string p = kVaePrefix;
     AutoencoderConfig config;
     for (int level = 0; level < kMaxLevels; level++) {
-        const std::string name = numbered(p + "encoder.down.", level, ".block.0.conv1.weight");
-        if (level > 0 && !shapes.has(name)) break;
-        config.channels.push_back(shapes.size(name, 0, 4));
+        const std::string name = numbered(p + "encoder.down.", level, ".");
+        if (level > 0 && !shapes.hasAny(name)) break;
+        config.channels.push_back(shapes.size(name + "block.0.conv1.weight", 0, 4));
     }
     if (config.channels.size() != 4) {
         unsupported("the autoencoder has " + std::to_string(config.channels.size()) +
                     " levels; Stable Diffusion 1.x has 4");
     }
-    config.layers = shapes.count(p + "encoder.down.0.block.", ".conv1.weight", kMaxLayers);
+    config.layers = shapes.count(p + "encoder.down.0.block.", kMaxLayers);
     const int latent = shapes.size(p + "post_quant_conv.weight", 0, 2);
     if (latent != kLatentChannels) {
         unsupported("the autoencoder's latent has " + std::to_string(latent) + " channels, not " +

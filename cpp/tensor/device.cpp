@@ -1,18 +1,20 @@
 #include "tensor/device.h"
 
 #include "engine.h"
+#include "tensor/turn.h"
 
 #include <algorithm>
 #include <cctype>
 #include <fstream>
+#include <optional>
 #include <sstream>
 #include <thread>
 
 namespace magicmix {
 namespace {
 
-// ggml's limit, beyond which it asserts.
-constexpr int kMaxThreads = 256;
+// Beyond this ggml asserts.
+constexpr int kMaxThreads = GGML_MAX_N_THREADS;
 
 /// ggml would write its messages to the standard error of somebody else's program. What went wrong
 /// reaches the caller as an `Error`.
@@ -93,6 +95,19 @@ std::uint64_t totalMemory(ggml_backend_dev_t device) {
 
 int coreCount() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
 
+/// ggml's threads meet after every node, spinning. In a small graph they do nothing else, and when
+/// something else runs on their cores each meeting takes a time slice of the system.
+bool worthThreads(ggml_cgraph *graph) {
+    constexpr double enough = 1e9; // floating point operations: some 20 ms of one core
+    double operations = 0;
+    for (int i = 0; i < ggml_graph_n_nodes(graph); i++) {
+        const ggml_tensor *node = ggml_graph_node(graph, i);
+        if (node->op != GGML_OP_MUL_MAT) continue;
+        operations += 2.0 * static_cast<double>(ggml_nelements(node) * node->src[0]->ne[0]);
+    }
+    return operations > enough;
+}
+
 bool cancellationRequested(void *cancellation) {
     return static_cast<const Cancellation *>(cancellation)->requested();
 }
@@ -132,12 +147,6 @@ std::vector<DeviceInfo> listDevices() {
 }
 
 Device Device::open(const std::string &id, int threads) {
-    if (threads < 0 || threads > kMaxThreads) {
-        throw Error("INVALID_ARGUMENT",
-                    "threads must be a whole number from 0 to " + std::to_string(kMaxThreads) +
-                        ", not " + std::to_string(threads),
-                    {{"threads", static_cast<double>(threads)}});
-    }
     const auto all = candidates();
     const auto found = std::find_if(all.begin(), all.end(), [&](const Candidate &c) {
         return id == "auto" || id == c.id || id == c.backend;
@@ -152,7 +161,9 @@ Device Device::open(const std::string &id, int threads) {
 
     Device device;
     device.id_ = found->id;
-    device.threads_ = threads > 0 ? threads : coreCount();
+    // More threads than cores would wait for each other most of the time.
+    const int most = std::min(coreCount(), kMaxThreads);
+    device.threads_ = threads > 0 ? std::min(threads, most) : most;
     device.backend_.reset(ggml_backend_dev_init(found->device, nullptr));
     if (!device.backend_) {
         throw Error("DEVICE_UNAVAILABLE", "device '" + found->id + "' could not be initialised",
@@ -160,9 +171,8 @@ Device Device::open(const std::string &id, int threads) {
     }
 
     const auto registry = ggml_backend_dev_backend_reg(found->device);
-    const auto setThreads = reinterpret_cast<ggml_backend_set_n_threads_t>(
+    device.setThreads_ = reinterpret_cast<ggml_backend_set_n_threads_t>(
         ggml_backend_reg_get_proc_address(registry, "ggml_backend_set_n_threads"));
-    if (setThreads) setThreads(device.backend(), device.threads_);
     device.setAbortCallback_ = reinterpret_cast<ggml_backend_set_abort_callback_t>(
         ggml_backend_reg_get_proc_address(registry, "ggml_backend_set_abort_callback"));
     return device;
@@ -186,6 +196,12 @@ void Device::requireMemory(std::uint64_t bytes, const std::string &purpose) cons
 
 void Device::compute(ggml_cgraph *graph, const Cancellation &cancel) {
     cancel.throwIfRequested();
+    std::optional<Turn> turn;
+    if (setThreads_) {
+        const bool several = threads_ > 1 && worthThreads(graph);
+        setThreads_(backend(), several ? threads_ : 1);
+        if (several) turn.emplace(cancel);
+    }
     if (setAbortCallback_) {
         setAbortCallback_(backend(), cancellationRequested, const_cast<Cancellation *>(&cancel));
     }

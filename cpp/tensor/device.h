@@ -34,6 +34,7 @@ private:
     std::string id_;
     int threads_ = 0;
     ggml_backend_ptr backend_;
+    ggml_backend_set_n_threads_t setThreads_ = nullptr;
     ggml_backend_set_abort_callback_t setAbortCallback_ = nullptr;
 };
 

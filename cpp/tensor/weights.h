@@ -22,7 +22,8 @@ public:
         const std::byte *data = nullptr; ///< not necessarily aligned
         std::size_t bytes = 0;
     };
-    virtual bool has(const std::string &name) const = 0;
+    /// Is there any tensor whose name starts so?
+    virtual bool hasAny(const std::string &prefix) const = 0;
     /// Throws `MODEL_FORMAT` if there is no such tensor.
     virtual Values read(const std::string &name) const = 0;
     /// Tells that the values of `name` will not be asked for again.
