@@ -9,13 +9,6 @@
 #include <memory>
 
 namespace magicmix::binding {
-
-void Environment::create(Napi::Env env) {
-    auto environment = std::make_unique<Environment>();
-    environment->mixer_ = Napi::Persistent(Mixer::define(env));
-    env.SetInstanceData(environment.release()); // Node-API deletes it with the environment
-}
-
 namespace {
 
 Napi::Value devices(const Napi::CallbackInfo &info) {

@@ -73,21 +73,12 @@ Mixer::~Mixer() {
 }
 
 Napi::Object Mixer::submit(Napi::Env env, EngineTask task, Napi::Value onProgress) {
+    if (!disposal_.IsEmpty()) return Worker::refuse(env);
     Task onWorker = [engine = engine_, task = std::move(task)](const Cancellation &cancel,
                                                                const ProgressCallback &progress) {
-        if (!*engine) throw Error("DISPOSED", "the mixer was disposed of");
         return task(**engine, cancel, progress);
     };
-    if (disposal_.IsEmpty()) {
-        return worker_->submit(env, std::move(onWorker), {onProgress, Value(), nullptr});
-    }
-    auto deferred = Napi::Promise::Deferred::New(env);
-    deferred.Reject(toJs(env, Error("DISPOSED", "the mixer was disposed of")).Value());
-    Napi::Object handle = Napi::Object::New(env);
-    handle.Set("done", deferred.Promise());
-    handle.Set("cancel", Napi::Function::New(
-                             env, [](const Napi::CallbackInfo &) {}, "cancel"));
-    return handle;
+    return worker_->submit(env, std::move(onWorker), {onProgress, Value(), nullptr});
 }
 
 Napi::Value Mixer::info(const Napi::CallbackInfo &info) { return toJs(info.Env(), info_); }
@@ -153,7 +144,7 @@ Napi::Value Mixer::decodeLatent(const Napi::CallbackInfo &info) {
 
 Napi::Value Mixer::dispose(const Napi::CallbackInfo &info) {
     if (disposal_.IsEmpty()) {
-        worker_->cancelAll(info.Env(), "DISPOSED");
+        worker_->disposeAll(info.Env());
         // The engine is freed on its own thread, after what runs there has unwound.
         Task freeEngine = [engine = engine_](const Cancellation &, const ProgressCallback &) {
             engine->reset();

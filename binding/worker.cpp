@@ -1,5 +1,6 @@
 #include "worker.h"
 
+#include "environment.h"
 #include "errors.h"
 #include "values.h"
 
@@ -21,7 +22,7 @@ struct Worker::Job {
     Napi::ObjectReference keepAlive;
     std::function<void(bool)> afterwards;
     std::optional<Napi::Error> thrown; ///< by onProgress
-    std::string cancelCode = "CANCELLED";
+    bool disposed = false;             ///< cancelled, and because of `dispose`
     bool succeeded = false;
 
     // Written by the worker before it posts `Ended`, read by the main thread after.
@@ -45,6 +46,8 @@ void throwIfFailed(napi_status status, const char *what) {
     if (status != napi_ok) throw Error("INTERNAL", std::string("Node-API failed to ") + what);
 }
 
+Error disposed() { return Error("DISPOSED", "the mixer was disposed of"); }
+
 /// Called when the environment ends before the worker does.
 void leave(void *worker) { static_cast<Worker *>(worker)->shutdown(); }
 
@@ -64,6 +67,7 @@ std::shared_ptr<Worker> Worker::start(Napi::Env env) {
     // first, and the thread is gone before what it wakes is.
     throwIfFailed(napi_add_env_cleanup_hook(env, leave, worker.get()), "add a cleanup hook");
 
+    Environment::of(env).add(*worker);
     worker->thread_ = std::thread([raw = worker.get()] { raw->run(); });
     return worker;
 }
@@ -89,6 +93,7 @@ void Worker::shutdown() noexcept {
     messages_.clear();
     for (const auto &job : jobs_) job->dropReferences();
     jobs_.clear();
+    Environment::of(env_).remove(*this);
     napi_remove_env_cleanup_hook(env_, leave, this);
     if (wake_ != nullptr) napi_release_threadsafe_function(wake_, napi_tsfn_abort);
 }
@@ -149,6 +154,7 @@ void Worker::post(Message message) {
 // On the main thread
 
 Napi::Object Worker::submit(Napi::Env env, Task task, Options options) {
+    if (shutDown_) return refuse(env);
     const auto job = std::make_shared<Job>(env, std::move(task));
     const Napi::Value &onProgress = options.onProgress;
     if (!onProgress.IsEmpty() && !onProgress.IsNull() && !onProgress.IsUndefined()) {
@@ -173,20 +179,32 @@ Napi::Object Worker::submit(Napi::Env env, Task task, Options options) {
     Napi::Object handle = Napi::Object::New(env);
     handle.Set("done", job->deferred.Promise());
     const auto stop = [weak = weak_from_this(), job](const Napi::CallbackInfo &info) {
-        if (const auto worker = weak.lock()) worker->cancel(info.Env(), job, "CANCELLED");
+        if (const auto worker = weak.lock()) worker->cancel(info.Env(), job);
     };
     handle.Set("cancel", Napi::Function::New(env, stop, "cancel"));
     return handle;
 }
 
-void Worker::cancelAll(Napi::Env env, const std::string &code) {
-    const auto all = jobs_; // cancelling takes jobs out of the list
-    for (const auto &job : all) cancel(env, job, code);
+Napi::Object Worker::refuse(Napi::Env env) {
+    const auto deferred = Napi::Promise::Deferred::New(env);
+    deferred.Reject(toJs(env, disposed()).Value());
+    Napi::Object handle = Napi::Object::New(env);
+    handle.Set("done", deferred.Promise());
+    const auto nothing = [](const Napi::CallbackInfo &) {};
+    handle.Set("cancel", Napi::Function::New(env, nothing, "cancel"));
+    return handle;
 }
 
-void Worker::cancel(Napi::Env env, const std::shared_ptr<Job> &job, const std::string &code) {
+void Worker::disposeAll(Napi::Env env) {
+    const auto all = jobs_; // cancelling takes jobs out of the list
+    for (const auto &job : all) {
+        if (!job->cancellation.requested()) job->disposed = true;
+        cancel(env, job);
+    }
+}
+
+void Worker::cancel(Napi::Env env, const std::shared_ptr<Job> &job) {
     if (shutDown_ || job->cancellation.requested()) return;
-    job->cancelCode = code;
     job->cancellation.request();
 
     // A job that has not begun ends at once; one that runs has to unwind first.
@@ -284,9 +302,7 @@ void Worker::resolveOrReject(Napi::Env env, Job &job) {
     } else if (job.error && job.error->code() != Cancelled().code()) {
         job.deferred.Reject(toJs(env, *job.error).Value());
     } else if (job.error || job.cancellation.requested()) {
-        const bool disposed = job.cancelCode == "DISPOSED";
-        const Error error(job.cancelCode,
-                          disposed ? "the mixer was disposed of" : "the operation was cancelled");
+        const Error error = job.disposed ? disposed() : Cancelled();
         job.deferred.Reject(toJs(env, error).Value());
     } else {
         job.deferred.Resolve(job.result(env));

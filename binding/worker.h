@@ -10,7 +10,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <string>
 #include <thread>
 #include <vector>
 
@@ -25,7 +24,8 @@ using Task = std::function<Result(const Cancellation &cancel, const ProgressCall
 /// A thread of our own with a queue: jobs run one after the other, first come, first served, and
 /// never take a thread of libuv's pool. Every method is for the main thread (the one of the
 /// JavaScript environment). The environment stays alive while jobs wait or run, and not for longer;
-/// if it ends all the same, jobs are cancelled and the thread is joined first.
+/// if it ends all the same, or the process exits, jobs are cancelled and the thread is joined
+/// first.
 class Worker : public std::enable_shared_from_this<Worker> {
 public:
     static std::shared_ptr<Worker> start(Napi::Env env);
@@ -40,10 +40,14 @@ public:
     };
     /// Puts a job in the queue. Gives `{ done, cancel }` as ts/native.ts has it: `done` rejects
     /// with what `onProgress` threw, and always after `cancel`, however far the job has come.
+    /// After `shutdown` it is one that has rejected.
     Napi::Object submit(Napi::Env env, Task task, Options options);
 
-    /// Cancels every job, as `cancel` does, but with another code for the rejections.
-    void cancelAll(Napi::Env env, const std::string &code);
+    /// What `submit` gives for a job that is not even queued: it has rejected with DISPOSED.
+    static Napi::Object refuse(Napi::Env env);
+
+    /// Cancels every job, as `cancel` does, but they reject with DISPOSED.
+    void disposeAll(Napi::Env env);
 
     /// Cancels every job without settling it, and joins the thread. May be called again.
     void shutdown() noexcept;
@@ -66,7 +70,7 @@ private:
 
     // on the main thread
     static void wakeUp(napi_env env, napi_value, void *worker, void *);
-    void cancel(Napi::Env env, const std::shared_ptr<Job> &job, const std::string &code);
+    void cancel(Napi::Env env, const std::shared_ptr<Job> &job);
     void receive(Napi::Env env);
     void reportProgress(Napi::Env env, const std::shared_ptr<Job> &job);
     void reportInNextTurn(Napi::Env env, const std::shared_ptr<Job> &job);
