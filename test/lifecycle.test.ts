@@ -34,19 +34,21 @@ describe('life cycle', () => {
     })
 
     it('lets the event loop turn between calls of a slow onProgress', async () => {
-      let [calls, turns] = [0, 0]
-      const counting = setInterval(() => turns++, 1)
+      let [calls, turned, since] = [0, 0, 0]
+      const counting = setInterval(() => since++, 1)
       await mixer.mix({
         ...smallRequest,
-        steps: 10,
+        steps: 40,
         onProgress: () => {
           calls++
+          if (since > 0) turned++
+          since = 0
           block(100) // longer than a step takes
         },
       })
       clearInterval(counting)
-      assert.ok(calls >= 5, `${calls} calls`)
-      assert.ok(turns >= calls / 2, `${turns} turns of the event loop during ${calls} calls`)
+      // The last event and the one before may come at once: the end does not wait for a turn.
+      assert.ok(calls >= 4 && turned >= calls - 2, `it turned before ${turned} of ${calls} calls`)
     })
 
     it('tells no progress after its end', async () => {
@@ -292,7 +294,7 @@ describe('life cycle', () => {
     })
 
     it('ends in the middle of a run with its own exit code', async () => {
-      for (let i = 0; i < 6; i++) {
+      const exits = async () => {
         const delay = Math.round(Math.random() * 150)
         const ended = await runProgram(`
           const onProgress = () => setTimeout(() => process.exit(7), ${delay})
@@ -302,6 +304,7 @@ describe('life cycle', () => {
         const nothing = { code: 7, signal: null, stdout: '', stderr: '' }
         assert.deepEqual(ended, nothing, `after ${delay} ms`)
       }
+      for (let i = 0; i < 6; i++) await Promise.all([exits(), exits(), exits()])
     })
 
     it('ends while a model loads with its own exit code', async () => {
