@@ -7,6 +7,10 @@
 #include <algorithm>
 #include <utility>
 
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
+
 namespace magicmix::binding {
 
 struct Worker::Job {
@@ -30,8 +34,8 @@ struct Worker::Job {
     std::optional<Error> error;
 
     // Guarded by the worker's mutex.
-    std::optional<Progress> event; ///< the latest that has not been delivered
-    bool delivering = false;       ///< a message for it is on its way, or onProgress runs
+    std::deque<Progress> events; ///< of every stage the latest that has not been delivered
+    bool delivering = false;     ///< a message for them is on its way, or onProgress runs
 
     void dropReferences() {
         onProgress.Reset();
@@ -47,6 +51,14 @@ void throwIfFailed(napi_status status, const char *what) {
 }
 
 Error disposed() { return Error("DISPOSED", "the mixer was disposed of"); }
+
+/// glibc keeps what a thread has freed for threads to come: hundreds of MB after some models. Other
+/// C libraries give it back by themselves.
+void giveMemoryBack() noexcept {
+#if defined(__GLIBC__)
+    malloc_trim(0);
+#endif
+}
 
 /// Called when the environment ends before the worker does.
 void leave(void *worker) { static_cast<Worker *>(worker)->shutdown(); }
@@ -107,13 +119,14 @@ void Worker::run() noexcept {
         {
             std::unique_lock<std::mutex> lock(mutex_);
             changed_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
-            if (stopping_) return;
+            if (stopping_) break;
             job = std::move(queue_.front());
             queue_.pop_front();
         }
         perform(job);
         post({std::move(job), Outcome::Ended});
     }
+    giveMemoryBack();
 }
 
 void Worker::perform(const std::shared_ptr<Job> &job) noexcept {
@@ -127,15 +140,20 @@ void Worker::perform(const std::shared_ptr<Job> &job) noexcept {
     job->task = nullptr; // what it captured is freed here, not on the main thread
 }
 
-/// Keeps the latest event only, and one message at most: a busy main thread gets no backlog.
+/// Keeps the latest event of a stage only, and one message at most: a busy main thread gets no
+/// backlog, and still sees how every stage ended.
 void Worker::progressed(const std::shared_ptr<Job> &job, const Progress &event) {
     if (!job->reportsProgress) return;
     {
         const std::lock_guard<std::mutex> lock(mutex_);
-        // A preview that nobody has seen yet is worth more than none.
-        const auto preview = job->event ? job->event->preview : nullptr;
-        job->event = event;
-        if (!job->event->preview) job->event->preview = preview;
+        if (job->events.empty() || job->events.back().stage != event.stage) {
+            job->events.push_back(event);
+        } else {
+            // A preview that nobody has seen yet is worth more than none.
+            const auto preview = job->events.back().preview;
+            job->events.back() = event;
+            if (!event.preview) job->events.back().preview = preview;
+        }
         if (std::exchange(job->delivering, true)) return;
     }
     post({job, Outcome::Progress});
@@ -252,28 +270,31 @@ void Worker::receive(Napi::Env env) {
     reportInNextTurn(env, message.job);
 }
 
-/// Passes on the latest event, if there is one that has not been.
-void Worker::reportProgress(Napi::Env env, const std::shared_ptr<Job> &job) {
+/// Passes on the earliest event that has not been; false if there is none.
+bool Worker::reportProgress(Napi::Env env, const std::shared_ptr<Job> &job) {
     std::optional<Progress> event;
     {
         const std::lock_guard<std::mutex> lock(mutex_);
-        event.swap(job->event);
+        if (job->events.empty()) return false;
+        event = std::move(job->events.front());
+        job->events.pop_front();
     }
-    if (!event || job->cancellation.requested()) return;
+    if (job->cancellation.requested()) return true;
     try {
         orThrow(env, [&] { return job->onProgress.Call({toJs(env, *event)}); });
     } catch (const Napi::Error &error) {
         job->thrown = error;
         job->cancellation.request();
     }
+    return true;
 }
 
-/// Passes on the event that came while onProgress ran, if one did, after the event loop has had its
-/// turn. Not through `wake_`: Node would answer at once, again and again, before anything else.
+/// Passes on the next event, if there is one, after the event loop has had its turn. Not through
+/// `wake_`: Node would answer at once, again and again, before anything else.
 void Worker::reportInNextTurn(Napi::Env env, const std::shared_ptr<Job> &job) {
     {
         const std::lock_guard<std::mutex> lock(mutex_);
-        job->delivering = job->event.has_value();
+        job->delivering = !job->events.empty();
         if (!job->delivering) return;
     }
     const auto report = [weak = weak_from_this(), job](const Napi::CallbackInfo &info) {
@@ -287,7 +308,8 @@ void Worker::reportInNextTurn(Napi::Env env, const std::shared_ptr<Job> &job) {
 }
 
 void Worker::settle(Napi::Env env, const std::shared_ptr<Job> &job) {
-    reportProgress(env, job); // the last event comes before the end
+    while (reportProgress(env, job)) { // events come before the end
+    }
     try {
         orThrow(env, [&] { resolveOrReject(env, *job); });
     } catch (const Napi::Error &error) { // the result could not be made

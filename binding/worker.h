@@ -72,7 +72,7 @@ private:
     static void wakeUp(napi_env env, napi_value, void *worker, void *);
     void cancel(Napi::Env env, const std::shared_ptr<Job> &job);
     void receive(Napi::Env env);
-    void reportProgress(Napi::Env env, const std::shared_ptr<Job> &job);
+    bool reportProgress(Napi::Env env, const std::shared_ptr<Job> &job);
     void reportInNextTurn(Napi::Env env, const std::shared_ptr<Job> &job);
     void settle(Napi::Env env, const std::shared_ptr<Job> &job);
     void resolveOrReject(Napi::Env env, Job &job);

@@ -6,7 +6,9 @@ import assert from 'node:assert/strict'
 import { setTimeout as pause } from 'node:timers/promises'
 
 import { MagicMix, type Mix, type MixRequest, type ProgressEvent } from 'magicmix'
+import sharp from 'sharp'
 
+import { block } from './support/block.js'
 import { programOf, runProgram, smallRequest, tinyOptions, wellEnded } from './support/programs.js'
 
 /** So many steps that running to the end would be noticed. */
@@ -205,6 +207,21 @@ describe('life cycle', () => {
         const last = seeds.lastIndexOf(seed)
         assert.equal(order[last], `${seed} ended`, 'its end is the last that is heard of a run')
       }
+    })
+
+    it('is in the order of the calls, however long a picture takes to read', async () => {
+      const blue = { width: 4000, height: 3000, channels: 3 as const, background: 'blue' }
+      const large = await sharp({ create: blue }).png().toBuffer()
+      const order: number[] = []
+      const runs = [large, 'missing.png', { prompt: 'a hill' }].map((layout, i) =>
+        mixer.mix({ ...smallRequest, layout }).finally(() => order.push(i)),
+      )
+      const outcomes = await Promise.allSettled(runs)
+      assert.deepEqual(
+        outcomes.map(({ status }) => status),
+        ['fulfilled', 'rejected', 'fulfilled'],
+      )
+      assert.ok(order.indexOf(0) < order.indexOf(2))
     })
 
     it('is one for each mixer', async () => {
@@ -483,9 +500,4 @@ async function failureOf(promise: Promise<unknown>): Promise<unknown> {
 
 function codeOf(error: unknown): unknown {
   return (error as { code?: unknown }).code
-}
-
-function block(milliseconds: number): void {
-  const end = performance.now() + milliseconds
-  while (performance.now() < end);
 }

@@ -13,11 +13,10 @@ const collectGarbage = runInNewContext('gc') as () => void
 
 const megabyte = 2 ** 20
 /**
- * What the resident set may grow by. The C library keeps some memory for each thread that has been;
- * over 1000 aborts that levels off. A leak would be far above: some hundred runs of several
+ * What the resident set may grow by. A leak would be far above: some hundred runs of several
  * megabytes of tensors, or 15 models and more of 27 MB or twice that.
  */
-const slack = 64 * megabyte
+const slack = 32 * megabyte
 
 describe('memory', () => {
   it('is flat over 100 mixes', async () => {

@@ -6,6 +6,7 @@ import path from 'node:path'
 import { MagicMix, type Mix, type MixRequest, type ProgressEvent } from 'magicmix'
 import sharp from 'sharp'
 
+import { block } from './support/block.js'
 import { fixture } from './support/package-root.js'
 import { tinyHeads, tinyModel } from './support/models.js'
 
@@ -109,10 +110,9 @@ describe('a mix', () => {
   it('tells its progress, stage by stage', async () => {
     const events: ProgressEvent[] = []
     await mixer.mix({ ...request, onProgress: (event) => events.push(event) })
-    const stages = [...new Set(events.map(({ stage }) => stage))]
     assert.deepEqual(
-      stages,
-      ['encode', 'content', 'decode'].filter((stage) => stages.includes(stage as never)),
+      [...new Set(events.map(({ stage }) => stage))],
+      ['encode', 'content', 'decode'],
     )
     const content = events.filter(({ stage }) => stage === 'content')
     assert.ok(content.length > 0)
@@ -121,6 +121,27 @@ describe('a mix', () => {
       assert.equal(steps, 6)
       assert.equal(preview, undefined)
     }
+  })
+
+  it('tells how every stage ended, even to an onProgress that sleeps through the mix', async () => {
+    const ends = new Map<string, string>()
+    await mixer.mix({
+      ...request,
+      layout: { prompt: 'a hill' },
+      onProgress: ({ stage, step, steps }) => {
+        ends.set(stage, `${step}/${steps}`)
+        block(300)
+      },
+    })
+    assert.deepEqual(
+      [...ends],
+      [
+        ['encode', '3/3'],
+        ['layout', '6/6'],
+        ['content', '6/6'],
+        ['decode', '1/1'],
+      ],
+    )
   })
 
   it('brings previews of one pixel a latent cell', async () => {

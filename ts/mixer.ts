@@ -36,6 +36,8 @@ export class MagicMix {
   /** What is known of the model: family, sizes, parameters, precision, device, memory. */
   readonly model: ModelInfo
   private disposal: Promise<void> | undefined
+  /** Resolves when the layout of every mix so far has been read, or could not be. */
+  private layoutsRead: Promise<unknown> = Promise.resolve()
 
   private constructor(
     private readonly native: NativeMixer,
@@ -82,7 +84,7 @@ export class MagicMix {
       refuseAborted(checked.signal)
 
       const prompts = this.tokenizePrompts(checked)
-      const { size, layoutPixels } = await readLayout(checked)
+      const { size, layoutPixels } = await this.inOrder(readLayout(checked))
       this.refuseDisposed()
 
       const filled = fillSize(checked, size)
@@ -128,6 +130,15 @@ export class MagicMix {
 
   private refuseDisposed(): void {
     if (this.disposal) throw new MagicMixError('DISPOSED', 'This mixer has been disposed of')
+  }
+
+  /** Pictures are read side by side, but no mix overtakes another on its way to the queue. */
+  private inOrder(reading: Promise<Layout>): Promise<Layout> {
+    const ignore = () => undefined
+    reading.catch(ignore) // a failure is told when its turn has come
+    const turn = this.layoutsRead.then(() => reading)
+    this.layoutsRead = turn.catch(ignore)
+    return turn
   }
 
   private tokenizePrompts(request: CheckedMixRequest): Prompts {
