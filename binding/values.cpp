@@ -164,6 +164,8 @@ MixRequest readMixRequest(const Fields &fields) {
     if (fields.has("layoutTokens")) request.layoutTokens = fields.integers("layoutTokens");
     request.contentTokens = fields.integers("contentTokens");
     request.negativeTokens = fields.integers("negativeTokens");
+    if (fields.has("otherTokens")) request.otherTokens = fields.integers("otherTokens");
+    request.otherWeight = fields.number("otherWeight");
     request.scales = readScales(fields);
     request.width = fields.integer("width");
     request.height = fields.integer("height");
@@ -227,6 +229,7 @@ Napi::Value toJs(Napi::Env env, const ModelInfo &info) {
     object.Set("vaeChannels", numbers(env, info.vaeChannels));
     object.Set("vaeNormGroups", info.vaeNormGroups);
     object.Set("vaeScalingFactor", info.vaeScalingFactor);
+    object.Set("nativeSize", info.nativeSize);
     return object;
 }
 

@@ -11,10 +11,12 @@ namespace magicmix {
 struct DeclaredConfig {
     std::vector<int> unetHeads; ///< one number, or one a level
     std::optional<int> unetNormGroups;
+    std::optional<int> sampleSize; ///< side of the latents that the UNet was trained on
     std::optional<int> textEncoderHeads;
     std::optional<std::string> textEncoderActivation;
     std::optional<int> vaeNormGroups;
     std::optional<double> vaeScalingFactor;
+    std::vector<double> latentRgb; ///< as in AutoencoderConfig; empty if not told
     std::optional<std::string> predictionType;
 };
 

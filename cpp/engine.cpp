@@ -28,6 +28,14 @@ void requireFinite(const std::vector<float> &values, const std::string &what) {
                                      "damaged, or too large for this precision (try f32)");
 }
 
+/// Takes `values` the way towards `others` that `weight` says: 0 none of it, 1 all of it.
+void interpolate(std::vector<float> &values, const std::vector<float> &others, double weight) {
+    const auto other = static_cast<float>(weight);
+    for (std::size_t i = 0; i < values.size(); i++) {
+        values[i] = (1 - other) * values[i] + other * others[i];
+    }
+}
+
 void multiply(std::vector<float> &values, double factor) {
     for (auto &value : values) value = static_cast<float>(value * factor);
 }
@@ -67,6 +75,7 @@ ModelInfo describe(const Checkpoint &checkpoint, const Networks &networks) {
     info.vaeChannels = config.vae.channels;
     info.vaeNormGroups = config.vae.normGroups;
     info.vaeScalingFactor = config.vae.scalingFactor;
+    info.nativeSize = config.unet.sampleSize * kPixelsPerCell;
     return info;
 }
 
@@ -307,20 +316,27 @@ MixResult Engine::mix(const MixRequest &request, const Cancellation &cancel,
 
     // Encode: the prompts to keys and values, the picture to a latent.
     reporter.begin(Stage::Encode, 3);
-    const auto contextOf = [&](const std::vector<std::int32_t> &tokens) {
-        const auto states = encodeText(tokens, cancel);
+    const auto statesOf = [&](const std::vector<std::int32_t> &tokens) {
+        auto states = encodeText(tokens, cancel);
         requireFinite(states, "the text encoder");
+        return states;
+    };
+    const auto contextOf = [&](const std::vector<float> &states) {
         PromptContext context =
             runContext(device, parts_->precision(), networks.unet, states, cancel);
         reporter.done();
         return context;
     };
-    const PromptContext content = contextOf(request.contentTokens);
-    const PromptContext negative = contextOf(request.negativeTokens);
+    std::vector<float> contentStates = statesOf(request.contentTokens);
+    if (!request.otherTokens.empty()) {
+        interpolate(contentStates, statesOf(request.otherTokens), request.otherWeight);
+    }
+    const PromptContext content = contextOf(contentStates);
+    const PromptContext negative = contextOf(statesOf(request.negativeTokens));
     PromptContext layoutPrompt;
     Latent z0;
     if (fromPrompt) {
-        layoutPrompt = contextOf(request.layoutTokens);
+        layoutPrompt = contextOf(statesOf(request.layoutTokens));
     } else {
         z0 = encodePicture(request.layoutPixels, request.width, request.height, cancel);
         requireFinite(z0, "the autoencoder");
@@ -341,9 +357,10 @@ MixResult Engine::mix(const MixRequest &request, const Cancellation &cancel,
                 if (!clean) return;
                 const int every = request.previewEvery;
                 const bool wanted = every > 0 && i % every == 0;
-                reporter.done(ddim.timestep(i - 1), wanted ? std::make_shared<const Picture>(
-                                                                 previewOf(*clean, width, height))
-                                                           : nullptr);
+                reporter.done(ddim.timestep(i - 1),
+                              wanted ? std::make_shared<const Picture>(previewOf(
+                                           *clean, width, height, networks.vae.latentRgb()))
+                                     : nullptr);
             };
         };
 

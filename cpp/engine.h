@@ -80,6 +80,7 @@ struct ModelInfo {
     std::vector<int> vaeChannels; ///< by level, from fine to coarse
     int vaeNormGroups = 0;
     double vaeScalingFactor = 0;
+    int nativeSize = 0; ///< side of the pictures that it was trained on, in pixels
 };
 
 struct TensorInfo {
@@ -120,6 +121,10 @@ struct MixRequest {
     std::vector<std::int32_t> layoutTokens;
     std::vector<std::int32_t> contentTokens;
     std::vector<std::int32_t> negativeTokens;
+    /// If not empty: the content's text states are interpolated with those of this prompt, the
+    /// baseline of the paper's Figure 2. 0 is the content alone, 1 the other alone.
+    std::vector<std::int32_t> otherTokens;
+    double otherWeight = 0;
     std::vector<TokenScale> scales;
     int width = 512;  ///< pixels, a multiple of 8
     int height = 512; ///< pixels, a multiple of 8

@@ -51,6 +51,8 @@ void checkMixRequest(const MixRequest &request, int vocabulary) {
     }
     checkTokens(request.contentTokens, vocabulary, "contentTokens");
     checkTokens(request.negativeTokens, vocabulary, "negativeTokens");
+    if (!request.otherTokens.empty()) checkTokens(request.otherTokens, vocabulary, "otherTokens");
+    requireBetween(request.otherWeight, 0, 1, "otherWeight");
     checkScales(request.scales);
 
     require(request.steps >= 1 && request.steps <= kMaxSteps, "steps",

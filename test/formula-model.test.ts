@@ -11,8 +11,8 @@ import {
   sd15Config,
   tinyConfig,
   writeSafetensors,
-} from '../dist/formula-model.js'
-import type { TensorSpec } from '../dist/formula-model.js'
+} from './support/formula-model.js'
+import type { TensorSpec } from './support/formula-model.js'
 import { diffusersParts } from './support/diffusers.js'
 import { commonCases, floatsOf, inventory } from './support/manifest.js'
 import type { WeightsCase } from './support/manifest.js'

@@ -45,6 +45,7 @@ describe('a mix', () => {
       kMin: 0.3,
       kMax: 0.6,
       nu: 0.9,
+      interpolate: null,
       negativePrompt: '',
       guidanceScale: 7.5,
       eta: 0,

@@ -7,7 +7,7 @@ import sharp from 'sharp'
 
 import { type LayoutPicture, mixSize, readPicture } from '../dist/picture.js'
 
-const asked = { fit: 'cover', background: 'white' } as const
+const asked = { fit: 'cover', background: 'white', nativeSize: 512 } as const
 const red = [255, 0, 0]
 const blue = [0, 0, 255]
 const white = [255, 255, 255]
@@ -80,7 +80,7 @@ describe('pictures', () => {
       const read = await pixelsOf(layout, { width: 32, height: 64 })
       assert.deepEqual([read.at(16, 0), read.at(16, 63)], [red, blue])
     }
-    assert.deepEqual(mixSize({ width: 32, height: 64 }), { width: 384, height: 704 })
+    assert.deepEqual(mixSize({ width: 32, height: 64 }, 512), { width: 384, height: 704 })
     const free = await pixelsOf(turned)
     assert.deepEqual([free.width, free.height], [384, 704])
   })
@@ -126,7 +126,7 @@ describe('pictures', () => {
 
   it('chooses a size near 512 x 512 that keeps the aspect ratio', () => {
     const size = (width: number, height: number, ...sides: (number | undefined)[]) =>
-      Object.values(mixSize({ width, height }, ...sides))
+      Object.values(mixSize({ width, height }, 512, ...sides))
     assert.deepEqual(size(100, 100), [512, 512])
     assert.deepEqual(size(4000, 3000), [576, 448])
     assert.deepEqual(size(1080, 1920), [384, 704])

@@ -17,6 +17,7 @@ describe('request', () => {
       kMax: 0.6,
       nu: 0.9,
       attention: [],
+      interpolate: null,
       negativePrompt: '',
       guidanceScale: 7.5,
       steps: 50,
@@ -66,7 +67,7 @@ describe('request', () => {
       onProgress,
       signal,
     }
-    assert.deepEqual(checkRequest(request), { ...request, attention: [] })
+    assert.deepEqual(checkRequest(request), { ...request, attention: [], interpolate: null })
   })
 
   it('lets kMin follow a smaller kMax', () => {

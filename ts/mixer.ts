@@ -53,7 +53,7 @@ export class MagicMix {
    * @throws {@link MagicMixError} INVALID_ARGUMENT, UNKNOWN_OPTION, MODEL_NOT_FOUND, MODEL_FORMAT,
    * MODEL_UNSUPPORTED, CONFIG_NEEDED, DEVICE_UNAVAILABLE, OUT_OF_MEMORY; or the signal's reason
    */
-  static async load(options: LoadOptions): Promise<MagicMix> {
+  static async load(options: LoadOptions = {}): Promise<MagicMix> {
     return calledFrom(MagicMix.load, async () => {
       const { native: nativeOptions, ...watch } = checkLoadOptions(options)
       refuseAborted(watch.signal)
@@ -84,7 +84,7 @@ export class MagicMix {
       refuseAborted(checked.signal)
 
       const prompts = this.tokenizePrompts(checked)
-      const { size, layoutPixels } = await this.inOrder(readLayout(checked))
+      const { size, layoutPixels } = await this.inOrder(readLayout(checked, this.model.nativeSize))
       this.refuseDisposed()
 
       const filled = fillSize(checked, size)
@@ -142,7 +142,7 @@ export class MagicMix {
   }
 
   private tokenizePrompts(request: CheckedMixRequest): Prompts {
-    const { layout, content, negativePrompt, attention, truncate } = request
+    const { layout, content, interpolate, negativePrompt, attention, truncate } = request
     const tokensOf = (text: string, name: string) =>
       this.tokens.tokensOf(truncate ? beginningOf(text) : text, name)
     const context = (text: string, name: string) => contextOf(tokensOf(text, name), truncate, name)
@@ -152,6 +152,7 @@ export class MagicMix {
       layoutTokens: isPrompt(layout) ? context(layout.prompt, 'the layout prompt') : null,
       contentTokens: contextOf(contentTokens, truncate, 'the content prompt'),
       negativeTokens: context(negativePrompt, 'the negative prompt'),
+      otherTokens: interpolate && context(interpolate.prompt, 'the prompt to interpolate with'),
       scales: tokenScales(attention, { text: content, tokens: contentTokens }, (phrase) =>
         tokensOf(phrase, 'a phrase of attention'),
       ),
@@ -161,7 +162,7 @@ export class MagicMix {
 
 type Prompts = Pick<
   NativeMixRequest,
-  'layoutTokens' | 'contentTokens' | 'negativeTokens' | 'scales'
+  'layoutTokens' | 'contentTokens' | 'negativeTokens' | 'otherTokens' | 'scales'
 >
 
 interface Layout {
@@ -170,10 +171,10 @@ interface Layout {
   layoutPixels: Uint8Array | null
 }
 
-async function readLayout(request: CheckedMixRequest): Promise<Layout> {
-  const { layout, width = 512, height = 512 } = request
+async function readLayout(request: CheckedMixRequest, nativeSize: number): Promise<Layout> {
+  const { layout, width = nativeSize, height = nativeSize } = request
   if (isPrompt(layout)) return { size: { width, height }, layoutPixels: null }
-  const { data, ...size } = await readPicture(layout, request)
+  const { data, ...size } = await readPicture(layout, { ...request, nativeSize })
   return { size, layoutPixels: data }
 }
 
@@ -192,6 +193,7 @@ function nativeRequest(
     layoutPixels,
     ...prompts,
     ...{ width, height, kMin, kMax, nu, guidanceScale, eta, steps, seed, trace },
+    otherWeight: request.interpolate?.weight ?? 0,
     previewEvery: request.preview,
   }
 }

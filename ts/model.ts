@@ -1,5 +1,6 @@
 /** What a user says about the model to load, and what is known of it then. */
-import { MagicMixError } from './errors.js'
+import path from 'node:path'
+
 import type { NativeConfig, NativeLoadOptions, NativeModelInfo } from './native.js'
 import type { LoadProgressEvent } from './progress.js'
 import {
@@ -13,6 +14,9 @@ import {
   record,
   refuseUnknownKeys,
 } from './validate.js'
+
+/** The folder of the model in the package. */
+export const modelInTheBox = path.join(__dirname, '..', 'models', 'world-128')
 
 /** What a single file cannot tell; each value wins over the model's own config.json. */
 export interface ModelConfig {
@@ -40,8 +44,12 @@ const precisions: readonly Precision[] = ['auto', 'f32', 'f16', 'bf16']
 
 /** What {@link MagicMix.load} takes. */
 export interface LoadOptions {
-  /** A Stable Diffusion 1.x checkpoint: a .safetensors file, or a folder as diffusers writes it. */
-  model: string
+  /**
+   * A Stable Diffusion 1.x checkpoint: a .safetensors file, or a folder as diffusers writes it.
+   * Default: the small model in the package, which knows some twenty things (see
+   * `models/README.md`) and makes pictures of 128 x 128.
+   */
+  model?: string | undefined
   /** What the file cannot tell. */
   config?: ModelConfig | undefined
   /** 'auto', or the id of one of `devices()`. Default 'auto': the best one. */
@@ -82,6 +90,8 @@ export interface ModelInfo {
     readonly unet: number
     readonly vae: number
   }
+  /** Side in pixels of the pictures that it was trained on, and that a mix has by default. */
+  readonly nativeSize: number
   /** Sizes of the networks; `channels` by level, from fine to coarse. */
   readonly sizes: {
     readonly textEncoder: {
@@ -123,16 +133,10 @@ export function checkLoadOptions(options: unknown): CheckedLoadOptions {
     ['model', 'config', 'device', 'precision', 'threads', 'onProgress', 'signal'],
     'load',
   )
-  const { device = 'auto', precision = 'auto', config = {}, threads } = given
-  if (given.model === undefined) {
-    throw new MagicMixError(
-      'MODEL_NOT_FOUND',
-      "No model is in the package yet: pass the path of a Stable Diffusion 1.x checkpoint, as in load({ model: 'sd-v1-4.safetensors' })",
-    )
-  }
+  const { model = modelInTheBox, device = 'auto', precision = 'auto', config = {}, threads } = given
   return {
     native: {
-      model: nonEmptyText(given.model, 'model'),
+      model: nonEmptyText(model, 'model'),
       device: nonEmptyText(device, 'device'),
       precision: oneOf(precision, precisions, 'precision'),
       threads: threads === undefined ? 0 : integerBetween(threads, 1, 1024, 'threads'),
@@ -185,6 +189,7 @@ export function modelInfo(info: NativeModelInfo): ModelInfo {
     device: info.device,
     precision: info.precision,
     threads: info.threads,
+    nativeSize: info.nativeSize,
     parameters: {
       total: textEncoderParameters + unetParameters + vaeParameters,
       textEncoder: textEncoderParameters,

@@ -77,6 +77,8 @@ export interface NativeModelInfo {
   vaeChannels: number[]
   vaeNormGroups: number
   vaeScalingFactor: number
+  /** pixels */
+  nativeSize: number
 }
 
 export interface NativeTensorInfo {
@@ -114,6 +116,10 @@ export interface NativeMixRequest {
   layoutTokens: Int32Array | null
   contentTokens: Int32Array
   negativeTokens: Int32Array
+  /** interpolated with the content's states, or null */
+  otherTokens: Int32Array | null
+  /** 0: the content alone, 1: the other alone */
+  otherWeight: number
   scales: NativeTokenScale[]
   width: number
   height: number

@@ -42,6 +42,8 @@ export interface PictureOptions {
   height?: number | undefined
   fit: Fit
   background: string
+  /** Side of the pictures that the model was trained on. */
+  nativeSize: number
 }
 
 /**
@@ -50,12 +52,12 @@ export interface PictureOptions {
  */
 export async function readPicture(
   picture: LayoutPicture,
-  { width, height, fit, background }: PictureOptions,
+  { width, height, fit, background, nativeSize }: PictureOptions,
 ): Promise<Picture> {
   checkColour(background)
   try {
     const source = await open(picture)
-    const size = mixSize(await orientedSize(source), width, height)
+    const size = mixSize(await orientedSize(source), nativeSize, width, height)
     const { data, info } = await source
       .autoOrient()
       .resize({ ...size, fit, background })
@@ -78,14 +80,15 @@ export async function readPicture(
 /** The size of the mix for a picture of `size`; the rule is told at {@link MixRequest.height}. */
 export function mixSize(
   size: { width: number; height: number },
+  nativeSize: number,
   width?: number,
   height?: number,
 ): { width: number; height: number } {
   const aspect = size.width / size.height
-  return {
-    width: width ?? roundSide(height === undefined ? 512 * Math.sqrt(aspect) : height * aspect),
-    height: height ?? roundSide(width === undefined ? 512 / Math.sqrt(aspect) : width / aspect),
-  }
+  const wide = height === undefined ? nativeSize * Math.sqrt(aspect) : height * aspect
+  const high = width === undefined ? nativeSize / Math.sqrt(aspect) : width / aspect
+  const unit = 8 * Math.max(1, Math.round(nativeSize / 64)) // an eighth of the native side
+  return { width: width ?? roundSide(wide, unit), height: height ?? roundSide(high, unit) }
 }
 
 /** By shape: the user's `sharp` may be another copy of the package than ours. */
@@ -122,8 +125,9 @@ async function orientedSize(source: Sharp): Promise<{ width: number; height: num
   return autoOrient
 }
 
-function roundSide(pixels: number): number {
-  return Math.min(4096, Math.max(64, Math.round(pixels / 64) * 64))
+function roundSide(pixels: number, unit: number): number {
+  const most = 4096 - (4096 % unit)
+  return Math.min(most, Math.max(unit, Math.round(pixels / unit) * unit))
 }
 
 function checkColour(background: string): void {

@@ -31,6 +31,14 @@ export interface LayoutPrompt {
   prompt: string
 }
 
+/** Another prompt to interpolate the content with. */
+export interface Interpolation {
+  /** The other prompt. */
+  prompt: string
+  /** 0 is the content alone, 1 the other prompt alone. */
+  weight: number
+}
+
 /** What {@link MagicMix.mix} makes a picture of. */
 export interface MixRequest {
   /**
@@ -62,6 +70,12 @@ export interface MixRequest {
    * with more detail. Where two phrases cover the same token, the later one wins.
    */
   attention?: Readonly<Record<string, number>> | readonly AttentionScale[] | undefined
+  /**
+   * Interpolates what the text encoder makes of `content` with what it makes of another prompt: the
+   * simple way to mix two meanings, which the paper compares with (Figure 2). One of the two
+   * usually wins. Default null.
+   */
+  interpolate?: Interpolation | null | undefined
   /** What the picture should not show. Default ''. */
   negativePrompt?: string | undefined
   /** Strength of classifier-free guidance, 0..100; 1 is none. Default 7.5. */
@@ -77,14 +91,15 @@ export interface MixRequest {
   seed?: number | undefined
   /**
    * Width of the mix in pixels, a multiple of 8 in 8..4096. Default: for a picture, see
-   * `height`; for a prompt, 512.
+   * `height`; for a prompt, the model's native size (512 for Stable Diffusion 1.x).
    */
   width?: number | undefined
   /**
    * Height of the mix in pixels, a multiple of 8 in 8..4096. If only one side is given, the other
-   * follows from the picture's aspect ratio, rounded to a multiple of 64. If none is, both are the
-   * sides of a picture of that aspect ratio with the area of 512 x 512, rounded to multiples of 64.
-   * What is rounded stays within 64..4096. Default for a prompt: 512.
+   * follows from the picture's aspect ratio. If none is, both are the sides of a picture of that
+   * aspect ratio with the area of the model's native size squared. What follows is rounded to
+   * multiples of an eighth of the native size (64 of 512) and stays within that and 4096. Default
+   * for a prompt: the native size.
    */
   height?: number | undefined
   /**
@@ -117,6 +132,7 @@ export interface FilledMixRequest {
   kMax: number
   nu: number
   attention: FilledAttentionScale[]
+  interpolate: Interpolation | null
   negativePrompt: string
   guidanceScale: number
   steps: number
@@ -145,6 +161,7 @@ const options: readonly (keyof MixRequest)[] = [
   'kMax',
   'nu',
   'attention',
+  'interpolate',
   'negativePrompt',
   'guidanceScale',
   'steps',
@@ -169,6 +186,7 @@ export function checkRequest(request: unknown): CheckedMixRequest {
   const {
     nu = 0.9,
     attention = {},
+    interpolate = null,
     negativePrompt = '',
     guidanceScale = 7.5,
     eta = 0,
@@ -188,6 +206,7 @@ export function checkRequest(request: unknown): CheckedMixRequest {
     kMax,
     nu: numberBetween(nu, 0, 1, 'nu'),
     attention: checkAttention(attention),
+    interpolate: checkInterpolation(interpolate),
     negativePrompt: text(negativePrompt, 'negativePrompt'),
     guidanceScale: numberBetween(guidanceScale, 0, 100, 'guidanceScale'),
     steps,
@@ -220,6 +239,16 @@ function checkWindow(given: UnknownRecord, steps: number): [number, number] {
     )
   }
   return [kMin, kMax]
+}
+
+function checkInterpolation(value: unknown): Interpolation | null {
+  if (value === null) return null
+  const given = record(value, 'interpolate')
+  refuseUnknownKeys(given, ['prompt', 'weight'], 'interpolate')
+  return {
+    prompt: text(given.prompt, 'interpolate.prompt'),
+    weight: numberBetween(given.weight, 0, 1, 'interpolate.weight'),
+  }
 }
 
 function checkSide(value: unknown, name: string): number | undefined {

@@ -2,6 +2,7 @@
 
 #include "checkpoint/json.h"
 #include "checkpoint/safetensors.h"
+#include "engine.h"
 #include "error.h"
 
 #include <algorithm>
@@ -104,6 +105,23 @@ public:
         return found->get<double>();
     }
 
+    /// The numbers of a list of `rows` lists of `columns` numbers, row by row.
+    std::vector<double> matrix(const char *key, std::size_t rows, std::size_t columns) const {
+        const auto found = json_.find(key);
+        if (found == json_.end() || found->is_null()) return {};
+        std::vector<double> values;
+        for (const auto &row : found->is_array() ? *found : Json::array()) {
+            for (const auto &value : row.is_array() ? row : Json::array()) {
+                if (value.is_number()) values.push_back(value.get<double>());
+            }
+        }
+        if (found->size() != rows || values.size() != rows * columns) {
+            fail(std::string(key) + " is not a list of " + std::to_string(rows) + " lists of " +
+                 std::to_string(columns) + " numbers");
+        }
+        return values;
+    }
+
     std::optional<std::string> text(const char *key) const {
         const auto found = json_.find(key);
         if (found == json_.end() || found->is_null()) return std::nullopt;
@@ -135,6 +153,8 @@ DeclaredConfig readConfig(const fs::path &root) {
     config.unetHeads = unet.counts("num_attention_heads");
     if (config.unetHeads.empty()) config.unetHeads = unet.counts("attention_head_dim");
     config.unetNormGroups = unet.count("norm_num_groups");
+    const auto sampleSides = unet.counts("sample_size");
+    if (!sampleSides.empty()) config.sampleSize = sampleSides.front();
 
     const ConfigFile text(root / "text_encoder" / "config.json");
     config.textEncoderHeads = text.count("num_attention_heads");
@@ -143,6 +163,7 @@ DeclaredConfig readConfig(const fs::path &root) {
     const ConfigFile vae(root / "vae" / "config.json");
     config.vaeNormGroups = vae.count("norm_num_groups");
     config.vaeScalingFactor = vae.number("scaling_factor");
+    config.latentRgb = vae.matrix("latent_rgb", 3, kLatentChannels + 1); // ours; diffusers has none
 
     config.predictionType =
         ConfigFile(root / "scheduler" / "scheduler_config.json").text("prediction_type");

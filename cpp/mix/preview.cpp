@@ -4,29 +4,24 @@
 #include <cmath>
 
 namespace magicmix {
-namespace {
-
-// Red, green and blue (-1..1) of each latent channel, as commonly fitted to the autoencoder of
-// Stable Diffusion 1.x.
-constexpr float kRgb[kLatentChannels][3] = {
-    {0.298f, 0.207f, 0.208f},
-    {0.187f, 0.286f, 0.173f},
-    {-0.158f, 0.189f, 0.264f},
-    {-0.184f, -0.271f, -0.473f},
+const std::vector<double> kStableDiffusionLatentRgb = {
+    0.1490, 0.0935, -0.0790, -0.0920, 0.5, //
+    0.1035, 0.1430, 0.0945,  -0.1355, 0.5, //
+    0.1040, 0.0865, 0.1320,  -0.2365, 0.5,
 };
 
-} // namespace
-
-Picture previewOf(const Latent &latent, int width, int height) {
+Picture previewOf(const Latent &latent, int width, int height,
+                  const std::vector<double> &latentRgb) {
     const auto cells = static_cast<std::size_t>(width) * static_cast<std::size_t>(height);
     Picture picture{width, height, std::vector<std::uint8_t>(cells * 3)};
     for (std::size_t cell = 0; cell < cells; cell++) {
         for (std::size_t colour = 0; colour < 3; colour++) {
-            float value = 0;
+            const double *weights = &latentRgb[colour * (kLatentChannels + 1)];
+            double value = weights[kLatentChannels];
             for (std::size_t c = 0; c < kLatentChannels; c++) {
-                value += kRgb[c][colour] * latent[c * cells + cell];
+                value += weights[c] * static_cast<double>(latent[c * cells + cell]);
             }
-            const float level = std::clamp(value / 2 + 0.5f, 0.0f, 1.0f) * 255;
+            const double level = std::clamp(value, 0.0, 1.0) * 255;
             picture.rgb[cell * 3 + colour] = static_cast<std::uint8_t>(std::lround(level));
         }
     }

@@ -18,6 +18,7 @@ public:
     Tensor decode(Ops &ops, Tensor latent) const;
 
     double scalingFactor() const { return config_.scalingFactor; }
+    const std::vector<double> &latentRgb() const { return config_.latentRgb; }
 
 private:
     struct ResBlock {

@@ -164,6 +164,7 @@ UNetConfig deduceUnet(const Shapes &shapes, const DeclaredConfig &declared,
     } else {
         needHeads("UNet", "{ unet: { heads: ... } }");
     }
+    config.sampleSize = declared.sampleSize.value_or(config.sampleSize);
     config.normGroups = overrides.unetNormGroups.value_or(declared.unetNormGroups.value_or(32));
     for (std::size_t level = 0; level < config.channels.size(); level++) {
         requireDivisible(config.channels[level], config.heads[level], "a UNet level", "unet.heads");
@@ -201,6 +202,7 @@ AutoencoderConfig deduceVae(const Shapes &shapes, const DeclaredConfig &declared
     if (!(config.scalingFactor > 0 && config.scalingFactor < 1e6)) {
         throw Error("MODEL_FORMAT", "the autoencoder's scaling factor must be a positive number");
     }
+    if (!declared.latentRgb.empty()) config.latentRgb = declared.latentRgb;
     return config;
 }
 

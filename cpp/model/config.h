@@ -2,6 +2,7 @@
 
 #include "declared_config.h"
 #include "engine.h"
+#include "mix/preview.h"
 #include "tensor/weights.h"
 
 #include <vector>
@@ -19,6 +20,7 @@ struct UNetConfig {
     int layers = 0;              ///< ResBlocks a level on the way down; one more on the way up
     int contextWidth = 0;
     int normGroups = 32;
+    int sampleSize = 64; ///< side of the latents that it was trained on
 };
 
 struct AutoencoderConfig {
@@ -26,6 +28,7 @@ struct AutoencoderConfig {
     int layers = 0;            ///< ResBlocks a level in the encoder; one more in the decoder
     int normGroups = 32;
     double scalingFactor = 0.18215;
+    std::vector<double> latentRgb = kStableDiffusionLatentRgb; ///< see mix/preview.h
 };
 
 struct ModelConfig {

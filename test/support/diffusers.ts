@@ -8,8 +8,8 @@ import {
   formulaTensors,
   tinyConfig,
   writeSafetensors,
-} from '../../dist/formula-model.js'
-import type { Dtype, StoredTensor, TensorSpec } from '../../dist/formula-model.js'
+} from './formula-model.js'
+import type { Dtype, StoredTensor, TensorSpec } from './formula-model.js'
 
 export interface DiffusersOptions {
   dtype?: Dtype

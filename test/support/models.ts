@@ -15,8 +15,8 @@ import {
   sd15Config,
   tinyConfig,
   writeSafetensors,
-} from '../../dist/formula-model.js'
-import type { FormulaConfig, Dtype } from '../../dist/formula-model.js'
+} from './formula-model.js'
+import type { FormulaConfig, Dtype } from './formula-model.js'
 import { packageRoot } from './package-root.js'
 import { writeDiffusersFolder } from './diffusers.js'
 import type { DiffusersOptions } from './diffusers.js'

@@ -1,106 +1,125 @@
-/** `magicmix demo`: the whole way, without a model of the user's own. */
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+/** `magicmix demo`: what MagicMix does, seen in a minute, with the model in the box. */
+import { mkdir } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
 import path from 'node:path'
 
-import { formulaCheckpoint, tinyConfig, writeSafetensors } from '../formula-model.js'
-import type { Mix } from '../mix.js'
-import type { LoadOptions } from '../model.js'
-import { type Arguments, type Command, UsageError } from './command.js'
+import type { MagicMix } from '../mixer.js'
+import type { Picture } from '../picture.js'
+import { type Arguments, type Command, UsageError, textOption } from './command.js'
+import { type Cell, type SheetPlan, demoSheets } from './demo-sheets.js'
 import { deviceChoice, deviceOptions } from './model-options.js'
-import { duration, startReport } from './report.js'
+import { duration, startCount } from './report.js'
 
-const side = 128
-const file = 'magicmix-demo.png'
-const content = 'a photo of a coffee machine'
-const landscape = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 100 100" width="${side}" height="${side}">
-  <rect width="100" height="100" fill="#9fd0f0"/>
-  <circle cx="76" cy="22" r="11" fill="#ffd75e"/>
-  <path d="M0 68 L28 30 L48 58 L64 40 L100 74 V100 H0 Z" fill="#6d7f95"/>
-  <path d="M0 74 Q25 62 50 72 T100 68 V100 H0 Z" fill="#5d9f55"/>
-  <path d="M44 100 Q50 84 58 76 L62 76 Q60 86 66 100 Z" fill="#4f93c9"/>
-</svg>`
+const models = path.join(__dirname, '..', '..', 'models')
 
 export const command: Command = {
   name: 'demo',
   usage: 'demo [options]',
-  summary: 'see it run, without a model of your own',
-  about: `Draws a small landscape, mixes "${content}" into it and writes ${file},
-the layout beside the mix, into the current folder. No trained model is in the package yet: the
-demo makes a tiny one whose weights come from a formula. It runs through all of the same code, but
-has learnt nothing: expect a colourful pattern, not a coffee machine.`,
+  summary: 'see what it does, in a minute, without a model of your own',
+  about: `Mixes the layouts of some pictures with prompts, with the small model in the package, and
+writes sheets like the figures of the paper into a folder: the ratio nu, kMin and kMax, the scale of
+a word, removal of a concept, mixes of two prompts, and where it fails.`,
   examples: ['magicmix demo'],
-  options: deviceOptions,
+  options: {
+    output: {
+      type: 'string',
+      short: 'o',
+      value: 'FOLDER',
+      help: 'where to write (default: magicmix-demo)',
+    },
+    ...deviceOptions,
+  },
   run,
 }
 
 async function run({ positionals, values, signal }: Arguments): Promise<void> {
   if (positionals.length > 0) throw new UsageError('demo takes no arguments')
+  const folder = textOption(values, 'output') ?? 'magicmix-demo'
+  await mkdir(folder, { recursive: true })
   const { default: sharp } = await import('sharp')
-  const layout = await sharp(Buffer.from(landscape)).png().toBuffer()
-  const mix = await withFormulaModel(signal, (model) =>
-    mixOnce({ ...deviceChoice(values), model }, layout, signal),
-  )
-  const { width, height } = mix
-  await sharp({ create: { width: 2 * width, height, channels: 3, background: 'white' } })
-    .composite([
-      { input: layout, left: 0, top: 0 },
-      { input: await mix.toBuffer(), left: width, top: 0 },
-    ])
-    .toFile(file)
+  const { MagicMix } = await import('../mixer.js')
+  const { drawSheet } = await import('./sheet.js')
 
+  const started = performance.now()
+  const plans = demoSheets((name) => path.join(models, 'layouts', `${name}.png`))
+  const mixers = await loadMixers(() =>
+    MagicMix.load({ ...deviceChoice(values), threads: 1, signal }),
+  )
+  const written: string[] = []
+  try {
+    const pictures = await makeAll(plans, mixers, signal)
+    for (const { file, title, about, columns, rows } of plans) {
+      const drawn = rows.map(({ label, cells }) => ({
+        label,
+        pictures: cells.map((cell) => pictures.get(cell)!),
+      }))
+      const { data, width, height } = await drawSheet({ title, about, columns, rows: drawn })
+      const target = path.join(folder, file)
+      await sharp(data, { raw: { width, height, channels: 3 } })
+        .png()
+        .toFile(target)
+      written.push(target)
+    }
+  } finally {
+    await Promise.all(mixers.map((mixer) => mixer.dispose()))
+  }
+
+  const total = performance.now() - started
   if (values.json) {
-    console.log(JSON.stringify({ file, ...mix.toJSON() }))
+    console.log(JSON.stringify({ files: written, milliseconds: total }))
     return
   }
-  console.log(`Wrote ${file}: the layout on the left, the mix on the right.
-It took ${duration(mix.timings.total)}: ${mix.timings.steps.length} steps of ${mix.timings.step.toFixed(0)} ms.
+  const width = Math.max(...written.map((file) => file.length))
+  console.log(`Wrote ${written.length} sheets in ${duration(total)}:
 
-The model of this demo is a tiny one with weights from a formula, which has learnt nothing, so the
-mix shows a pattern instead of "${content}". With a trained Stable Diffusion 1.x checkpoint
-(a .safetensors file, or a diffusers folder) it works the same way:
+${plans.map(({ title }, i) => `  ${written[i]!.padEnd(width)}  ${title}`).join('\n')}
 
-  magicmix mix corgi.jpg "${content}" -o mix.png --model sd-v1-4.safetensors`)
+The model in the package is small: it knows 21 things, drawn by formula, at 128 x 128. With a
+Stable Diffusion 1.x checkpoint it works the same way on anything:
+
+  magicmix mix corgi.jpg "a photo of a coffee machine" -o mix.png --model sd-v1-4.safetensors`)
 }
 
-async function mixOnce(options: LoadOptions, layout: Buffer, signal: AbortSignal): Promise<Mix> {
-  const { MagicMix } = await import('../mixer.js')
-  const report = startReport()
-  const onProgress = report.show.bind(report)
-  try {
-    await using mixer = await MagicMix.load({
-      ...options,
-      // The numbers that belong to `tinyConfig` and that a file of tensors cannot tell.
-      config: { unet: { heads: 4 }, textEncoder: { heads: 2 } },
-      signal,
-      onProgress,
-    })
-    return await mixer.mix({
-      layout,
-      content,
-      width: side,
-      height: side,
-      seed: 0,
-      signal,
-      onProgress,
-    })
-  } finally {
-    report.end()
+/** One of one thread for each core, up to four: small networks do not divide well among threads. */
+async function loadMixers(load: () => Promise<MagicMix>): Promise<MagicMix[]> {
+  const count = Math.min(4, availableParallelism())
+  const settled = await Promise.allSettled(Array.from({ length: count }, load))
+  const mixers = settled.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []))
+  const failure = settled.find((each) => each.status === 'rejected')
+  if (failure) {
+    await Promise.all(mixers.map((mixer) => mixer.dispose()))
+    throw failure.reason
   }
+  return mixers
 }
 
-/** Writes the formula-weight model into a temporary folder for as long as `use` needs it. */
-async function withFormulaModel<T>(
+/** Makes the picture of every cell; whichever mixer is free takes the next. */
+async function makeAll(
+  plans: readonly SheetPlan[],
+  mixers: readonly MagicMix[],
   signal: AbortSignal,
-  use: (model: string) => Promise<T>,
-): Promise<T> {
-  const folder = await mkdtemp(path.join(tmpdir(), 'magicmix-demo-'))
-  try {
-    const model = path.join(folder, 'tiny.safetensors')
-    console.error('making a tiny model')
-    await writeSafetensors(model, formulaCheckpoint(tinyConfig, 'F16'), { signal })
-    return await use(model)
-  } finally {
-    await rm(folder, { recursive: true, force: true })
+): Promise<Map<Cell, Picture>> {
+  const { readPicture } = await import('../picture.js')
+  const cells = plans.flatMap(({ rows }) => rows.flatMap((row) => row.cells))
+  const pictures = new Map<Cell, Picture>()
+  const count = startCount(cells.length)
+  const waiting = cells.values()
+  const work = async (mixer: MagicMix) => {
+    const { nativeSize } = mixer.model
+    const size = { width: nativeSize, height: nativeSize, nativeSize }
+    for (const cell of waiting) {
+      const picture =
+        'mix' in cell
+          ? await mixer.mix({ ...cell.mix, signal })
+          : await readPicture(cell.layout, { ...size, fit: 'cover', background: 'white' })
+      pictures.set(cell, picture)
+      count.show(pictures.size)
+    }
   }
+  try {
+    await Promise.all(mixers.map(work))
+  } finally {
+    count.end()
+  }
+  return pictures
 }

@@ -1,13 +1,6 @@
 /** The options of every command that reads a model. */
 import type { LoadOptions, ModelConfig } from '../model.js'
-import {
-  type Options,
-  type Values,
-  UsageError,
-  given,
-  numberOption,
-  textOption,
-} from './command.js'
+import { type Options, type Values, given, numberOption, textOption } from './command.js'
 
 export const deviceOptions: Options = {
   device: { type: 'string', value: 'ID', help: "'auto', or one that `magicmix devices` lists" },
@@ -20,7 +13,7 @@ export const modelOptions: Options = {
     type: 'string',
     short: 'm',
     value: 'PATH',
-    help: 'the checkpoint: .safetensors file or diffusers folder (or set MAGICMIX_MODEL)',
+    help: 'a .safetensors file or diffusers folder (or MAGICMIX_MODEL; default: the one in the box)',
   },
   ...deviceOptions,
 }
@@ -32,13 +25,7 @@ export const configOptions: Options = {
 }
 
 export function loadOptions(values: Values): LoadOptions {
-  const model = textOption(values, 'model') ?? process.env.MAGICMIX_MODEL
-  if (!model) {
-    throw new UsageError(
-      'Which model? Pass --model PATH or set MAGICMIX_MODEL: a Stable Diffusion 1.x checkpoint, ' +
-        'a .safetensors file or a diffusers folder',
-    )
-  }
+  const model = (textOption(values, 'model') ?? process.env.MAGICMIX_MODEL) || undefined
   return { model, config: modelConfig(values), ...deviceChoice(values) }
 }
 

@@ -13,6 +13,19 @@ export function startReport(stream: NodeJS.WriteStream = process.stderr): Report
   return stream.isTTY ? bar(stream) : lines(stream)
 }
 
+/** Progress of many mixes: how many of `total` are done. */
+export function startCount(total: number): { show(done: number): void; end(): void } {
+  const started = performance.now()
+  const report = startReport()
+  return {
+    show(done) {
+      const etaMs = ((performance.now() - started) / done) * (total - done)
+      report.show({ stage: 'content', step: done, steps: total, timestep: 0, etaMs })
+    },
+    end: () => report.end(),
+  }
+}
+
 const stageTexts = {
   load: 'loading the model',
   encode: 'reading the input',

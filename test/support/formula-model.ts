@@ -4,7 +4,7 @@
  * its numbers are the same everywhere. `magicmix demo`, the tests and the benchmarks use it.
  */
 import { formulaChunks } from './formula-weights.js'
-import type { Dtype, StoredTensor, TensorSpec } from './safetensors.js'
+import type { Dtype, StoredTensor, TensorSpec } from './safetensors-writer.js'
 
 export { formulaChunks } from './formula-weights.js'
 export {
@@ -13,7 +13,7 @@ export {
   type TensorSpec,
   dtypeBytes,
   writeSafetensors,
-} from './safetensors.js'
+} from './safetensors-writer.js'
 
 /** The sizes that tell one SD 1.x network from another. */
 export interface FormulaConfig {

@@ -6,7 +6,7 @@
  * keeps activations at about unit size. Values are rounded to float16 first, in every file type, so
  * that an F32 file holds exactly the same network.
  */
-import { type Dtype, type TensorSpec, dtypeBytes } from './safetensors.js'
+import { type Dtype, type TensorSpec, dtypeBytes } from './safetensors-writer.js'
 
 /** Small enough that computing a chunk never holds the event loop for more than a few ms. */
 const chunkElements = 128 * 1024

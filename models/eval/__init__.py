@@ -1,0 +1,1 @@
+"""Judges what the model in the box makes."""

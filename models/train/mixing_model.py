@@ -1,0 +1,103 @@
+"""Trains UNet and text encoder together on the latents and captions of the pictures.
+
+    python -m train.mixing_model --pictures pictures.npz --latents latents.pt --vae vae.pt --out model.pt
+"""
+
+import argparse
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from . import diffusion, loop, tokens
+from .autoencoder import SCALING
+from .networks import VOCABULARY, Autoencoder, TextEncoder, UNet
+
+LOOK = ['a photo of a tiger', 'a watermelon', 'a photo of a house', 'a mug', 'cheese', 'a fish',
+        'a photo of a moon', 'a heart']  # fmt: skip
+
+
+class MixingModel(nn.Module):
+    def __init__(self, vocabulary):
+        super().__init__()
+        self.text, self.unet = TextEncoder(vocabulary=vocabulary), UNet()
+
+    def forward(self, x, timesteps, prompts):
+        return self.unet(x, timesteps, self.text(prompts))
+
+
+def stage(options, rank, device):
+    torch.manual_seed(options.seed)
+    latents = torch.load(options.latents, weights_only=True)
+    captions, numbers = np.unique(np.load(options.pictures)['captions'], return_inverse=True)
+    numbers = torch.from_numpy(numbers)
+    # Only the tokens that occur are trained: a table of a hundred rows instead of 49408.
+    seen, prompts = tokens.encode(['', *captions]).unique(return_inverse=True)
+    empty, prompts = prompts[:1], prompts[1:]
+    look = torch.searchsorted(seen, tokens.encode(LOOK))
+
+    def loss_of(model, random):
+        which = torch.randint(len(latents), (options.batch,), generator=random)
+        x = latents[which].float()
+        prompt = prompts[numbers[which]].clone()
+        prompt[torch.rand(options.batch, generator=random) < options.empty] = empty[0]
+        # Spread evenly over the timesteps within a batch: a calmer loss.
+        place = (torch.arange(options.batch) + torch.rand(1, generator=random)) / options.batch
+        timesteps = (place * 1000).long().clamp(0, 999)
+        noise = torch.randn(x.shape, generator=random)
+        noisy = diffusion.noised(x, noise, timesteps).to(device).bfloat16()
+        epsilon = model(noisy, timesteps.to(device), prompt.to(device)).float()
+        errors = (epsilon - noise.to(device)).square().mean((1, 2, 3))
+        return (errors * diffusion.min_snr_weight(timesteps).to(device)).mean()
+
+    @torch.no_grad()
+    def report(model):
+        vae = Autoencoder().to(device)
+        vae.load_state_dict(torch.load(options.vae, weights_only=True))
+        noise = torch.randn(len(LOOK), 4, 16, 16, generator=torch.Generator().manual_seed(1))
+        context = model.text(look.to(device))
+        x = diffusion.sample(model.unet, context, model.text(empty.to(device)), noise.to(device))
+        pictures = (vae.decode(x / SCALING).clamp(-1, 1) * 127.5 + 127.5).byte().cpu()
+        Image.fromarray(torch.cat(list(pictures), 2).permute(1, 2, 0).numpy()).save(options.look)
+        return f'see {options.look}'
+
+    model = loop.train(MixingModel(len(seen)), loss_of, options, rank, device, report)
+    if rank == 0:
+        model.text = with_all_words(model.text, seen)
+        torch.save(model.state_dict(), options.out)
+
+
+@torch.no_grad()
+def with_all_words(text, seen):
+    """The encoder with CLIP's whole table: words without a caption act like the mean of the rest."""
+    whole = TextEncoder()
+    state = text.state_dict()
+    name = 'text_model.embeddings.token_embedding.weight'
+    words = (seen != tokens.BEGIN) & (seen != tokens.END)
+    table = state[name][words].mean(0).repeat(VOCABULARY, 1)
+    table[seen] = state[name]
+    whole.load_state_dict({**state, name: table})
+    return whole
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--pictures', required=True)
+    parser.add_argument('--latents', required=True)
+    parser.add_argument('--vae', required=True)
+    parser.add_argument('--out', required=True)
+    parser.add_argument('--state', default='mixing_model.state')
+    parser.add_argument('--look', default='look.png')
+    parser.add_argument('--minutes', type=float, default=180)
+    parser.add_argument('--batch', type=int, default=32, help='samples for each process')
+    parser.add_argument('--rate', type=float, default=8e-4)
+    parser.add_argument('--ema', type=float, default=0.999)
+    parser.add_argument('--empty', type=float, default=0.12, help='share of empty captions')
+    parser.add_argument('--processes', type=int, default=2)
+    parser.add_argument('--seed', type=int, default=1)
+    loop.start(stage, parser.parse_args())
+
+
+if __name__ == '__main__':
+    main()

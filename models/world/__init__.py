@@ -1,0 +1,3 @@
+"""Labelled pictures, drawn by formula: the world that the model in the box knows."""
+
+SIZE = 128  # pixels, both ways

@@ -1,0 +1,183 @@
+/** What the demo shows: the effects of the paper's figures, with the model in the box. */
+import type { MixRequest } from '../request.js'
+
+/** A picture of a sheet: one of a file, or a mix. */
+export type Cell = { layout: string } | { mix: MixRequest }
+
+export interface SheetPlan {
+  file: string
+  title: string
+  about: string[]
+  columns: string[]
+  rows: { label: string; cells: Cell[] }[]
+}
+
+type Change = Partial<MixRequest>
+
+/** @param picture gives the path of a layout of the demo by its name */
+export function demoSheets(picture: (name: string) => string): SheetPlan[] {
+  const common = { steps: 25, seed: 7 } as const
+  const mix = (layout: string, content: string, change: Change = {}): Cell => ({
+    mix: { layout: picture(layout), content: photo(content), ...common, ...change },
+  })
+  /** The layout, then one mix for each change. */
+  const sweep = (layout: string, content: string, changes: Change[]) => ({
+    label: `${layout}\n+ ${content}`,
+    cells: [{ layout: picture(layout) }, ...changes.map((change) => mix(layout, content, change))],
+  })
+  /** A picture from a prompt alone: nothing is mixed where kMin is kMax. */
+  const fromPrompt = (content: string, change: Change = {}): Cell => ({
+    mix: {
+      layout: { prompt: photo(content) },
+      content: photo(content),
+      kMin: 1,
+      kMax: 1,
+      ...common,
+      ...change,
+    },
+  })
+
+  const nus = [0, 0.25, 0.5, 0.75, 0.9, 1]
+  const bounds = [
+    [0.3, 0.4],
+    [0.3, 0.5],
+    [0.3, 0.6],
+    [0.3, 0.7],
+    [0.3, 0.8],
+    [0.5, 0.8],
+  ] as const
+  const scales = [-1, 0, 0.5, 1, 1.5, 2]
+  const weights = [0, 0.25, 0.5, 0.75, 1]
+
+  return [
+    {
+      file: 'nu.png',
+      title: 'nu: how much the content counts (Figure 6 of the paper)',
+      about: [
+        'Every row keeps the silhouette of its layout; from left to right the content',
+        'gains.',
+      ],
+      columns: ['layout', ...nus.map((nu) => `nu ${nu}`)],
+      rows: [
+        ['heart', 'tiger'],
+        ['star', 'watermelon'],
+        ['house', 'zebra'],
+      ].map(([layout, content]) =>
+        sweep(
+          layout!,
+          content!,
+          nus.map((nu) => ({ nu })),
+        ),
+      ),
+    },
+    {
+      file: 'k.png',
+      title: 'kMin .. kMax: when the two are mixed (Figure 5)',
+      about: ['A later start (smaller kMax) keeps more of the layout, its colours too.'],
+      columns: ['layout', ...bounds.map(([kMin, kMax]) => `${kMin} .. ${kMax}`)],
+      rows: [
+        ['heart', 'tiger'],
+        ['moon', 'cheese'],
+      ].map(([layout, content]) =>
+        sweep(
+          layout!,
+          content!,
+          bounds.map(([kMin, kMax]) => ({ kMin, kMax })),
+        ),
+      ),
+    },
+    {
+      file: 'scale.png',
+      title: 'Attention scale of the content word (Figure 7)',
+      about: ['0 takes the word out of the cross-attention, 2 doubles it.'],
+      columns: ['layout', ...scales.map((scale) => `${scale}`)],
+      rows: [
+        ['heart', 'strawberry'],
+        ['leaf', 'cookie'],
+      ].map(([layout, content]) =>
+        sweep(
+          layout!,
+          content!,
+          scales.map((scale) => ({ attention: { [content!]: scale } })),
+        ),
+      ),
+    },
+    {
+      file: 'removal.png',
+      title: 'Removal: the layout without what it shows (Figure 11)',
+      about: ['The content is what the layout shows already, with a negative attention scale.'],
+      columns: ['layout', 'scale 1', 'scale -1', 'scale -2'],
+      rows: ['tiger', 'watermelon', 'panda'].map((name) =>
+        sweep(
+          name,
+          name,
+          [1, -1, -2].map((scale) => ({ attention: { [name]: scale } })),
+        ),
+      ),
+    },
+    {
+      file: 'text.png',
+      title: 'Layout and content both from prompts (Figure 12)',
+      about: ['No picture goes in. On the left is what the layout prompt alone gives.'],
+      columns: ['layout prompt', 'mix, nu 0.7', 'mix, nu 0.9'],
+      rows: [
+        ['donut', 'brick wall'],
+        ['mushroom', 'lemon'],
+        ['cactus', 'fish'],
+      ].map(([layout, content]) => ({
+        label: `${layout}\n+ ${content}`,
+        cells: [
+          fromPrompt(layout!),
+          ...[0.7, 0.9].map((nu) => ({
+            mix: {
+              layout: { prompt: photo(layout!) },
+              content: photo(content!),
+              nu,
+              kMax: 0.8,
+              ...common,
+            },
+          })),
+        ],
+      })),
+    },
+    {
+      file: 'interpolation.png',
+      title: 'Interpolated prompts, for comparison (Figure 2)',
+      about: [
+        'The simple way: text states between those of two prompts. Mostly one of them',
+        'wins.',
+      ],
+      columns: weights.map((weight) => `weight ${weight}`),
+      rows: [
+        ['heart', 'tiger'],
+        ['house', 'zebra'],
+        ['star', 'watermelon'],
+      ].map(([one, other]) => ({
+        label: `${one}\n.. ${other}`,
+        cells: weights.map((weight) =>
+          fromPrompt(one!, { interpolate: { prompt: photo(other!), weight } }),
+        ),
+      })),
+    },
+    {
+      file: 'limits.png',
+      title: 'Where it fails (Figure 13)',
+      about: ['A content whose parts need room finds none in a layout of thin or small parts.'],
+      columns: ['layout', 'nu 0.5', 'nu 0.9', 'nu 1'],
+      rows: [
+        ['cactus', 'house'],
+        ['moon', 'mug'],
+      ].map(([layout, content]) =>
+        sweep(
+          layout!,
+          content!,
+          [0.5, 0.9, 1].map((nu) => ({ nu })),
+        ),
+      ),
+    },
+  ]
+}
+
+function photo(thing: string): string {
+  return thing === 'cheese' ? 'a photo of cheese' : `a photo of a ${thing}`
+}
