@@ -293,12 +293,9 @@ describe('load options', () => {
     })
   })
 
-  it('says what to pass if there is no model', () => {
-    for (const options of [undefined, {}]) {
-      assert.throws(() => checkLoadOptions(options), {
-        code: 'MODEL_NOT_FOUND',
-        message: /load\(\{ model: /,
-      })
+  it('takes the model in the box if none is asked for', () => {
+    for (const options of [undefined, {}, { model: undefined }]) {
+      assert.match(checkLoadOptions(options).native.model, /models.world-128$/)
     }
   })
 

@@ -1,6 +1,6 @@
 """Trains the autoencoder on crops of the pictures, and makes latents of all of them.
 
-    python -m train.autoencoder --pictures pictures.npz --out vae.pt --latents latents.pt
+python -m train.autoencoder --pictures pictures.npz --out vae.pt --latents latents.pt
 """
 
 import argparse
@@ -53,7 +53,9 @@ def stage(options, rank, device):
 
     @torch.no_grad()
     def report(vae):
-        error = torch.cat([(vae.decode(vae.encode(x)[0]) - x).clamp(-2, 2) for x in whole.split(16)])
+        error = torch.cat(
+            [(vae.decode(vae.encode(x)[0]) - x).clamp(-2, 2) for x in whole.split(16)]
+        )
         return f'PSNR {-10 * math.log10((error / 2).square().mean()):.2f} dB'
 
     vae = loop.train(Autoencoder(), loss_of, options, rank, device, report)

@@ -24,7 +24,9 @@ def sample(unet, context, empty, noise, steps=25, guidance=5.0):
     both = torch.cat([empty.expand_as(context), context])
     for t in range((steps - 1) * stride + 1, 0, -stride):
         a, b = ALPHAS[t], ALPHAS[max(t - stride, 0)]
-        e0, e1 = unet(torch.cat([x, x]), torch.full((2 * len(x),), t, device=x.device), both).chunk(2)
+        e0, e1 = unet(torch.cat([x, x]), torch.full((2 * len(x),), t, device=x.device), both).chunk(
+            2
+        )
         e = e0 + guidance * (e1 - e0)
         x = b.sqrt() * (x - (1 - a).sqrt() * e) / a.sqrt() + (1 - b).sqrt() * e
     return x

@@ -1,6 +1,6 @@
 """Writes the trained networks as a diffusers folder in half precision, with the preview's matrix.
 
-    python -m train.export --pictures pictures.npz --vae vae.pt --model model.pt --out world-128
+python -m train.export --pictures pictures.npz --vae vae.pt --model model.pt --out world-128
 """
 
 import argparse

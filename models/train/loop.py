@@ -5,6 +5,7 @@ networks spend much of their time in operations that do not divide well. The net
 bf16; AdamW keeps f32 weights. The learning rate falls like a cosine over the minutes given.
 """
 
+import copy
 import math
 import os
 import socket
@@ -43,8 +44,10 @@ def train(network, loss_of, options, rank, device, report=lambda network: ''):
     `options.state` every few minutes; a run that is started again goes on from there.
     """
     master = network.to(device).float()
-    worker = _copy(master).to(torch.bfloat16)
-    optimizer = torch.optim.AdamW(master.parameters(), options.rate, (0.9, 0.99), weight_decay=0.01)
+    worker = copy.deepcopy(master).to(torch.bfloat16)
+    optimizer = torch.optim.AdamW(
+        master.parameters(), options.rate, (0.9, 0.99), weight_decay=0.01, fused=True
+    )
     ema = Ema(master, options.ema)
     spent, steps = 0.0, 0
     if os.path.exists(options.state):
@@ -67,7 +70,7 @@ def train(network, loss_of, options, rank, device, report=lambda network: ''):
         warm = min(1, (steps + 1) / 100)
         rate = options.rate * warm * max(0.01, 0.5 + 0.5 * math.cos(math.pi * spent / total))
         for group in optimizer.param_groups:
-            group['lr'] = rate
+            group.update(lr=rate, fused=True)
 
         loss = loss_of(worker, random)
         loss.backward()
@@ -88,7 +91,10 @@ def train(network, loss_of, options, rank, device, report=lambda network: ''):
         mean_loss = value if mean_loss is None else 0.98 * mean_loss + 0.02 * value
 
         if rank == 0 and (steps % 100 == 0):
-            print(f'{spent / 60:6.1f} min  step {steps}  loss {mean_loss:.4f}  rate {rate:.1e}', flush=True)
+            print(
+                f'{spent / 60:6.1f} min  step {steps}  loss {mean_loss:.4f}  rate {rate:.1e}',
+                flush=True,
+            )
         if rank == 0 and spent - kept > 240:
             kept = spent
             _keep(options.state, master, optimizer, ema, spent, steps)
@@ -100,17 +106,11 @@ def train(network, loss_of, options, rank, device, report=lambda network: ''):
 
 
 def averaged(network, ema):
-    copy = _copy(network)
+    mean = copy.deepcopy(network)
     with torch.no_grad():
-        for name, value in copy.named_parameters():
+        for name, value in mean.named_parameters():
             value.copy_(ema.mean[name])
-    return copy
-
-
-def _copy(network):
-    import copy
-
-    return copy.deepcopy(network)
+    return mean
 
 
 def _gradient(parameter):

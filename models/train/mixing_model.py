@@ -1,6 +1,6 @@
 """Trains UNet and text encoder together on the latents and captions of the pictures.
 
-    python -m train.mixing_model --pictures pictures.npz --latents latents.pt --vae vae.pt --out model.pt
+python -m train.mixing_model --pictures pictures.npz --latents latents.pt --vae vae.pt --out model.pt
 """
 
 import argparse

@@ -18,7 +18,7 @@ def tokenizer():
     merges = MERGES.read_text().splitlines()
     plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
     letters = [chr(b) for b in plain] + [chr(256 + i) for i in range(256 - len(plain))]
-    words = letters + [l + '</w>' for l in letters] + [m.replace(' ', '') for m in merges]
+    words = letters + [letter + '</w>' for letter in letters] + [m.replace(' ', '') for m in merges]
     words += ['<|startoftext|>', '<|endoftext|>']
     with tempfile.TemporaryDirectory() as folder:
         vocabulary, list_of_merges = Path(folder, 'vocab.json'), Path(folder, 'merges.txt')

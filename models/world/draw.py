@@ -1,7 +1,7 @@
 """Draws pictures of the world, deterministic by seed and number.
 
-    python -m world.draw --count 40000 --seed 1 --out pictures.npz     a data set
-    python -m world.draw --sheet sheet.png                             a look at it
+python -m world.draw --count 40000 --seed 1 --out pictures.npz     a data set
+python -m world.draw --sheet sheet.png                             a look at it
 """
 
 import argparse
@@ -89,7 +89,11 @@ def _compose(rng, distance, paint, ground, tilt):
     stretch = np.exp(rng.normal(0, 0.08))
     x, y = materials.turned((px - cx) / scale, (py - cy) / scale, tilt)
     x, y = x * stretch, y / stretch
-    amount, phases, waves = rng.uniform(0, 0.06), rng.uniform(0, shapes.TAU, 4), rng.uniform(1, 3, 2)
+    amount, phases, waves = (
+        rng.uniform(0, 0.06),
+        rng.uniform(0, shapes.TAU, 4),
+        rng.uniform(1, 3, 2),
+    )
     x, y = (
         x + amount * np.sin(waves[0] * y * 2 + phases[0]),
         y + amount * np.sin(waves[1] * x * 2 + phases[1]),
@@ -161,7 +165,10 @@ def sheet(seed, rows=7):
     while len(lines) % 3:
         lines.append([np.zeros((SIZE, SIZE, 3), np.uint8)] * 6)
     per = len(lines) // 3
-    blocks = [np.concatenate([np.concatenate(l, 1) for l in lines[i : i + per]]) for i in (0, per, 2 * per)]
+    blocks = [
+        np.concatenate([np.concatenate(line, 1) for line in lines[i : i + per]])
+        for i in (0, per, 2 * per)
+    ]
     return np.concatenate(blocks, 1)
 
 

@@ -169,7 +169,7 @@ def zebra(rng):
 
 def panda(rng):
     white, black = near(rng, 0.1, 0.03, 0.97, ds=0.03), near(rng, 0.6, 0.2, 0.09)
-    slant, ears = rng.uniform(0.3, 0.6), rng.uniform(-0.5, -0.42)
+    slant, _ = rng.uniform(0.3, 0.6), rng.random()  # the second is unused; the model was trained so
 
     def paint(x, y, depth):
         c = over(fill(x, white), inside(circle(abs(x), y, 0.72, -0.68, 0.36)), black)
@@ -205,7 +205,9 @@ def star(rng):
 
     def paint(x, y, depth):
         facet = ((np.arctan2(x, -y) / TAU + phase) * 5) % 1
-        shade = inside((facet - 0.5) * np.hypot(x, y)) * inside((0.0 - facet) * np.hypot(x, y) - EDGE)
+        shade = inside((facet - 0.5) * np.hypot(x, y)) * inside(
+            (0.0 - facet) * np.hypot(x, y) - EDGE
+        )
         return over(fill(x, dark), shade, bright)
 
     return paint

@@ -78,9 +78,7 @@ def watermelon(rng):
 
 def lemon(rng):
     tip, squeeze = rng.uniform(0.15, 0.3), rng.uniform(0.65, 0.85)
-    return lambda x, y: radial(
-        x, y / squeeze, lambda a: 0.8 + tip * np.exp(-8 * np.sin(a) ** 2)
-    )
+    return lambda x, y: radial(x, y / squeeze, lambda a: 0.8 + tip * np.exp(-8 * np.sin(a) ** 2))
 
 
 def strawberry(rng):
@@ -311,7 +309,9 @@ def cross(rng):
 def branches(rng):
     """Thick lines from one point: shapes with long, thin parts."""
     count = rng.integers(2, 6)
-    angles = rng.uniform(0, TAU) + (np.arange(count) + rng.uniform(-0.25, 0.25, count)) * TAU / count
+    angles = (
+        rng.uniform(0, TAU) + (np.arange(count) + rng.uniform(-0.25, 0.25, count)) * TAU / count
+    )
     ends = [(0.8 * np.cos(a), 0.8 * np.sin(a)) for a in angles]
     widths = rng.uniform(0.12, 0.3, count)
     return lambda x, y: union(*(segment(x, y, (0, 0), e, w) for e, w in zip(ends, widths)))

@@ -40,10 +40,12 @@ export interface Ended {
 
 /** Runs a program in a process of its own, to its end. */
 export async function runProgram(body: string, flags: string[] = []): Promise<Ended> {
-  const child = spawn(process.execPath, [...flags, '-e', await programOf(body)], {
-    cwd: packageRoot,
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
+  return runNode([...flags, '-e', await programOf(body)], packageRoot)
+}
+
+/** Runs `node` with these arguments in `folder`, to its end. */
+export function runNode(args: string[], folder: string): Promise<Ended> {
+  const child = spawn(process.execPath, args, { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] })
   let [stdout, stderr] = ['', '']
   child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text))
   child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text))

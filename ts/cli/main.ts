@@ -80,6 +80,9 @@ function complain(error: unknown, name: string, verbose: boolean): number {
     coded?.code === 'UNKNOWN_OPTION'
   const message = error instanceof Error ? error.message : String(error)
   console.error(`magicmix: ${message}${coded ? ` (${coded.code})` : ''}`)
+  if (coded?.code === 'CONFIG_NEEDED') {
+    console.error('On the command line: --unet-heads N, --text-heads N.')
+  }
   if (error instanceof UsageError) {
     console.error(`Try 'magicmix ${Object.hasOwn(commands, name) ? `${name} ` : ''}--help'.`)
   }
