@@ -16,7 +16,7 @@ export interface Sheet {
 const margin = 12
 const gap = 4
 const lineHeight = 20
-const labelWidth = 190
+const labelWidth = 110
 
 /** Draws `sheet` on white. All pictures have the size of the first. */
 export async function drawSheet(sheet: Sheet): Promise<Picture> {
@@ -74,7 +74,7 @@ class Letters {
     const advances = Array.from({ length: width / this.cell }, (_, glyph) => {
       let last = this.cell - 1
       while (last > 0 && !inked(glyph * this.cell + last)) last--
-      return last + 2
+      return last + 1
     })
     return new Letters({ data, width, height }, advances)
   }
