@@ -510,6 +510,13 @@ describe('checkpoints', () => {
             }),
           /24.*normGroups/,
         ],
+        'with colours for three channels of the latent': [
+          () =>
+            changeJson('vae/config.json', (json) => {
+              json['latent_rgb'] = Array(3).fill([0.1, 0.2, 0.3, 0.5])
+            }),
+          /vae.config\.json.*latent_rgb.*3 lists of 5 numbers/,
+        ],
         'with another prediction type': [
           () =>
             changeJson('scheduler/scheduler_config.json', (json) => {

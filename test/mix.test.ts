@@ -99,6 +99,20 @@ describe('a mix', () => {
     assert.deepEqual(layoutTrace, [])
   })
 
+  it('interpolates the content with another prompt, from none of it to all', async () => {
+    const prompt = 'a tiger in the snow'
+    const unscaled = { ...request, attention: {} }
+    const weighted = async (weight: number) =>
+      (await mixer.mix({ ...unscaled, interpolate: { prompt, weight } })).data
+    const content = (await mixer.mix(unscaled)).data
+    const other = (await mixer.mix({ ...unscaled, content: prompt })).data
+    assert.deepEqual(await weighted(0), content)
+    assert.deepEqual(await weighted(1), other)
+    const between = await weighted(0.5)
+    assert.notDeepEqual(between, content)
+    assert.notDeepEqual(between, other)
+  })
+
   it('has the states of a layout prompt', async () => {
     const layout = { prompt: 'a hill' }
     const { layoutTrace } = await mixer.mix({ ...request, layout, trace: true })

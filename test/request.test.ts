@@ -188,6 +188,9 @@ describe('request', () => {
       { signal: new AbortController() },
       /Expected an AbortSignal for signal/,
     ],
+    ['a prompt without weight', { interpolate: { prompt: 'a dog' } }, /interpolate\.weight/],
+    ['a weight above 1', { interpolate: { prompt: 'a dog', weight: 1.5 } }, /between 0 and 1/],
+    ['interpolation with nothing', { interpolate: { weight: 0.5 } }, /interpolate\.prompt/],
     ['attention as text', { attention: 'cat=1' }, /attention/],
     [
       'a scale above 2',

@@ -23,9 +23,6 @@ class MixingModel(nn.Module):
         super().__init__()
         self.text, self.unet = TextEncoder(vocabulary=vocabulary), UNet()
 
-    def forward(self, x, timesteps, prompts):
-        return self.unet(x, timesteps, self.text(prompts))
-
 
 def stage(options, rank, device):
     torch.manual_seed(options.seed)
@@ -35,6 +32,7 @@ def stage(options, rank, device):
     # Only the tokens that occur are trained: a table of a hundred rows instead of 49408.
     seen, prompts = tokens.encode(['', *captions]).unique(return_inverse=True)
     empty, prompts = prompts[:1], prompts[1:]
+    end = empty[0, -1]
     look = torch.searchsorted(seen, tokens.encode(LOOK))
 
     def loss_of(model, random):
@@ -47,9 +45,14 @@ def stage(options, rank, device):
         timesteps = (place * 1000).long().clamp(0, 999)
         noise = torch.randn(x.shape, generator=random)
         noisy = diffusion.noised(x, noise, timesteps).to(device).bfloat16()
-        epsilon = model(noisy, timesteps.to(device), prompt.to(device)).float()
+        states, nothing = model.text(prompt.to(device)), model.text(empty.to(device))
+        epsilon = model.unet(noisy, timesteps.to(device), states).float()
         errors = (epsilon - noise.to(device)).square().mean((1, 2, 3))
-        return (errors * diffusion.min_snr_weight(timesteps).to(device)).mean()
+        loss = (errors * diffusion.min_snr_weight(timesteps).to(device)).mean()
+        # What follows a text shall say nothing, or it would carry the meaning of the words before
+        # it, and the scale of a word would not reach that.
+        behind = (prompt == end).to(device)
+        return loss + 0.5 * ((states - nothing)[behind]).float().square().mean()
 
     @torch.no_grad()
     def report(model):
