@@ -7,6 +7,7 @@ import argparse
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
@@ -27,7 +28,10 @@ class MixingModel(nn.Module):
 def stage(options, rank, device):
     torch.manual_seed(options.seed)
     latents = torch.load(options.latents, weights_only=True)
-    captions, numbers = np.unique(np.load(options.pictures)['captions'], return_inverse=True)
+    data = np.load(options.pictures)
+    captions, numbers = np.unique(data['captions'], return_inverse=True)
+    # As often on a neutral shape as on its own: a material has to fit any layout.
+    share = torch.from_numpy(np.where(data['kinds'] == 'neutral', 1.8, 1.0))
     numbers = torch.from_numpy(numbers)
     # Only the tokens that occur are trained: a table of a hundred rows instead of 49408.
     seen, prompts = tokens.encode(['', *captions]).unique(return_inverse=True)
@@ -36,14 +40,14 @@ def stage(options, rank, device):
     look = torch.searchsorted(seen, tokens.encode(LOOK))
 
     def loss_of(model, random):
-        which = torch.randint(len(latents), (options.batch,), generator=random)
+        which = torch.multinomial(share, options.batch, True, generator=random)
         x = latents[which].float()
         prompt = prompts[numbers[which]].clone()
         prompt[torch.rand(options.batch, generator=random) < options.empty] = empty[0]
         # Spread evenly over the timesteps within a batch: a calmer loss.
         place = (torch.arange(options.batch) + torch.rand(1, generator=random)) / options.batch
         timesteps = (place * 1000).long().clamp(0, 999)
-        noise = torch.randn(x.shape, generator=random)
+        noise = torch.randn(x.shape, generator=random) + tint(options.batch, random)
         noisy = diffusion.noised(x, noise, timesteps).to(device).bfloat16()
         states, nothing = model.text(prompt.to(device)), model.text(empty.to(device))
         epsilon = model.unet(noisy, timesteps.to(device), states).float()
@@ -69,6 +73,22 @@ def stage(options, rank, device):
     if rank == 0:
         model.text = with_all_words(model.text, seen)
         torch.save(model.state_dict(), options.out)
+
+
+def tint(count, random):
+    """Noise in the colours of whole regions, in addition to that of single cells.
+
+    The mean of many cells is hardly noisy, so a network learns to trust the colours of large regions
+    even where all else is noise: a blue layout would stay blue whatever the content says. This
+    takes the trust in colours, not that in brightness, which carries the silhouette. (The first
+    three channels of the latent are red, green and blue; see the autoencoder's start.)
+    """
+    colour = torch.randn(count, 3, 4, 4, generator=random)
+    whole = torch.randn(count, 3, 1, 1, generator=random)
+    colour = (colour + whole) / 2**0.5
+    colour = F.interpolate(colour - colour.mean(1, keepdim=True), size=16, mode='bilinear')
+    strength = 0.8 * torch.rand(count, 1, 1, 1, generator=random)
+    return F.pad(strength * colour, (0, 0, 0, 0, 0, 1))
 
 
 @torch.no_grad()

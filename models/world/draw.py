@@ -29,6 +29,7 @@ class Drawn:
     mask: np.ndarray  # (128, 128) bool, the silhouette
     caption: str
     label: int  # number of the concept, or PLAIN
+    kind: str  # 'concept', 'neutral' or 'plain'
 
 
 def draw(rng, concept=None, kind=None, background=None):
@@ -56,7 +57,7 @@ def draw(rng, concept=None, kind=None, background=None):
 
     ground_name, ground = _background(rng) if background is None else ('', background)
     picture, mask = _compose(rng, distance, paint, ground, _tilt(rng, concept, kind))
-    return Drawn(picture, mask, _caption(rng, phrase, ground_name), label)
+    return Drawn(picture, mask, _caption(rng, phrase, ground_name), label, kind)
 
 
 def _tilt(rng, concept, kind):
@@ -149,6 +150,7 @@ def data_set(count, seed, processes=None):
         'pictures': np.stack([each.picture for each in drawn]),
         'captions': np.array([each.caption for each in drawn]),
         'labels': np.array([each.label for each in drawn]),
+        'kinds': np.array([each.kind for each in drawn]),
     }
 
 
