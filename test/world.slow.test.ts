@@ -8,13 +8,15 @@ import { type Concept, concepts, overlap, silhouette } from '../models/eval/metr
 import {
   type Outcome,
   Workshop,
+  decoded,
   fromPrompt,
+  layoutOf,
   mean,
+  mixing,
   pairs,
   photoOf,
   rankCorrelation,
   seeds,
-  steps,
 } from '../models/eval/measure.js'
 
 const things = concepts.filter((concept): concept is Concept => concept !== 'plain')
@@ -25,6 +27,15 @@ describe('the model in the box', () => {
     workshop = await Workshop.open()
   })
   after(() => workshop.close())
+
+  it('has a judge that knows the layouts', async () => {
+    const named = await Promise.all(
+      pairs.map(async ([layout]) => workshop.judge.name(await decoded(await layoutOf(layout)))),
+    )
+    const right = pairs.filter(([layout], i) => named[i] === layout).length
+    print('layouts named', right)
+    assert.ok(right >= pairs.length - 1, `it sees ${named.join(', ')}`)
+  })
 
   it('paints what a prompt asks for', async () => {
     const tasks = things.flatMap((concept) => [0, 1, 2, 3, 4, 5].map((seed) => ({ concept, seed })))
@@ -58,7 +69,7 @@ describe('the model in the box', () => {
   })
 
   it('keeps less of the layout the sooner mixing begins', async () => {
-    const bounds = [0.4, 0.5, 0.6, 0.7, 0.8]
+    const bounds = [0.3, 0.4, 0.5, 0.6, 0.7]
     const outcomes = await sweep('kMax', bounds, (kMax) => workshop.mixPairs(() => ({ kMax })))
     assert.ok(rankCorrelation(bounds, outcomes.map(overlapOf)) <= -0.8)
   })
@@ -115,7 +126,7 @@ describe('the model in the box', () => {
       tasks.map(({ layout, content, seed }) => ({
         layout: { prompt: photoOf(layout) },
         content: photoOf(content),
-        steps,
+        ...mixing,
         seed,
       })),
     )

@@ -5,11 +5,10 @@
  */
 import path from 'node:path'
 
-import type { Picture } from 'magicmix'
 import sharp from 'sharp'
 
 import { type Sheet, drawSheet } from '../../dist/cli/sheet.js'
-import { Workshop, fromPrompt, layoutOf, pairs, photoOf, steps } from './measure.js'
+import { Workshop, decoded, fromPrompt, layoutOf, mixing, pairs, photoOf } from './measure.js'
 import { type Concept, concepts } from './metrics.js'
 
 const folder = process.argv[2] ?? '.'
@@ -34,7 +33,7 @@ async function prompts(workshop: Workshop): Promise<Sheet> {
   const of = (i: number) => made.slice(i * seeds.length, (i + 1) * seeds.length)
   return {
     title: 'Every concept from its prompt',
-    about: [`${steps} steps, guidance 7.5, seeds ${seeds.join(', ')}; nothing is picked`],
+    about: [`${mixing.steps} steps, guidance 7.5, seeds ${seeds.join(', ')}; nothing is picked`],
     columns: [...seeds, ...seeds].map((seed) => `seed ${seed}`),
     rows: Array.from({ length: half }, (_, i) => ({
       label: `${things[i]}\n| ${things[i + half] ?? ''}`,
@@ -48,12 +47,14 @@ async function mixes(workshop: Workshop): Promise<Sheet> {
   const nus = [0.1, 0.3, 0.5, 0.7, 0.9, 1]
   const layouts = await Promise.all(pairs.map(([layout]) => layoutOf(layout)))
   const requests = pairs.flatMap(([, content], i) =>
-    nus.map((nu) => ({ layout: layouts[i]!, content: photoOf(content), nu, steps, seed: 0 })),
+    nus.map((nu) => ({ layout: layouts[i]!, content: photoOf(content), nu, ...mixing, seed: 0 })),
   )
   const made = await workshop.mixAll(requests)
   return {
     title: 'The pairs of the tests',
-    about: [`kMin 0.3, kMax 0.6, ${steps} steps, seed 0; pairs and seed were fixed before looking`],
+    about: [
+      `kMin ${mixing.kMin}, kMax ${mixing.kMax}, ${mixing.steps} steps, seed 0; pairs and seed were fixed before looking`,
+    ],
     columns: ['layout', ...nus.map((nu) => `nu ${nu}`)],
     rows: await Promise.all(
       pairs.map(async ([layout, content], i) => ({
@@ -62,11 +63,6 @@ async function mixes(workshop: Workshop): Promise<Sheet> {
       })),
     ),
   }
-}
-
-async function decoded(file: Buffer): Promise<Picture> {
-  const { data, info } = await sharp(file).raw().toBuffer({ resolveWithObject: true })
-  return { width: info.width, height: info.height, data }
 }
 
 async function save(name: string, sheet: Sheet): Promise<void> {

@@ -36,7 +36,9 @@ def write(folder, name, network):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / 'config.json').write_text(json.dumps(network.config, indent=2) + '\n')
     tensors = {k: v.half().contiguous() for k, v in network.state_dict().items()}
-    save_file(tensors, folder / f'{name}.safetensors')
+    file = folder / f'{name}.safetensors'
+    save_file(tensors, file)
+    file.chmod(0o644)  # it comes readable by nobody else
 
 
 def main():
