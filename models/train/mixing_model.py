@@ -30,8 +30,8 @@ def stage(options, rank, device):
     latents = torch.load(options.latents, weights_only=True)
     data = np.load(options.pictures)
     captions, numbers = np.unique(data['captions'], return_inverse=True)
-    # As often on a neutral shape as on its own: a material has to fit any layout.
-    share = torch.from_numpy(np.where(data['kinds'] == 'neutral', 1.8, 1.0))
+    # A quarter on neutral shapes.
+    share = torch.from_numpy(np.where(data['kinds'] == 'neutral', 0.7, 1.0))
     numbers = torch.from_numpy(numbers)
     # Only the tokens that occur are trained: a table of a hundred rows instead of 49408.
     seen, prompts = tokens.encode(['', *captions]).unique(return_inverse=True)

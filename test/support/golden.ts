@@ -120,13 +120,13 @@ async function compareEncode(golden: EncodeCase, engine: NativeMixer, check: Che
 }
 
 async function encode(golden: EncodeCase, engine: NativeMixer, stages: boolean) {
-  const { data, width, height } = await pixelsOf(golden.image)
+  const { data, width, height } = await pixelsOf(fixture(golden.image))
   return engine.encodePicture({ data, width, height, stages }).done
 }
 
-/** The RGB pixels of a fixture, without any change. */
-export async function pixelsOf(image: string) {
-  const { data, info } = await sharp(fixture(image)).raw().toBuffer({ resolveWithObject: true })
+/** The RGB pixels of a file, without any change. */
+export async function pixelsOf(file: string) {
+  const { data, info } = await sharp(file).raw().toBuffer({ resolveWithObject: true })
   assert.equal(info.channels, 3)
   return { data: new Uint8Array(data), width: info.width, height: info.height }
 }
@@ -220,7 +220,7 @@ async function compareMix(golden: MagicMixCase, mixer: MagicMix, check: Check): 
   )
   check.absolute('noise', noise, outputs.noise, 1e-6)
   if (golden.image && outputs.z0) {
-    const { data, width, height } = await pixelsOf(golden.image)
+    const { data, width, height } = await pixelsOf(fixture(golden.image))
     const { mean } = await nativeOf(mixer).encodePicture({ data, width, height, stages: false })
       .done
     check.tensor(

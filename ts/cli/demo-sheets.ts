@@ -16,7 +16,7 @@ type Change = Partial<MixRequest>
 
 /** @param picture gives the path of a layout of the demo by its name */
 export function demoSheets(picture: (name: string) => string): SheetPlan[] {
-  const common = { steps: 25, seed: 7 } as const
+  const common = { steps: 20, seed: 7 } as const
   const mix = (layout: string, content: string, change: Change = {}): Cell => ({
     mix: { layout: picture(layout), content: photo(content), ...common, ...change },
   })
@@ -53,10 +53,7 @@ export function demoSheets(picture: (name: string) => string): SheetPlan[] {
     {
       file: 'nu.png',
       title: 'nu: how much the content counts (Figure 6 of the paper)',
-      about: [
-        'Every row keeps the silhouette of its layout; from left to right the content',
-        'gains.',
-      ],
+      about: ['From left to right the content gains on the layout.'],
       columns: ['layout', ...nus.map((nu) => `nu ${nu}`)],
       rows: [
         ['heart', 'tiger'],
@@ -133,7 +130,6 @@ export function demoSheets(picture: (name: string) => string): SheetPlan[] {
               layout: { prompt: photo(layout!) },
               content: photo(content!),
               nu,
-              kMax: 0.8,
               ...common,
             },
           })),
@@ -143,10 +139,7 @@ export function demoSheets(picture: (name: string) => string): SheetPlan[] {
     {
       file: 'interpolation.png',
       title: 'Interpolated prompts, for comparison (Figure 2)',
-      about: [
-        'The simple way: text states between those of two prompts. Mostly one of them',
-        'wins.',
-      ],
+      about: ['Text states between those of two prompts: mostly one of the two wins.'],
       columns: weights.map((weight) => `weight ${weight}`),
       rows: [
         ['heart', 'tiger'],
@@ -162,7 +155,7 @@ export function demoSheets(picture: (name: string) => string): SheetPlan[] {
     {
       file: 'limits.png',
       title: 'Where it fails (Figure 13)',
-      about: ['A content whose parts need room finds none in a layout of thin or small parts.'],
+      about: ['Shapes too far apart: the layout is lost before the content is whole.'],
       columns: ['layout', 'nu 0.5', 'nu 0.9', 'nu 1'],
       rows: [
         ['cactus', 'house'],
