@@ -42,8 +42,8 @@ void multiply(std::vector<float> &values, double factor) {
 
 /// The networks of a model; declares all their weights.
 struct Networks {
-    Networks(const ModelConfig &modelConfig, Precision precision)
-        : config(modelConfig), weights(precision), text(weights, config.text),
+    Networks(const ModelConfig &modelConfig, Precision precision, const kernels::Kernels *kernels)
+        : config(modelConfig), weights(precision, kernels), text(weights, config.text),
           unet(weights, config.unet), vae(weights, config.vae) {}
 
     ModelConfig config;
@@ -101,7 +101,7 @@ std::vector<float> randn(std::uint64_t seed, std::size_t count) {
 
 struct Engine::Parts {
     Parts(Device opened, const ModelConfig &config, Precision precision)
-        : device(std::move(opened)), networks(config, precision) {}
+        : device(std::move(opened)), networks(config, precision, device.kernels(precision)) {}
 
     Device device; // outlives the weights, which lie in its memory
     Networks networks;
@@ -122,7 +122,7 @@ Inspection inspect(const std::string &path, const ConfigOverrides &overrides) {
     }
     try {
         const Networks networks(deduceConfig(checkpoint, checkpoint.config(), overrides),
-                                parsePrecision("auto"));
+                                parsePrecision("auto"), nullptr);
         networks.weights.check(checkpoint);
         inspection.model = describe(checkpoint, networks);
         inspection.family = inspection.model->family;

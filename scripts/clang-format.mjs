@@ -9,7 +9,7 @@ const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..')
 const { getNativeBinary } = createRequire(import.meta.url)('clang-format')
 const check = process.argv.includes('--check')
 
-const sources = ['cpp', 'binding'].flatMap((folder) =>
+const sources = ['cpp', 'binding', 'test/kernels', 'bench/kernels'].flatMap((folder) =>
   readdirSync(path.join(root, folder), { recursive: true })
     .filter((name) => /\.(h|cpp)$/.test(name))
     .map((name) => path.join(folder, name)),

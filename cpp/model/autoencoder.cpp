@@ -91,58 +91,60 @@ Autoencoder::Middle Autoencoder::declareMiddle(Weights &weights, const std::stri
 // The computation
 
 Tensor Autoencoder::encode(Ops &ops, Tensor picture) const {
-    Tensor x = ops.conv2d(picture, encoderIn_);
-    ops.stage("conv_in", x);
+    Tensor x = ops.conv2d(ops.fromPlanes(picture), encoderIn_);
+    ops.stagePicture("conv_in", x);
     for (std::size_t l = 0; l < down_.size(); l++) {
         for (const auto &block : down_[l].blocks) x = resBlock(ops, x, block);
         if (down_[l].resample.weight) {
-            x = ops.conv2d(x, down_[l].resample, 2, Padding::RightBottom);
+            x = ops.conv2d(x, down_[l].resample, {}, 2, Padding::RightBottom);
         }
-        ops.stage("down." + std::to_string(l), x);
+        ops.stagePicture("down." + std::to_string(l), x);
     }
     x = middle(ops, x, encoderMiddle_);
-    return ops.conv2d(ops.conv2d(normSilu(ops, x, encoderNorm_), encoderOut_), quant_);
+    x = ops.conv2d(normSilu(ops, x, encoderNorm_), encoderOut_);
+    return ops.toPlanes(ops.conv2d(x, quant_));
 }
 
 Tensor Autoencoder::decode(Ops &ops, Tensor latent) const {
-    Tensor x = ops.conv2d(ops.conv2d(latent, postQuant_), decoderIn_);
-    ops.stage("conv_in", x);
+    Tensor x = ops.conv2d(ops.conv2d(ops.fromPlanes(latent), postQuant_), decoderIn_);
+    ops.stagePicture("conv_in", x);
     x = middle(ops, x, decoderMiddle_);
     for (std::size_t l = 0; l < up_.size(); l++) {
         for (const auto &block : up_[l].blocks) x = resBlock(ops, x, block);
         if (up_[l].resample.weight) {
-            x = ops.conv2d(ops.upsample(x, 2 * x->ne[0], 2 * x->ne[1]), up_[l].resample);
+            const Size size = ops.sizeOf(x);
+            x = ops.upsampleConv(x, {2 * size.width, 2 * size.height}, up_[l].resample);
         }
-        ops.stage("up." + std::to_string(up_.size() - 1 - l), x);
+        ops.stagePicture("up." + std::to_string(up_.size() - 1 - l), x);
     }
-    return ops.conv2d(normSilu(ops, x, decoderNorm_), decoderOut_);
+    return ops.toPlanes(ops.conv2d(normSilu(ops, x, decoderNorm_), decoderOut_));
 }
 
 Tensor Autoencoder::resBlock(Ops &ops, Tensor x, const ResBlock &block) const {
     Tensor h = ops.conv2d(normSilu(ops, x, block.norm1), block.conv1);
-    h = ops.conv2d(normSilu(ops, h, block.norm2), block.conv2);
-    return ops.add(block.skip.weight ? ops.conv2d(x, block.skip) : x, h);
+    Plus plus;
+    plus.residual = block.skip.weight ? ops.conv2d(x, block.skip) : x;
+    return ops.conv2d(normSilu(ops, h, block.norm2), block.conv2, plus);
 }
 
 Tensor Autoencoder::attention(Ops &ops, Tensor x, const Attention &a) const {
     Tensor y = ops.toSequence(ops.groupNorm(x, a.norm, config_.normGroups, kNormEpsilon));
-    const KeysValues kv = ops.keysValues(ops.linear(y, a.k), ops.linear(y, a.v), 1);
-    y = ops.linear(ops.attention(ops.linear(y, a.q), kv, 1), a.out);
-    return ops.add(x, ops.toPicture(y, x->ne[0], x->ne[1]));
+    y = ops.attention(ops.linear(y, a.q), ops.linear(y, a.k), ops.linear(y, a.v), 1);
+    return ops.addToPicture(x, y, a.out);
 }
 
 Tensor Autoencoder::middle(Ops &ops, Tensor x, const Middle &m) const {
     x = resBlock(ops, x, m.block1);
-    ops.stage("mid.block_1", x);
+    ops.stagePicture("mid.block_1", x);
     x = attention(ops, x, m.attention);
-    ops.stage("mid.attn_1", x);
+    ops.stagePicture("mid.attn_1", x);
     x = resBlock(ops, x, m.block2);
-    ops.stage("mid.block_2", x);
+    ops.stagePicture("mid.block_2", x);
     return x;
 }
 
 Tensor Autoencoder::normSilu(Ops &ops, Tensor x, const Norm &norm) const {
-    return ops.silu(ops.groupNorm(x, norm, config_.normGroups, kNormEpsilon));
+    return ops.groupNorm(x, norm, config_.normGroups, kNormEpsilon, Activation::Silu);
 }
 
 } // namespace magicmix

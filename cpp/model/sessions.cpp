@@ -28,9 +28,9 @@ std::vector<float> runOnce(Device &device, Precision precision, const std::strin
                            const Network &network) {
     Graph graph(device);
     if (stages) graph.keepStages();
-    Ops ops(graph, precision);
+    const auto ops = makeOps(graph, precision);
     Tensor input = graph.input(shape);
-    Tensor output = graph.output(network(ops, input));
+    Tensor output = graph.output(network(*ops, input));
     graph.allocate(name);
     graph.set(input, values);
     graph.compute(cancel);
@@ -44,10 +44,10 @@ std::vector<float> runTextEncoder(Device &device, Precision precision, const Tex
                                   const std::vector<std::int32_t> &ids,
                                   const Cancellation &cancel) {
     Graph graph(device);
-    Ops ops(graph, precision);
+    const auto ops = makeOps(graph, precision);
     Tensor idInput = graph.input({kContextLength}, GGML_TYPE_I32);
     Tensor positionInput = graph.input({kContextLength}, GGML_TYPE_I32);
-    Tensor states = graph.output(encoder.encode(ops, idInput, positionInput));
+    Tensor states = graph.output(encoder.encode(*ops, idInput, positionInput));
     graph.allocate("the text encoder");
 
     std::vector<std::int32_t> positions(kContextLength);
@@ -61,10 +61,10 @@ std::vector<float> runTextEncoder(Device &device, Precision precision, const Tex
 PromptContext runContext(Device &device, Precision precision, const UNet &unet,
                          const std::vector<float> &textStates, const Cancellation &cancel) {
     Graph graph(device);
-    Ops ops(graph, precision);
+    const auto ops = makeOps(graph, precision);
     const auto width = static_cast<std::int64_t>(textStates.size()) / kContextLength;
     Tensor states = graph.input({width, kContextLength, 1});
-    const std::vector<KeysValues> layers = unet.context(ops, states);
+    const std::vector<KeysValues> layers = unet.context(*ops, states);
     for (const auto &layer : layers) {
         graph.output(layer.keys);
         graph.output(layer.values);
@@ -83,9 +83,8 @@ PromptContext runContext(Device &device, Precision precision, const UNet &unet,
 PromptContext scaled(const PromptContext &context, const std::vector<float> &scales) {
     PromptContext result = context;
     for (auto &layer : result.layers) {
-        for (std::size_t k = 0; k < layer.values.size(); k++) {
-            layer.values[k] *= scales[k % kContextLength];
-        }
+        const std::size_t width = layer.values.size() / kContextLength;
+        for (std::size_t k = 0; k < layer.values.size(); k++) layer.values[k] *= scales[k / width];
     }
     return result;
 }
@@ -108,14 +107,14 @@ UNetSession::UNetSession(Device &device, Precision precision, const UNet &unet, 
                          int height, int prompts, bool keepStages)
     : unet_(unet), graph_(device), prompts_(prompts) {
     if (keepStages) graph_.keepStages();
-    Ops ops(graph_, precision);
+    const auto ops = makeOps(graph_, precision);
     latents_ = graph_.input({width, height, kLatentChannels, prompts});
     features_ = graph_.input({static_cast<std::int64_t>(unet.timestepFeatures(0).size()), 1});
-    for (const auto &[headWidth, heads] : unet.crossAttentions()) {
-        context_.push_back({graph_.constant({headWidth, kContextLength, heads, prompts}),
-                            graph_.constant({kContextLength, headWidth, heads, prompts})});
+    for (const int channels : unet.crossWidths()) {
+        const std::vector<std::int64_t> shape{channels, kContextLength, prompts};
+        context_.push_back({graph_.constant(shape), graph_.constant(shape)});
     }
-    epsilon_ = graph_.output(unet.predict(ops, latents_, features_, context_));
+    epsilon_ = graph_.output(unet.predict(*ops, latents_, features_, context_));
     graph_.allocate("the UNet");
 }
 

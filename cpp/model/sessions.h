@@ -11,8 +11,8 @@ namespace magicmix {
 /// Keys and values of every cross-attention of the UNet for one prompt, on the host.
 struct PromptContext {
     struct Layer {
-        std::vector<float> keys;   ///< {headWidth, 77, heads}
-        std::vector<float> values; ///< {77, headWidth, heads}
+        std::vector<float> keys;   ///< [77, width], the heads side by side
+        std::vector<float> values; ///< the same
     };
     std::vector<Layer> layers;
 };

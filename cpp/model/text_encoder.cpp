@@ -36,16 +36,15 @@ Tensor TextEncoder::encode(Ops &ops, Tensor ids, Tensor positions) const {
     Tensor x = ops.add(ops.rows(tokenEmbedding_, ids), ops.rows(positionEmbedding_, positions));
     for (const auto &layer : layers_) {
         Tensor y = ops.layerNorm(x, layer.norm1, kEpsilon);
-        const KeysValues kv =
-            ops.keysValues(ops.linear(y, layer.k), ops.linear(y, layer.v), config_.heads);
-        y = ops.attention(ops.linear(y, layer.q), kv, config_.heads, Ops::Mask::Causal);
+        y = ops.attention(ops.linear(y, layer.q), ops.linear(y, layer.k), ops.linear(y, layer.v),
+                          config_.heads, Mask::Causal);
         x = ops.add(x, ops.linear(y, layer.out));
 
         y = ops.layerNorm(x, layer.norm2, kEpsilon);
         y = ops.linear(ops.quickGelu(ops.linear(y, layer.fc1)), layer.fc2);
         x = ops.add(x, y);
     }
-    return ops.layerNorm(x, finalNorm_, kEpsilon);
+    return ops.finalLayerNorm(x, finalNorm_, kEpsilon);
 }
 
 } // namespace magicmix

@@ -113,13 +113,13 @@ UNet::Transformer UNet::declareTransformer(Weights &weights, const std::string &
     t.norm2 = declareNorm(weights, block + ".norm2", channels);
     t.cross = attention(block + ".attn2", config_.contextWidth);
     t.norm3 = declareNorm(weights, block + ".norm3", channels);
-    t.feedIn = declareLinear(weights, block + ".ff.net.0.proj", channels, 8 * channels);
+    t.feedIn = declareGated(weights, block + ".ff.net.0.proj", channels, 4 * channels);
     t.feedOut = declareLinear(weights, block + ".ff.net.2", 4 * channels, channels);
     t.out = declareLinear(weights, name + ".proj_out", channels, channels);
     t.heads = heads;
     t.index = crossWeights_.size();
     crossWeights_.push_back(t.cross);
-    crossAttentions_.push_back({channels / heads, heads});
+    crossWidths_.push_back(channels);
     return t;
 }
 
@@ -128,10 +128,8 @@ UNet::Transformer UNet::declareTransformer(Weights &weights, const std::string &
 
 std::vector<KeysValues> UNet::context(Ops &ops, Tensor textStates) const {
     std::vector<KeysValues> all;
-    for (std::size_t i = 0; i < crossWeights_.size(); i++) {
-        all.push_back(ops.keysValues(ops.linear(textStates, crossWeights_[i].k),
-                                     ops.linear(textStates, crossWeights_[i].v),
-                                     crossAttentions_[i].heads));
+    for (const auto &weights : crossWeights_) {
+        all.push_back({ops.linear(textStates, weights.k), ops.linear(textStates, weights.v)});
     }
     return all;
 }
@@ -149,10 +147,10 @@ Tensor UNet::predict(Ops &ops, Tensor latents, Tensor features,
     ops.stage("time_embed", time);
     time = ops.silu(time);
 
-    Tensor x = ops.conv2d(latents, in_);
+    Tensor x = ops.conv2d(ops.fromPlanes(latents), in_);
     std::vector<Tensor> skips;
     const auto keep = [&](Tensor tensor) {
-        ops.stage(inputBlock(static_cast<int>(skips.size())), tensor);
+        ops.stagePicture(inputBlock(static_cast<int>(skips.size())), tensor);
         skips.push_back(tensor);
     };
     keep(x);
@@ -162,7 +160,7 @@ Tensor UNet::predict(Ops &ops, Tensor latents, Tensor features,
             keep(x);
         }
         if (level.resample.weight) {
-            x = ops.conv2d(x, level.resample, 2);
+            x = ops.conv2d(x, level.resample, {}, 2);
             keep(x);
         }
     }
@@ -170,7 +168,7 @@ Tensor UNet::predict(Ops &ops, Tensor latents, Tensor features,
     x = resBlock(ops, x, time, middle0_);
     x = transformer(ops, x, middle1_, context[middle1_.index]);
     x = resBlock(ops, x, time, middle2_);
-    ops.stage("middle_block", x);
+    ops.stagePicture("middle_block", x);
 
     int n = 0;
     for (const Level &level : up_) {
@@ -179,45 +177,49 @@ Tensor UNet::predict(Ops &ops, Tensor latents, Tensor features,
             skips.pop_back();
             if (i + 1 == level.resBlocks.size() && level.resample.weight) {
                 // Sizes that were odd on the way down come back as they were.
-                x = ops.conv2d(ops.upsample(x, skips.back()->ne[0], skips.back()->ne[1]),
-                               level.resample);
+                x = ops.upsampleConv(x, ops.sizeOf(skips.back()), level.resample);
             }
-            ops.stage(outputBlock(n++), x);
+            ops.stagePicture(outputBlock(n++), x);
         }
     }
-    x = ops.silu(ops.groupNorm(x, outNorm_, config_.normGroups, kNormEpsilon));
-    return ops.conv2d(x, out_);
+    x = ops.groupNorm(x, outNorm_, config_.normGroups, kNormEpsilon, Activation::Silu);
+    return ops.toPlanes(ops.conv2d(x, out_));
 }
 
 Tensor UNet::resBlock(Ops &ops, Tensor x, Tensor time, const ResBlock &block) const {
-    const int groups = config_.normGroups;
-    Tensor h =
-        ops.conv2d(ops.silu(ops.groupNorm(x, block.norm1, groups, kNormEpsilon)), block.conv1);
-    h = ops.addToChannels(h, ops.linear(time, block.time));
-    h = ops.conv2d(ops.silu(ops.groupNorm(h, block.norm2, groups, kNormEpsilon)), block.conv2);
-    return ops.add(block.skip.weight ? ops.conv2d(x, block.skip) : x, h);
+    const auto normSilu = [&](Tensor y, const Norm &norm) {
+        return ops.groupNorm(y, norm, config_.normGroups, kNormEpsilon, Activation::Silu);
+    };
+    Plus plusTime, plusSkip;
+    plusTime.toChannels = ops.linear(time, block.time);
+    Tensor h = ops.conv2d(normSilu(x, block.norm1), block.conv1, plusTime);
+    plusSkip.residual = block.skip.weight ? ops.conv2d(x, block.skip) : x;
+    return ops.conv2d(normSilu(h, block.norm2), block.conv2, plusSkip);
 }
 
 Tensor UNet::transformer(Ops &ops, Tensor x, const Transformer &t,
                          const KeysValues &context) const {
+    const auto addTo = [](Tensor residual) {
+        Plus plus;
+        plus.residual = residual;
+        return plus;
+    };
     Tensor y = ops.groupNorm(x, t.norm, config_.normGroups, kTransformerNormEpsilon);
     y = ops.linear(ops.toSequence(y), t.in);
 
     Tensor h = ops.layerNorm(y, t.norm1, kNormEpsilon);
-    const KeysValues self =
-        ops.keysValues(ops.linear(h, t.self.k), ops.linear(h, t.self.v), t.heads);
-    h = ops.attention(ops.linear(h, t.self.q), self, t.heads);
-    y = ops.add(y, ops.linear(h, t.self.out));
+    h = ops.attention(ops.linear(h, t.self.q), ops.linear(h, t.self.k), ops.linear(h, t.self.v),
+                      t.heads);
+    y = ops.linear(h, t.self.out, addTo(y));
 
     h = ops.layerNorm(y, t.norm2, kNormEpsilon);
-    h = ops.attention(ops.linear(h, t.cross.q), context, t.heads);
-    y = ops.add(y, ops.linear(h, t.cross.out));
+    h = ops.attention(ops.linear(h, t.cross.q), context.keys, context.values, t.heads);
+    y = ops.linear(h, t.cross.out, addTo(y));
 
     h = ops.layerNorm(y, t.norm3, kNormEpsilon);
-    h = ops.linear(ops.geglu(ops.linear(h, t.feedIn)), t.feedOut);
-    y = ops.add(y, h);
+    y = ops.linear(ops.gated(h, t.feedIn), t.feedOut, addTo(y));
 
-    return ops.add(x, ops.toPicture(ops.linear(y, t.out), x->ne[0], x->ne[1]));
+    return ops.addToPicture(x, y, t.out);
 }
 
 std::vector<float> UNet::timestepFeatures(int timestep) const {

@@ -7,6 +7,11 @@
 
 namespace magicmix {
 
+/// Projected text states of one cross-attention: `{channels, 77, N}`, the heads side by side.
+struct KeysValues {
+    Tensor keys = nullptr, values = nullptr;
+};
+
 /// The denoiser of Stable Diffusion 1.x (Rombach et al. 2022, Ho et al. 2020): a UNet of ResBlocks
 /// and transformers that see the prompt through cross-attention.
 class UNet {
@@ -25,11 +30,8 @@ public:
     /// Sinusoids of a training timestep, cosines first: what the time embedding takes.
     std::vector<float> timestepFeatures(int timestep) const;
 
-    /// Head width and number of heads of every cross-attention, in the order of execution.
-    struct CrossAttentionShape {
-        int headWidth, heads;
-    };
-    const std::vector<CrossAttentionShape> &crossAttentions() const { return crossAttentions_; }
+    /// Channels of the keys and values of every cross-attention, in the order of execution.
+    const std::vector<int> &crossWidths() const { return crossWidths_; }
 
 private:
     struct ResBlock {
@@ -72,7 +74,7 @@ private:
     Transformer middle1_;
     Norm outNorm_;
     Conv out_;
-    std::vector<CrossAttentionShape> crossAttentions_;
+    std::vector<int> crossWidths_;
     std::vector<Attention> crossWeights_;
 };
 

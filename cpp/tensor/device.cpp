@@ -16,6 +16,11 @@ namespace {
 // Beyond this ggml asserts.
 constexpr int kMaxThreads = GGML_MAX_N_THREADS;
 
+/// Floating point operations from which on a graph gets several threads: some 20 ms of one core.
+/// ggml's threads meet after every node, spinning. In a small graph they do nothing else, and when
+/// something else runs on their cores each meeting takes a time slice of the system.
+constexpr double kWorthThreads = 1e9;
+
 /// ggml would write its messages to the standard error of somebody else's program. What went wrong
 /// reaches the caller as an `Error`.
 void keepSilent(ggml_log_level, const char *, void *) {}
@@ -95,19 +100,6 @@ std::uint64_t totalMemory(ggml_backend_dev_t device) {
 
 int coreCount() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
 
-/// ggml's threads meet after every node, spinning. In a small graph they do nothing else, and when
-/// something else runs on their cores each meeting takes a time slice of the system.
-bool worthThreads(ggml_cgraph *graph) {
-    constexpr double enough = 1e9; // floating point operations: some 20 ms of one core
-    double operations = 0;
-    for (int i = 0; i < ggml_graph_n_nodes(graph); i++) {
-        const ggml_tensor *node = ggml_graph_node(graph, i);
-        if (node->op != GGML_OP_MUL_MAT) continue;
-        operations += 2.0 * static_cast<double>(ggml_nelements(node) * node->src[0]->ne[0]);
-    }
-    return operations > enough;
-}
-
 bool cancellationRequested(void *cancellation) {
     return static_cast<const Cancellation *>(cancellation)->requested();
 }
@@ -182,6 +174,11 @@ ggml_backend_buffer_type_t Device::bufferType() const {
     return ggml_backend_get_default_buffer_type(backend());
 }
 
+const kernels::Kernels *Device::kernels(Precision precision) const {
+    return isCpu(ggml_backend_get_device(backend())) ? kernels::chooseKernels(storageOf(precision))
+                                                     : nullptr;
+}
+
 void Device::requireMemory(std::uint64_t bytes, const std::string &purpose) const {
     const std::uint64_t free = freeMemory(ggml_backend_get_device(backend()));
     if (free == 0 || bytes <= free) return;
@@ -194,11 +191,11 @@ void Device::requireMemory(std::uint64_t bytes, const std::string &purpose) cons
                  {"device", id_}});
 }
 
-void Device::compute(ggml_cgraph *graph, const Cancellation &cancel) {
+void Device::compute(ggml_cgraph *graph, double operations, const Cancellation &cancel) {
     cancel.throwIfRequested();
     std::optional<Turn> turn;
     if (setThreads_) {
-        const bool several = threads_ > 1 && worthThreads(graph);
+        const bool several = threads_ > 1 && operations > kWorthThreads;
         setThreads_(backend(), several ? threads_ : 1);
         if (several) turn.emplace(cancel);
     }

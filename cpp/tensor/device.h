@@ -1,6 +1,8 @@
 #pragma once
 
 #include "cancellation.h"
+#include "kernels/kernels.h"
+#include "tensor/precision.h"
 
 #include <ggml-cpp.h>
 
@@ -20,13 +22,16 @@ public:
     int threads() const { return threads_; }
     ggml_backend_t backend() const { return backend_.get(); }
     ggml_backend_buffer_type_t bufferType() const;
+    /// The kernels of our own for weights of that precision; null where ggml's operations are used.
+    const kernels::Kernels *kernels(Precision precision) const;
 
     /// Throws `OUT_OF_MEMORY` if `bytes` more would not fit; `purpose` goes into the message.
     void requireMemory(std::uint64_t bytes, const std::string &purpose) const;
 
-    /// Computes every node of `graph`. Where the backend allows it the cancellation is looked at
-    /// between any two nodes, else before and after.
-    void compute(ggml_cgraph *graph, const Cancellation &cancel);
+    /// Computes every node of `graph`, about `operations` floating point operations. Where the
+    /// backend allows it the cancellation is looked at between any two nodes, else before and
+    /// after.
+    void compute(ggml_cgraph *graph, double operations, const Cancellation &cancel);
 
 private:
     Device() = default;

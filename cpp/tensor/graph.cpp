@@ -1,5 +1,7 @@
 #include "tensor/graph.h"
 
+#include "tensor/alignment.h"
+
 namespace magicmix {
 namespace {
 
@@ -62,9 +64,21 @@ void Graph::allocate(const std::string &purpose) {
             throw Error("OUT_OF_MEMORY", "no memory for the inputs of " + purpose);
     }
 
+    const std::size_t each = (scratchBytes_ + kCacheLine - 1) / kCacheLine * kCacheLine;
+    const auto threads = static_cast<std::size_t>(device_.threads());
+    scratchMemory_.resize(each * threads + kCacheLine);
+    for (std::size_t i = 0; i < threads; i++) {
+        scratch_.push_back(static_cast<std::byte *>(aligned(scratchMemory_.data())) + i * each);
+    }
+
     allocator_.reset(ggml_gallocr_new(device_.bufferType()));
     std::size_t bytes = 0;
     ggml_gallocr_reserve_n_size(allocator_.get(), graph_, nullptr, nullptr, &bytes);
+    for (int i = 0; i < ggml_graph_n_nodes(graph_); i++) {
+        const ggml_tensor *node = ggml_graph_node(graph_, i);
+        if (node->op != GGML_OP_MUL_MAT) continue;
+        operations_ += 2.0 * static_cast<double>(ggml_nelements(node) * node->src[0]->ne[0]);
+    }
     device_.requireMemory(bytes, purpose);
     if (!ggml_gallocr_reserve(allocator_.get(), graph_) ||
         !ggml_gallocr_alloc_graph(allocator_.get(), graph_)) {

@@ -2,9 +2,12 @@
 
 #include "tensor/device.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace magicmix {
@@ -25,6 +28,7 @@ public:
     explicit Graph(Device &device);
 
     ggml_context *context() { return context_.get(); }
+    const Device &device() const { return device_; }
 
     /// An input whose values are set before every run.
     Tensor input(const std::vector<std::int64_t> &shape, ggml_type type = GGML_TYPE_F32);
@@ -40,6 +44,20 @@ public:
     /// Remembers `tensor` as the value of a named block, to be read if `keepStages` was called.
     void stage(const std::string &name, Tensor tensor);
     void keepStages() { keepStages_ = true; }
+    bool keepsStages() const { return keepStages_; }
+
+    /// Keeps a value as long as the graph.
+    template <typename T>
+    T *keep(T value) {
+        auto kept = std::make_shared<T>(std::move(value));
+        kept_.push_back(kept);
+        return kept.get();
+    }
+    /// Memory that every thread has for itself while it computes a node.
+    void requireScratch(std::size_t bytes) { scratchBytes_ = std::max(scratchBytes_, bytes); }
+    void *scratch(int thread) const { return scratch_[static_cast<std::size_t>(thread)]; }
+    /// Counts floating point operations that ggml does not know of.
+    void addOperations(double count) { operations_ += count; }
 
     /// Ends the building. `purpose` names the graph in an `OUT_OF_MEMORY` error.
     void allocate(const std::string &purpose);
@@ -49,7 +67,7 @@ public:
     void set(Tensor tensor, const std::vector<std::int32_t> &values);
     std::vector<float> get(Tensor tensor) const;
 
-    void compute(const Cancellation &cancel) { device_.compute(graph_, cancel); }
+    void compute(const Cancellation &cancel) { device_.compute(graph_, operations_, cancel); }
 
     struct Stage {
         std::string name;
@@ -65,6 +83,11 @@ private:
     ggml_gallocr_ptr allocator_;
     bool keepStages_ = false;
     std::vector<Stage> stages_;
+    double operations_ = 0;
+    std::vector<std::shared_ptr<void>> kept_;
+    std::size_t scratchBytes_ = 0;
+    std::vector<std::byte> scratchMemory_;
+    std::vector<void *> scratch_; // one a thread
 };
 
 } // namespace magicmix

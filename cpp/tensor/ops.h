@@ -1,16 +1,22 @@
 #pragma once
 
+#include "kernels/kernels.h"
 #include "tensor/graph.h"
 #include "tensor/weights.h"
+
+#include <memory>
 
 namespace magicmix {
 
 // The parameters of the layers that networks are made of. A null bias means there is none.
 struct Linear {
     Tensor weight = nullptr, bias = nullptr;
+    kernels::WeightShape shape;
 };
 struct Conv {
     Tensor weight = nullptr, bias = nullptr;
+    kernels::WeightShape shape;
+    int size = 1; ///< of the kernel: size x size
 };
 struct Norm {
     Tensor scale = nullptr, shift = nullptr;
@@ -20,68 +26,82 @@ enum class Bias { Yes, No };
 
 Linear declareLinear(Weights &weights, const std::string &name, int in, int out,
                      Bias bias = Bias::Yes);
+/// `out` values and as many gates.
+Linear declareGated(Weights &weights, const std::string &name, int in, int out);
 Conv declareConv(Weights &weights, const std::string &name, int in, int out, int kernel);
 Norm declareNorm(Weights &weights, const std::string &name, int channels);
 
-/// Keys `{d, T, heads, N}` and values `{T, d, heads, N}`, as `Ops::attention` wants them.
-struct KeysValues {
-    Tensor keys = nullptr, values = nullptr;
+struct Size {
+    std::int64_t width = 0, height = 0;
 };
 
 enum class Padding {
     Same,        ///< (k - 1) / 2 zeros on every side
     RightBottom, ///< one zero to the right and below: the VAE encoder's downsampling
 };
+enum class Activation { None, Silu };
+enum class Mask { None, Causal };
 
-/// The small set of operations that the networks are written in. Pictures are `{W, H, C, N}`,
-/// sequences `{C, T, N}`, both f32. A device that has something faster replaces it here.
+/// What else is added to the result of a layer; null is nothing.
+struct Plus {
+    Tensor residual = nullptr;   ///< a tensor like the result
+    Tensor toChannels = nullptr; ///< `{C, 1}`: one value a channel, for pictures
+};
+
+/// The small set of operations that the networks are written in. How a *picture* lies in memory is
+/// the business of `Ops`; a *sequence* is `{C, T, N}`. Values are f32. The results of norms,
+/// of `gated` and of `attention` can be rounded to what the next product takes: they are made to
+/// be factors of `linear` and `conv2d` only.
 class Ops {
 public:
-    Ops(Graph &graph, Precision precision);
+    virtual ~Ops() = default;
 
-    Tensor linear(Tensor x, const Linear &layer);
-    Tensor conv2d(Tensor x, const Conv &layer, int stride = 1, Padding padding = Padding::Same);
+    /// `{W, H, C, N}`, torch's `[N, C, H, W]`, to a picture.
+    virtual Tensor fromPlanes(Tensor planes) = 0;
+    virtual Tensor toPlanes(Tensor picture) = 0;
+    virtual Size sizeOf(Tensor picture) const = 0;
 
-    Tensor groupNorm(Tensor x, const Norm &norm, int groups, float epsilon);
-    Tensor layerNorm(Tensor x, const Norm &norm, float epsilon);
+    virtual Tensor conv2d(Tensor picture, const Conv &layer, const Plus &plus = {}, int stride = 1,
+                          Padding padding = Padding::Same) = 0;
+    /// Convolves the top left part, of that size, of twice the picture with its pixels repeated.
+    virtual Tensor upsampleConv(Tensor picture, Size size, const Conv &layer) = 0;
+    virtual Tensor groupNorm(Tensor picture, const Norm &norm, int groups, float epsilon,
+                             Activation activation = Activation::None) = 0;
+    virtual Tensor concatChannels(Tensor a, Tensor b) = 0;
+    /// The pixels of a picture as a sequence, row by row.
+    virtual Tensor toSequence(Tensor picture) = 0;
+    /// `picture` plus the result of `layer` of a sequence of its pixels.
+    virtual Tensor addToPicture(Tensor picture, Tensor sequence, const Linear &layer) = 0;
 
+    virtual Tensor linear(Tensor x, const Linear &layer, const Plus &plus = {}) = 0;
+    /// a gelu(b) for the halves a, b of what `layer` gives; the exact (erf) GELU.
+    virtual Tensor gated(Tensor x, const Linear &layer) = 0;
+    virtual Tensor layerNorm(Tensor x, const Norm &norm, float epsilon) = 0;
+    /// softmax(q k / sqrt(d)) v of sequences, the heads side by side in their channels.
+    virtual Tensor attention(Tensor queries, Tensor keys, Tensor values, int heads,
+                             Mask mask = Mask::None) = 0;
+
+    // What every device does in the same way.
+    Tensor add(Tensor a, Tensor b);
     Tensor silu(Tensor x);
     /// x sigmoid(1.702 x)
     Tensor quickGelu(Tensor x);
-    /// a gelu(b) for the halves a, b of every row; the exact (erf) GELU
-    Tensor geglu(Tensor x);
-
-    Tensor add(Tensor a, Tensor b);
-    /// Adds one value a channel, `{C}` or `{C, 1}`, to a picture.
-    Tensor addToChannels(Tensor picture, Tensor values);
-    Tensor concatChannels(Tensor a, Tensor b);
     Tensor rows(Tensor table, Tensor ids);
-
-    /// `{W, H, C, N}` -> `{C, W H, N}`, row-major
-    Tensor toSequence(Tensor picture);
-    /// `{C, W H, N}` -> `{W, H, C, N}`
-    Tensor toPicture(Tensor sequence, std::int64_t width, std::int64_t height);
-    /// Twice the size by repeating the nearest pixel, then the top left `width` x `height` of it.
-    Tensor upsample(Tensor picture, std::int64_t width, std::int64_t height);
-
-    /// Splits projected keys and values `{C, T, N}` into heads.
-    KeysValues keysValues(Tensor keys, Tensor values, int heads);
-    enum class Mask { None, Causal };
-    /// softmax(q k / sqrt(d)) v of `{C, T, N}` queries, in f32.
-    Tensor attention(Tensor queries, const KeysValues &kv, int heads, Mask mask = Mask::None);
+    /// A layer norm of f32 values that are a result.
+    Tensor finalLayerNorm(Tensor x, const Norm &norm, float epsilon);
 
     /// Remembers the value of a named block for comparison with a reference.
-    void stage(const std::string &name, Tensor tensor) { graph_.stage(name, tensor); }
+    void stage(const std::string &name, Tensor tensor);
+    void stagePicture(const std::string &name, Tensor picture);
 
-private:
-    Tensor splitHeads(Tensor x, int heads);
-    Tensor convolve(Tensor x, const Conv &layer, int stride, int paddingX, int paddingY);
-    Tensor perChannel(Tensor values);
-    Tensor concatAll(const std::vector<Tensor> &parts, int axis);
+protected:
+    explicit Ops(Graph &graph);
 
     Graph &graph_;
     ggml_context *context_;
-    Precision precision_;
 };
+
+/// The fastest operations for the device of `graph`.
+std::unique_ptr<Ops> makeOps(Graph &graph, Precision precision);
 
 } // namespace magicmix

@@ -31,4 +31,13 @@ ggml_type weightType(Precision precision) {
     return GGML_TYPE_F32;
 }
 
+kernels::Storage storageOf(Precision precision) {
+    switch (precision) {
+    case Precision::F32: return kernels::Storage::F32;
+    case Precision::F16: return kernels::Storage::F16;
+    case Precision::BF16: return kernels::Storage::BF16;
+    }
+    return kernels::Storage::F32;
+}
+
 } // namespace magicmix

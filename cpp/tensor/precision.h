@@ -1,5 +1,7 @@
 #pragma once
 
+#include "kernels/kernels.h"
+
 #include <ggml.h>
 
 #include <string>
@@ -16,5 +18,6 @@ enum class Precision { F32, F16, BF16 };
 Precision parsePrecision(const std::string &name);
 const char *precisionName(Precision precision);
 ggml_type weightType(Precision precision);
+kernels::Storage storageOf(Precision precision);
 
 } // namespace magicmix

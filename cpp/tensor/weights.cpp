@@ -1,5 +1,7 @@
 #include "tensor/weights.h"
 
+#include "tensor/alignment.h"
+
 #include <algorithm>
 #include <cstring>
 
@@ -53,26 +55,60 @@ void fromFloat(const float *values, std::size_t count, ggml_type type, std::byte
     }
 }
 
-void place(const WeightSource::Values &values, Tensor tensor) {
+/// `count` values from `first` on, in another type.
+void convert(const WeightSource::Values &values, std::size_t first, std::size_t count,
+             ggml_type type, std::vector<float> &floats, std::byte *out) {
+    if (values.type == type) {
+        const std::size_t size = ggml_type_size(type);
+        std::memcpy(out, values.data + first * size, count * size);
+        return;
+    }
+    floats.resize(std::max(floats.size(), count));
+    toFloat(values, first, count, floats.data());
+    fromFloat(floats.data(), count, type, out);
+}
+
+void placePlain(const WeightSource::Values &values, Tensor tensor) {
     if (values.type == tensor->type) {
         ggml_backend_tensor_set(tensor, values.data, 0, values.bytes);
         return;
     }
     const auto count = static_cast<std::size_t>(ggml_nelements(tensor));
     const std::size_t size = ggml_type_size(tensor->type);
-    std::vector<float> floats(std::min(count, kPiece));
-    std::vector<std::byte> converted(floats.size() * size);
+    std::vector<float> floats;
+    std::vector<std::byte> converted(std::min(count, kPiece) * size);
     for (std::size_t first = 0; first < count; first += kPiece) {
         const std::size_t n = std::min(kPiece, count - first);
-        toFloat(values, first, n, floats.data());
-        fromFloat(floats.data(), n, tensor->type, converted.data());
+        convert(values, first, n, tensor->type, floats, converted.data());
         ggml_backend_tensor_set(tensor, converted.data(), first * size, n * size);
+    }
+}
+
+template <typename T>
+void placePacked(const WeightSource::Values &values, Tensor tensor,
+                 const kernels::WeightPacker &packer, const kernels::WeightShape &shape,
+                 int panelWidth) {
+    const std::size_t length =
+        static_cast<std::size_t>(shape.in) * static_cast<std::size_t>(shape.taps);
+    std::vector<float> floats;
+    std::vector<T> channel(length);
+    T *panel = static_cast<T *>(aligned(tensor->data));
+    for (int i = 0; i < packer.panels(); i++, panel += packer.panelCount()) {
+        std::fill(panel, panel + packer.panelCount(), T{});
+        for (int column = 0; column < panelWidth; column++) {
+            const int from = packer.channelOf(i, column);
+            if (from < 0) continue;
+            convert(values, static_cast<std::size_t>(from) * length, length, tensor->type, floats,
+                    reinterpret_cast<std::byte *>(channel.data()));
+            packer.place(channel.data(), column, panel);
+        }
     }
 }
 
 } // namespace
 
-Weights::Weights(Precision precision) : precision_(precision) {
+Weights::Weights(Precision precision, const kernels::Kernels *kernels)
+    : precision_(precision), kernels_(kernels) {
     context_.reset(ggml_init({ggml_tensor_overhead() * kMaxTensors, nullptr, /*no_alloc=*/true}));
     if (!context_) throw Error("OUT_OF_MEMORY", "no memory for the list of weights");
 }
@@ -86,12 +122,21 @@ Tensor Weights::declare(const std::string &name, const std::vector<std::int64_t>
     Tensor tensor =
         ggml_new_tensor(context_.get(), type, static_cast<int>(reversed.size()), reversed.data());
     ggml_set_name(tensor, name.c_str());
-    declared_.push_back({name, shape, tensor});
+    declared_.push_back({name, shape, tensor, std::nullopt});
     return tensor;
 }
 
-Tensor Weights::matrix(const std::string &name, const std::vector<std::int64_t> &shape) {
-    return declare(name, shape, weightType(precision_));
+Tensor Weights::factor(const std::string &name, const std::vector<std::int64_t> &shape,
+                       kernels::WeightShape &packing) {
+    packing.storage = storageOf(precision_);
+    const ggml_type type = weightType(precision_);
+    if (kernels_ == nullptr) return declare(name, shape, type);
+
+    const std::int64_t count = kernels::packedCount(*kernels_, packing);
+    Tensor tensor = declare(name, {withAlignment(count, ggml_type_size(type))}, type);
+    declared_.back().shape = shape;
+    declared_.back().packing = packing;
+    return tensor;
 }
 
 Tensor Weights::vector(const std::string &name, std::int64_t length) {
@@ -101,6 +146,17 @@ Tensor Weights::vector(const std::string &name, std::int64_t length) {
 Tensor Weights::table(const std::string &name, std::int64_t rows, std::int64_t width) {
     return declare(name, {rows, width},
                    precision_ == Precision::F32 ? GGML_TYPE_F32 : GGML_TYPE_F16);
+}
+
+void Weights::place(const WeightSource::Values &values, const Declared &declared) const {
+    if (!declared.packing) return placePlain(values, declared.tensor);
+    const kernels::WeightPacker packer(*kernels_, *declared.packing);
+    const int width = kernels_->panelWidth;
+    if (declared.tensor->type == GGML_TYPE_F32) {
+        placePacked<float>(values, declared.tensor, packer, *declared.packing, width);
+    } else {
+        placePacked<std::uint16_t>(values, declared.tensor, packer, *declared.packing, width);
+    }
 }
 
 void Weights::check(const WeightSource &source) const {
@@ -135,7 +191,7 @@ void Weights::load(const WeightSource &source, Device &device, const Cancellatio
     int done = 0;
     for (const auto &declared : declared_) {
         cancel.throwIfRequested();
-        place(source.read(declared.name), declared.tensor);
+        place(source.read(declared.name), declared);
         source.release(declared.name);
         progress(++done, static_cast<int>(declared_.size()));
     }
@@ -148,9 +204,12 @@ std::uint64_t Weights::bytes() const {
 std::uint64_t Weights::parameters(const std::string &prefix) const {
     std::uint64_t count = 0;
     for (const auto &declared : declared_) {
-        if (declared.name.rfind(prefix, 0) == 0) {
-            count += static_cast<std::uint64_t>(ggml_nelements(declared.tensor));
+        if (declared.name.rfind(prefix, 0) != 0) continue;
+        std::uint64_t elements = 1;
+        for (const std::int64_t length : declared.shape) {
+            elements *= static_cast<std::uint64_t>(length);
         }
+        count += elements;
     }
     return count;
 }

@@ -1,11 +1,13 @@
 #pragma once
 
+#include "kernels/kernels.h"
 #include "tensor/device.h"
 #include "tensor/graph.h"
 #include "tensor/precision.h"
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,12 +36,15 @@ public:
 /// then placed on a device in one piece.
 class Weights {
 public:
-    explicit Weights(Precision precision);
+    /// `kernels`: those that will multiply the weights, or null if ggml will.
+    Weights(Precision precision, const kernels::Kernels *kernels);
 
-    /// A factor of a matrix product or convolution, in the chosen precision. `shape` is torch
-    /// order: `[out, in]` or `[out, in, kernelHeight, kernelWidth]`. Trailing ones in the file are
-    /// accepted and dropped: `[C, C, 1, 1]` is the matrix `[C, C]`.
-    Tensor matrix(const std::string &name, const std::vector<std::int64_t> &shape);
+    /// A factor of a matrix product or convolution, in the chosen precision, packed if there are
+    /// kernels. `shape` is torch order: `[out, in]` or `[out, in, kernelHeight, kernelWidth]`.
+    /// Trailing ones in the file are accepted and dropped: `[C, C, 1, 1]` is the matrix `[C, C]`.
+    /// The storage of `packing` is filled in.
+    Tensor factor(const std::string &name, const std::vector<std::int64_t> &shape,
+                  kernels::WeightShape &packing);
     /// A bias or a factor of a norm: always f32.
     Tensor vector(const std::string &name, std::int64_t length);
     /// Rows to be looked up, `[rows, width]`: f32, or f16 when the precision is not f32.
@@ -61,10 +66,13 @@ private:
         std::string name;
         std::vector<std::int64_t> shape;
         Tensor tensor;
+        std::optional<kernels::WeightShape> packing;
     };
+    void place(const WeightSource::Values &values, const Declared &declared) const;
     Tensor declare(const std::string &name, const std::vector<std::int64_t> &shape, ggml_type type);
 
     Precision precision_;
+    const kernels::Kernels *kernels_;
     ggml_context_ptr context_;
     ggml_backend_buffer_ptr buffer_;
     std::vector<Declared> declared_;

@@ -1,0 +1,12 @@
+#if defined(__x86_64__) || defined(_M_X64)
+#include "kernels/simd_avx2.h"
+
+#include "kernels/implementation.h"
+#include "kernels/instruction_sets.h"
+
+namespace magicmix::kernels {
+
+const Kernels *avx2Kernels() { return &kernelsOf<Avx2>(); }
+
+} // namespace magicmix::kernels
+#endif

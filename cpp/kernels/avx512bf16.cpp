@@ -1,0 +1,12 @@
+#if defined(__x86_64__) || defined(_M_X64)
+#include "kernels/simd_avx512bf16.h"
+
+#include "kernels/implementation.h"
+#include "kernels/instruction_sets.h"
+
+namespace magicmix::kernels {
+
+const Kernels *avx512bf16Kernels() { return &kernelsOf<Avx512Bf16>(); }
+
+} // namespace magicmix::kernels
+#endif

@@ -1,0 +1,150 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+/// CPU code for what a network spends its time in, once for every instruction set. It knows
+/// neither ggml nor networks: plain pointers and sizes go in. Every function does the share `part`
+/// of `parts` of the work, so that any number of threads can call it at once.
+///
+/// Pictures lie channels-last: `[images, height, width, channels]`. Factors of matrix products are
+/// *operands*: bf16 where the instruction set multiplies those (`Kernels::bf16Operands`), else f32.
+/// Rows of bf16 operands have an even number of values, see `operandStride`.
+namespace magicmix::kernels {
+
+enum class Storage { F32, F16, BF16 };
+
+/// A matrix of weights or the kernels of a convolution, and how it lies in memory once packed:
+/// panels of `Kernels::panelWidth` output channels, a panel being `[taps][in][panelWidth]`, in bf16
+/// `[taps][in / 2][panelWidth][2]`. Missing channels are zeros.
+struct WeightShape {
+    int in = 0, out = 0;
+    int taps = 1; ///< height times width of the kernel
+    /// The second half of the outputs are gates of the first: a panel holds as many of each.
+    bool gated = false;
+    Storage storage = Storage::F32;
+};
+
+/// A convolution, or with one tap and one row of pixels a matrix product.
+struct Product {
+    const void *x = nullptr; ///< operand `[images, height, width, in]`
+    int images = 1, height = 1, width = 0;
+    int outHeight = 1, outWidth = 0;
+    int kernel = 1, stride = 1, padding = 0; ///< zeros above and to the left
+    /// 2 doubles the picture by repeating pixels; what is convolved is the top left part that
+    /// `outHeight` and `outWidth` tell.
+    int magnify = 1;
+
+    WeightShape shape;
+    const void *weights = nullptr;   ///< packed
+    const float *bias = nullptr;     ///< `[out]`, or null
+    const float *more = nullptr;     ///< `[out]`, added as well, or null
+    const float *residual = nullptr; ///< like the result; added, or null
+    /// f32 `[images, outHeight, outWidth, out]`; if gated an operand of `out / 2` channels, with
+    /// a gelu(b) for the halves a, b.
+    void *result = nullptr;
+};
+
+/// softmax(q k^T / sqrt(width)) v for every head of every image.
+struct Attention {
+    const float *queries = nullptr; ///< `[images, queryCount, heads, width]`
+    const void *keys = nullptr;     ///< packed by `packKeys`
+    const void *values = nullptr;   ///< packed by `packValues`
+    int images = 1, heads = 1, width = 0, queryCount = 0, keyCount = 0;
+    bool causal = false;    ///< a query sees the keys up to its own index
+    void *result = nullptr; ///< operand `[images, queryCount, heads * width]`
+};
+
+struct GroupNorm {
+    const float *x = nullptr; ///< `[images, pixels, channels]`
+    int images = 1, pixels = 0, channels = 0, groups = 1;
+    float epsilon = 0;
+    const float *scale = nullptr, *shift = nullptr; ///< `[channels]`
+    bool silu = false;
+    float *statistics = nullptr; ///< `[parts, images, 1 + 2 channels]`
+    void *result = nullptr;      ///< operand like x
+};
+
+struct LayerNorm {
+    const float *x = nullptr; ///< `[rows, channels]`
+    std::int64_t rows = 0;
+    int channels = 0;
+    float epsilon = 0;
+    const float *scale = nullptr, *shift = nullptr;
+    void *result = nullptr; ///< operand like x
+};
+
+struct Kernels {
+    const char *name; ///< "avx512bf16", "avx512", "avx2", "neon", "portable"
+    bool bf16Operands;
+    int panelWidth; ///< output channels that are computed together
+    int lanes;      ///< values in a vector; half of that
+
+    /// Bytes of memory that each thread brings: `scratch` below.
+    std::size_t (*productScratch)(const Product &product);
+    std::size_t (*attentionScratch)(const Attention &attention);
+    std::size_t (*normScratch)(const GroupNorm &norm);
+
+    void (*product)(const Product &product, void *scratch, int part, int parts);
+    void (*packKeys)(const Attention &sizes, const float *keys, void *packed, int part, int parts);
+    void (*packValues)(const Attention &sizes, const float *values, void *packed, int part,
+                       int parts);
+    void (*attention)(const Attention &attention, void *scratch, int part, int parts);
+    /// Mean and deviation of channels; the first half of a group norm.
+    void (*groupStatistics)(const GroupNorm &norm, int part, int parts);
+    /// The second half, after all `parts` of the first.
+    void (*groupNormalise)(const GroupNorm &norm, void *scratch, int part, int parts);
+    void (*layerNorm)(const LayerNorm &norm, int part, int parts);
+    /// f32 `[rows, channels]` to an operand.
+    void (*toOperand)(const float *x, std::int64_t rows, int channels, void *operand, int part,
+                      int parts);
+};
+
+/// The fastest for this machine and for weights of that storage; bf16 operands only for bf16, since
+/// the others promise more digits. The environment's MAGICMIX_KERNELS names the best one allowed,
+/// or with "off" gives null: ggml's own operations. A name that is unknown or not for this machine
+/// throws `INVALID_ARGUMENT` with those that are.
+const Kernels *chooseKernels(Storage storage);
+
+/// The kernels of that name, or null if this machine cannot run them.
+const Kernels *kernelsNamed(const std::string &name);
+
+// ---------------------------------------------------------------------------------------------
+// Sizes
+
+/// Values from one row of an operand to the next.
+inline int operandStride(const Kernels &kernels, int channels) {
+    return kernels.bf16Operands ? (channels + 1) / 2 * 2 : channels;
+}
+inline std::size_t operandSize(const Kernels &kernels) { return kernels.bf16Operands ? 2 : 4; }
+
+/// Values, padding included, of packed weights.
+std::int64_t packedCount(const Kernels &kernels, const WeightShape &shape);
+/// Whether there are kernels that multiply bf16 on this machine.
+bool hasBf16Products();
+/// Values of packed keys, and of packed values, of all images and heads.
+std::int64_t packedKeysCount(const Kernels &kernels, const Attention &sizes);
+std::int64_t packedValuesCount(const Kernels &kernels, const Attention &sizes);
+
+/// Puts weights where `Kernels::product` wants them, one output channel after the other.
+class WeightPacker {
+public:
+    WeightPacker(const Kernels &kernels, const WeightShape &shape)
+        : kernels_(kernels), shape_(shape) {}
+    int panels() const;
+    /// Values of one panel, padding included.
+    std::int64_t panelCount() const;
+    /// The output channel of a column of a panel, or -1 if there is none.
+    int channelOf(int panel, int column) const;
+    /// `channel`, `[in, taps]` in the type of the storage, becomes a column of the panel at
+    /// `packed`, which begins as zeros. `T` is float, or std::uint16_t for the halves.
+    template <typename T>
+    void place(const T *channel, int column, T *packed) const;
+
+private:
+    const Kernels &kernels_;
+    WeightShape shape_;
+};
+
+} // namespace magicmix::kernels

@@ -1,0 +1,12 @@
+#if defined(__aarch64__) || defined(_M_ARM64)
+#include "kernels/simd_neon.h"
+
+#include "kernels/implementation.h"
+#include "kernels/instruction_sets.h"
+
+namespace magicmix::kernels {
+
+const Kernels *neonKernels() { return &kernelsOf<Neon>(); }
+
+} // namespace magicmix::kernels
+#endif

@@ -1,0 +1,10 @@
+#include "kernels/simd_portable.h"
+
+#include "kernels/implementation.h"
+#include "kernels/instruction_sets.h"
+
+namespace magicmix::kernels {
+
+const Kernels *portableKernels() { return &kernelsOf<Portable>(); }
+
+} // namespace magicmix::kernels

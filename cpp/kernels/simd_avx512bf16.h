@@ -1,0 +1,38 @@
+#pragma once
+
+#include "kernels/simd_avx512.h"
+
+#include <cstring>
+
+namespace magicmix::kernels {
+namespace {
+
+/// AVX-512 with products of bf16 pairs.
+struct Avx512Bf16 : Avx512 {
+    using Operand = std::uint16_t;
+    static constexpr const char *name = "avx512bf16";
+
+    using Avx512::store;
+    static void store(std::uint16_t *p, V x) {
+        _mm256_storeu_si256(reinterpret_cast<__m256i *>(p),
+                            reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x)));
+    }
+
+    static constexpr int depth = 2;
+    using Left = __m512bh;
+    using Right = __m512bh;
+    static Left broadcast(const std::uint16_t *p) {
+        std::int32_t pair;
+        std::memcpy(&pair, p, sizeof pair);
+        return reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair));
+    }
+    static Right loadRight(const std::uint16_t *p) {
+        return reinterpret_cast<__m512bh>(_mm512_loadu_si512(p));
+    }
+    static V multiply(Left left, Right right, V sums) {
+        return _mm512_dpbf16_ps(sums, left, right);
+    }
+};
+
+} // namespace
+} // namespace magicmix::kernels

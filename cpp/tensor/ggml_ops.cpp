@@ -1,0 +1,186 @@
+#include "tensor/ggml_ops.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace magicmix {
+namespace {
+
+// Convolutions go through a matrix of all patches, attention through a map of all pairs. Above this
+// size they are cut into bands, so that memory does not grow with the square of the picture.
+constexpr std::int64_t kMaxTemporaryBytes = std::int64_t{192} << 20;
+// Each band is some nodes of a graph, whose number is limited.
+constexpr std::int64_t kMaxBands = 32;
+
+std::int64_t ceilDivide(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+} // namespace
+
+GgmlOps::GgmlOps(Graph &graph, Precision precision) : Ops(graph), precision_(precision) {}
+
+// ---------------------------------------------------------------------------------------------
+// Pictures
+
+Tensor GgmlOps::conv2d(Tensor x, const Conv &layer, const Plus &plus, int stride, Padding padding) {
+    const std::int64_t kernel = layer.size;
+    int pad = static_cast<int>(kernel - 1) / 2;
+    if (padding == Padding::RightBottom) {
+        x = ggml_pad_ext(context_, x, 0, 1, 0, 1, 0, 0, 0, 0);
+        pad = 0;
+    }
+    const std::int64_t outWidth = (x->ne[0] + 2 * pad - kernel) / stride + 1;
+    const std::int64_t outHeight = (x->ne[1] + 2 * pad - kernel) / stride + 1;
+    const std::int64_t rowBytes =
+        kernel * kernel * x->ne[2] * x->ne[3] * outWidth * static_cast<std::int64_t>(sizeof(float));
+    const std::int64_t bandHeight = std::max(
+        {std::int64_t{1}, kMaxTemporaryBytes / rowBytes, ceilDivide(outHeight, kMaxBands)});
+    const auto finish = [&](Tensor y) {
+        y = ggml_add(context_, y, perChannel(layer.bias));
+        if (plus.toChannels) y = ggml_add(context_, y, perChannel(plus.toChannels));
+        return plus.residual ? ggml_add(context_, plus.residual, y) : y;
+    };
+    if (bandHeight >= outHeight) return finish(convolve(x, layer, stride, pad, pad));
+
+    if (pad > 0) x = ggml_pad_ext(context_, x, 0, 0, pad, pad, 0, 0, 0, 0);
+    std::vector<Tensor> bands;
+    for (std::int64_t y = 0; y < outHeight; y += bandHeight) {
+        const std::int64_t rows = std::min(bandHeight, outHeight - y);
+        Tensor band = ggml_view_4d(context_, x, x->ne[0], (rows - 1) * stride + kernel, x->ne[2],
+                                   x->ne[3], x->nb[1], x->nb[2], x->nb[3],
+                                   static_cast<std::size_t>(y * stride) * x->nb[1]);
+        bands.push_back(convolve(band, layer, stride, pad, 0));
+    }
+    return finish(concatAll(bands, 1));
+}
+
+/// Patches times kernels. Both factors have the patch along their rows, so that the product comes
+/// out with the pixels along its rows: the layout of a picture.
+Tensor GgmlOps::convolve(Tensor x, const Conv &layer, int stride, int paddingX, int paddingY) {
+    graph_.requireRoom();
+    Tensor kernel = layer.weight;
+    const bool half = precision_ == Precision::F16;
+    Tensor patches = ggml_im2col(context_, kernel, x, stride, stride, paddingX, paddingY, 1, 1,
+                                 /*is_2D=*/true, half ? GGML_TYPE_F16 : GGML_TYPE_F32);
+    const std::int64_t width = patches->ne[1], height = patches->ne[2], batch = patches->ne[3];
+    if (precision_ == Precision::BF16) patches = ggml_cast(context_, patches, GGML_TYPE_BF16);
+
+    const std::int64_t patch = kernel->ne[0] * kernel->ne[1] * kernel->ne[2];
+    Tensor y =
+        ggml_mul_mat(context_, ggml_reshape_2d(context_, patches, patch, width * height * batch),
+                     ggml_reshape_2d(context_, kernel, patch, kernel->ne[3]));
+    if (precision_ == Precision::F32) ggml_mul_mat_set_prec(y, GGML_PREC_F32);
+    if (batch == 1) return ggml_reshape_4d(context_, y, width, height, kernel->ne[3], 1);
+    y = ggml_reshape_4d(context_, y, width, height, batch, kernel->ne[3]);
+    return ggml_cont(context_, ggml_permute(context_, y, 0, 1, 3, 2));
+}
+
+Tensor GgmlOps::upsampleConv(Tensor picture, Size size, const Conv &layer) {
+    Tensor large = ggml_upscale(context_, picture, 2, GGML_SCALE_MODE_NEAREST);
+    if (large->ne[0] != size.width || large->ne[1] != size.height) {
+        large = ggml_cont(context_,
+                          ggml_view_4d(context_, large, size.width, size.height, large->ne[2],
+                                       large->ne[3], large->nb[1], large->nb[2], large->nb[3], 0));
+    }
+    return conv2d(large, layer, {}, 1, Padding::Same);
+}
+
+Tensor GgmlOps::groupNorm(Tensor picture, const Norm &norm, int groups, float epsilon,
+                          Activation activation) {
+    Tensor y = ggml_group_norm(context_, picture, groups, epsilon);
+    y = ggml_mul(context_, y, perChannel(norm.scale));
+    y = ggml_add(context_, y, perChannel(norm.shift));
+    return activation == Activation::Silu ? silu(y) : y;
+}
+
+Tensor GgmlOps::concatChannels(Tensor a, Tensor b) { return ggml_concat(context_, a, b, 2); }
+
+Tensor GgmlOps::toSequence(Tensor picture) {
+    Tensor flat = ggml_reshape_3d(context_, picture, picture->ne[0] * picture->ne[1],
+                                  picture->ne[2], picture->ne[3]);
+    return ggml_cont(context_, ggml_permute(context_, flat, 1, 0, 2, 3));
+}
+
+Tensor GgmlOps::addToPicture(Tensor picture, Tensor sequence, const Linear &layer) {
+    Tensor y = linear(sequence, layer, {});
+    Tensor planes = ggml_cont(context_, ggml_permute(context_, y, 1, 0, 2, 3));
+    const Size size = sizeOf(picture);
+    return add(picture, ggml_reshape_4d(context_, planes, size.width, size.height, planes->ne[1],
+                                        planes->ne[2]));
+}
+
+// ---------------------------------------------------------------------------------------------
+// Sequences
+
+Tensor GgmlOps::linear(Tensor x, const Linear &layer, const Plus &plus) {
+    graph_.requireRoom();
+    Tensor y = ggml_mul_mat(context_, layer.weight, x);
+    if (precision_ == Precision::F32) ggml_mul_mat_set_prec(y, GGML_PREC_F32);
+    if (layer.bias) y = ggml_add(context_, y, layer.bias);
+    return plus.residual ? ggml_add(context_, plus.residual, y) : y;
+}
+
+Tensor GgmlOps::gated(Tensor x, const Linear &layer) {
+    return ggml_geglu_erf_swapped(context_, linear(x, layer, {}));
+}
+
+Tensor GgmlOps::layerNorm(Tensor x, const Norm &norm, float epsilon) {
+    return finalLayerNorm(x, norm, epsilon);
+}
+
+Tensor GgmlOps::attention(Tensor queries, Tensor keys, Tensor values, int heads, Mask mask) {
+    const auto split = [&](Tensor x, int axis0, int axis1) { // {d, heads, T, N} to another order
+        x = ggml_reshape_4d(context_, x, x->ne[0] / heads, heads, x->ne[1], x->ne[2]);
+        return ggml_cont(context_, ggml_permute(context_, x, axis0, 2, axis1, 3));
+    };
+    Tensor q = split(queries, 0, 1), k = split(keys, 0, 1), v = split(values, 1, 0);
+    const std::int64_t width = q->ne[0], length = q->ne[1], batch = q->ne[3];
+    const float scale = 1.0f / std::sqrt(static_cast<float>(width));
+
+    const std::int64_t mapBytes =
+        k->ne[1] * length * heads * batch * static_cast<std::int64_t>(sizeof(float));
+    const std::int64_t bands =
+        mask == Mask::Causal ? 1 : std::min(kMaxBands, ceilDivide(mapBytes, kMaxTemporaryBytes));
+    const std::int64_t bandLength = ceilDivide(length, bands);
+
+    std::vector<Tensor> parts;
+    for (std::int64_t first = 0; first < length; first += bandLength) {
+        graph_.requireRoom();
+        const std::int64_t n = std::min(bandLength, length - first);
+        Tensor band = n == length
+                          ? q
+                          : ggml_view_4d(context_, q, width, n, heads, batch, q->nb[1], q->nb[2],
+                                         q->nb[3], static_cast<std::size_t>(first) * q->nb[1]);
+        Tensor map = ggml_mul_mat(context_, k, band);
+        ggml_mul_mat_set_prec(map, GGML_PREC_F32);
+        if (mask == Mask::Causal) {
+            map = ggml_soft_max(context_,
+                                ggml_diag_mask_inf(context_, ggml_scale(context_, map, scale), 0));
+        } else {
+            map = ggml_soft_max_ext(context_, map, nullptr, scale, 0.0f);
+        }
+        Tensor mixed = ggml_mul_mat(context_, v, map); // {d, n, heads, N}
+        ggml_mul_mat_set_prec(mixed, GGML_PREC_F32);
+        mixed = ggml_cont(context_, ggml_permute(context_, mixed, 0, 2, 1, 3));
+        parts.push_back(ggml_reshape_3d(context_, mixed, width * heads, n, batch));
+    }
+    return concatAll(parts, 1);
+}
+
+// ---------------------------------------------------------------------------------------------
+
+Tensor GgmlOps::perChannel(Tensor values) {
+    return ggml_reshape_4d(context_, values, 1, 1, ggml_nelements(values), 1);
+}
+
+/// Pairwise, so that every value is copied only log2(parts) times.
+Tensor GgmlOps::concatAll(const std::vector<Tensor> &parts, int axis) {
+    if (parts.size() == 1) return parts.front();
+    std::vector<Tensor> joined;
+    for (std::size_t i = 0; i + 1 < parts.size(); i += 2) {
+        joined.push_back(ggml_concat(context_, parts[i], parts[i + 1], axis));
+    }
+    if (parts.size() % 2 == 1) joined.push_back(parts.back());
+    return concatAll(joined, axis);
+}
+
+} // namespace magicmix

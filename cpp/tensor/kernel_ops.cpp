@@ -1,0 +1,272 @@
+#include "tensor/kernel_ops.h"
+
+#include "tensor/alignment.h"
+
+#include <cstring>
+
+namespace magicmix {
+namespace {
+
+int toInt(std::int64_t n) { return static_cast<int>(n); }
+
+const float *floats(Tensor tensor) { return static_cast<const float *>(tensor->data); }
+
+} // namespace
+
+KernelOps::KernelOps(Graph &graph, const kernels::Kernels &kernels) : Ops(graph), k_(kernels) {}
+
+ggml_type KernelOps::operandType() const {
+    return k_.bf16Operands ? GGML_TYPE_BF16 : GGML_TYPE_F32;
+}
+
+template <typename F>
+Tensor KernelOps::custom(ggml_type type, const std::vector<std::int64_t> &shape,
+                         const std::vector<Tensor> &sources, std::size_t scratchBytes, const F &f) {
+    graph_.requireRoom();
+    graph_.requireScratch(scratchBytes);
+    struct Node {
+        F f;
+        Graph *graph;
+    };
+    const auto run = [](Tensor node, int part, int parts, void *data) {
+        const auto &self = *static_cast<Node *>(data);
+        self.f(node, self.graph->scratch(part), part, parts);
+    };
+    std::vector<std::int64_t> ne = shape;
+    ne.resize(GGML_MAX_DIMS, 1);
+    std::vector<Tensor> arguments = sources;
+    return ggml_custom_4d(context_, type, ne[0], ne[1], ne[2], ne[3], arguments.data(),
+                          toInt(static_cast<std::int64_t>(arguments.size())), run, GGML_N_TASKS_MAX,
+                          graph_.keep(Node{f, &graph_}));
+}
+
+// ---------------------------------------------------------------------------------------------
+// Where values lie
+
+Tensor KernelOps::fromPlanes(Tensor planes) {
+    return ggml_cont(context_, ggml_permute(context_, planes, 1, 2, 0, 3));
+}
+
+Tensor KernelOps::toPlanes(Tensor picture) {
+    return ggml_cont(context_, ggml_permute(context_, picture, 2, 0, 1, 3));
+}
+
+Tensor KernelOps::toSequence(Tensor picture) {
+    return ggml_reshape_3d(context_, picture, picture->ne[0], picture->ne[1] * picture->ne[2],
+                           picture->ne[3]);
+}
+
+Tensor KernelOps::concatChannels(Tensor a, Tensor b) {
+    const auto join = [](Tensor node, void *, int part, int parts) {
+        const auto sizeA = static_cast<std::size_t>(node->src[0]->ne[0]) * sizeof(float);
+        const auto sizeB = static_cast<std::size_t>(node->src[1]->ne[0]) * sizeof(float);
+        const auto *fromA = static_cast<const std::byte *>(node->src[0]->data);
+        const auto *fromB = static_cast<const std::byte *>(node->src[1]->data);
+        auto *to = static_cast<std::byte *>(node->data);
+        const auto rows = static_cast<std::size_t>(ggml_nrows(node));
+        const auto first = rows * static_cast<std::size_t>(part) / static_cast<std::size_t>(parts);
+        const auto end =
+            rows * static_cast<std::size_t>(part + 1) / static_cast<std::size_t>(parts);
+        for (std::size_t row = first; row < end; row++) {
+            std::memcpy(to + row * (sizeA + sizeB), fromA + row * sizeA, sizeA);
+            std::memcpy(to + row * (sizeA + sizeB) + sizeA, fromB + row * sizeB, sizeB);
+        }
+    };
+    return custom(GGML_TYPE_F32, {a->ne[0] + b->ne[0], a->ne[1], a->ne[2], a->ne[3]}, {a, b}, 0,
+                  join);
+}
+
+/// f32 values as factors of a product; what is one already stays. Factors in f32 are f32 values.
+Tensor KernelOps::toOperand(Tensor x) {
+    if (x->type == operandType()) return x;
+    const auto convert = [k = &k_](Tensor node, void *, int part, int parts) {
+        Tensor from = node->src[0];
+        k->toOperand(floats(from), ggml_nrows(from), toInt(from->ne[0]), node->data, part, parts);
+    };
+    return custom(operandType(),
+                  {kernels::operandStride(k_, toInt(x->ne[0])), x->ne[1], x->ne[2], x->ne[3]}, {x},
+                  0, convert);
+}
+
+// ---------------------------------------------------------------------------------------------
+// Products
+
+Tensor KernelOps::product(Tensor x, const kernels::Product &product, Tensor weight, Tensor bias,
+                          const Plus &plus, const std::vector<std::int64_t> &shape) {
+    std::vector<Tensor> sources{toOperand(x), weight};
+    const auto place = [&](Tensor source) {
+        if (source == nullptr) return 0; // no source is ever the first
+        sources.push_back(source);
+        return toInt(static_cast<std::int64_t>(sources.size())) - 1;
+    };
+    const int biasAt = place(bias), channelsAt = place(plus.toChannels);
+    const int residualAt = place(plus.residual);
+
+    const auto run = [=, k = &k_](Tensor node, void *scratch, int part, int parts) {
+        const auto valuesAt = [&](int at) { return at ? floats(node->src[at]) : nullptr; };
+        kernels::Product p = product;
+        p.x = node->src[0]->data;
+        p.weights = aligned(node->src[1]->data);
+        p.bias = valuesAt(biasAt);
+        p.more = valuesAt(channelsAt);
+        p.residual = valuesAt(residualAt);
+        p.result = node->data;
+        k->product(p, scratch, part, parts);
+    };
+    const kernels::WeightShape &w = product.shape;
+    graph_.addOperations(2.0 * product.images * product.outHeight * product.outWidth * w.in *
+                         w.taps * w.out);
+    std::vector<std::int64_t> all{w.gated ? kernels::operandStride(k_, w.out / 2) : w.out};
+    all.insert(all.end(), shape.begin(), shape.end());
+    return custom(w.gated ? operandType() : GGML_TYPE_F32, all, sources, k_.productScratch(product),
+                  run);
+}
+
+Tensor KernelOps::conv2d(Tensor picture, const Conv &layer, const Plus &plus, int stride,
+                         Padding padding) {
+    const Size size = sizeOf(picture);
+    const int around = (layer.size - 1) / 2; // zeros on a side
+    kernels::Product p;
+    p.images = toInt(picture->ne[3]);
+    p.width = toInt(size.width);
+    p.height = toInt(size.height);
+    p.kernel = layer.size;
+    p.stride = stride;
+    p.padding = padding == Padding::Same ? around : 0;
+    const int more = padding == Padding::Same ? 2 * around : 1; // zeros on both sides together
+    p.outWidth = (p.width + more - layer.size) / stride + 1;
+    p.outHeight = (p.height + more - layer.size) / stride + 1;
+    p.shape = layer.shape;
+    return product(picture, p, layer.weight, layer.bias, plus, {p.outWidth, p.outHeight, p.images});
+}
+
+Tensor KernelOps::upsampleConv(Tensor picture, Size size, const Conv &layer) {
+    const Size from = sizeOf(picture);
+    kernels::Product p;
+    p.images = toInt(picture->ne[3]);
+    p.width = toInt(from.width);
+    p.height = toInt(from.height);
+    p.magnify = 2;
+    p.kernel = layer.size;
+    p.padding = (layer.size - 1) / 2;
+    p.outWidth = toInt(size.width);
+    p.outHeight = toInt(size.height);
+    p.shape = layer.shape;
+    return product(picture, p, layer.weight, layer.bias, {}, {p.outWidth, p.outHeight, p.images});
+}
+
+Tensor KernelOps::sequenceProduct(Tensor x, const Linear &layer, const Plus &plus,
+                                  const std::vector<std::int64_t> &shape) {
+    kernels::Product p;
+    p.width = p.outWidth = toInt(x->ne[1] * x->ne[2] * x->ne[3]);
+    p.height = p.outHeight = 1;
+    p.shape = layer.shape;
+    return product(x, p, layer.weight, layer.bias, plus, shape);
+}
+
+Tensor KernelOps::linear(Tensor x, const Linear &layer, const Plus &plus) {
+    return sequenceProduct(x, layer, plus, {x->ne[1], x->ne[2], x->ne[3]});
+}
+
+Tensor KernelOps::gated(Tensor x, const Linear &layer) { return linear(x, layer, {}); }
+
+Tensor KernelOps::addToPicture(Tensor picture, Tensor sequence, const Linear &layer) {
+    Plus plus;
+    plus.residual = picture;
+    return sequenceProduct(sequence, layer, plus, {picture->ne[1], picture->ne[2], picture->ne[3]});
+}
+
+// ---------------------------------------------------------------------------------------------
+// Norms
+
+Tensor KernelOps::groupNorm(Tensor picture, const Norm &norm, int groups, float epsilon,
+                            Activation activation) {
+    kernels::GroupNorm sizes;
+    sizes.images = toInt(picture->ne[3]);
+    sizes.pixels = toInt(picture->ne[1] * picture->ne[2]);
+    sizes.channels = toInt(picture->ne[0]);
+    sizes.groups = groups;
+    sizes.epsilon = epsilon;
+    sizes.silu = activation == Activation::Silu;
+
+    const auto measure = [=, k = &k_](Tensor node, void *, int part, int parts) {
+        kernels::GroupNorm n = sizes;
+        n.x = floats(node->src[0]);
+        n.statistics = static_cast<float *>(node->data);
+        k->groupStatistics(n, part, parts);
+    };
+    Tensor statistics =
+        custom(GGML_TYPE_F32, {1 + 2 * sizes.channels, sizes.images, graph_.device().threads()},
+               {picture}, 0, measure);
+
+    const auto normalise = [=, k = &k_](Tensor node, void *scratch, int part, int parts) {
+        kernels::GroupNorm n = sizes;
+        n.x = floats(node->src[0]);
+        n.statistics = static_cast<float *>(node->src[1]->data);
+        n.scale = floats(node->src[2]);
+        n.shift = floats(node->src[3]);
+        n.result = node->data;
+        k->groupNormalise(n, scratch, part, parts);
+    };
+    return custom(operandType(),
+                  {kernels::operandStride(k_, sizes.channels), picture->ne[1], picture->ne[2],
+                   picture->ne[3]},
+                  {picture, statistics, norm.scale, norm.shift}, k_.normScratch(sizes), normalise);
+}
+
+Tensor KernelOps::layerNorm(Tensor x, const Norm &norm, float epsilon) {
+    kernels::LayerNorm sizes;
+    sizes.rows = ggml_nrows(x);
+    sizes.channels = toInt(x->ne[0]);
+    sizes.epsilon = epsilon;
+    const auto normalise = [=, k = &k_](Tensor node, void *, int part, int parts) {
+        kernels::LayerNorm n = sizes;
+        n.x = floats(node->src[0]);
+        n.scale = floats(node->src[1]);
+        n.shift = floats(node->src[2]);
+        n.result = node->data;
+        k->layerNorm(n, part, parts);
+    };
+    return custom(operandType(),
+                  {kernels::operandStride(k_, sizes.channels), x->ne[1], x->ne[2], x->ne[3]},
+                  {x, norm.scale, norm.shift}, 0, normalise);
+}
+
+// ---------------------------------------------------------------------------------------------
+// Attention
+
+Tensor KernelOps::attention(Tensor queries, Tensor keys, Tensor values, int heads, Mask mask) {
+    kernels::Attention sizes;
+    sizes.images = toInt(queries->ne[2]);
+    sizes.heads = heads;
+    sizes.width = toInt(queries->ne[0]) / heads;
+    sizes.queryCount = toInt(queries->ne[1]);
+    sizes.keyCount = toInt(keys->ne[1]);
+    sizes.causal = mask == Mask::Causal;
+
+    const auto pack = [&](Tensor x, std::int64_t count, auto function) {
+        const auto run = [=](Tensor node, void *, int part, int parts) {
+            function(sizes, floats(node->src[0]), aligned(node->data), part, parts);
+        };
+        return custom(operandType(), {withAlignment(count, kernels::operandSize(k_))}, {x}, 0, run);
+    };
+    Tensor packedKeys = pack(keys, kernels::packedKeysCount(k_, sizes), k_.packKeys);
+    Tensor packedValues = pack(values, kernels::packedValuesCount(k_, sizes), k_.packValues);
+
+    const auto attend = [=, k = &k_](Tensor node, void *scratch, int part, int parts) {
+        kernels::Attention a = sizes;
+        a.queries = floats(node->src[0]);
+        a.keys = aligned(node->src[1]->data);
+        a.values = aligned(node->src[2]->data);
+        a.result = node->data;
+        k->attention(a, scratch, part, parts);
+    };
+    graph_.addOperations(4.0 * sizes.images * heads * sizes.width *
+                         static_cast<double>(sizes.queryCount) * sizes.keyCount);
+    return custom(
+        operandType(),
+        {kernels::operandStride(k_, toInt(queries->ne[0])), queries->ne[1], queries->ne[2]},
+        {queries, packedKeys, packedValues}, k_.attentionScratch(sizes), attend);
+}
+
+} // namespace magicmix

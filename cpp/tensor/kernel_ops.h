@@ -1,0 +1,49 @@
+#pragma once
+
+#include "tensor/ops.h"
+
+namespace magicmix {
+
+/// The operations on a CPU with kernels of our own, run by ggml's threads as custom operations.
+/// Pictures are channels-last, `{C, W, H, N}`: their rows are what matrix products take, so nothing
+/// is transposed between convolutions and attention.
+class KernelOps : public Ops {
+public:
+    KernelOps(Graph &graph, const kernels::Kernels &kernels);
+
+    Tensor fromPlanes(Tensor planes) override;
+    Tensor toPlanes(Tensor picture) override;
+    Size sizeOf(Tensor picture) const override { return {picture->ne[1], picture->ne[2]}; }
+
+    Tensor conv2d(Tensor picture, const Conv &layer, const Plus &plus, int stride,
+                  Padding padding) override;
+    Tensor upsampleConv(Tensor picture, Size size, const Conv &layer) override;
+    Tensor groupNorm(Tensor picture, const Norm &norm, int groups, float epsilon,
+                     Activation activation) override;
+    Tensor concatChannels(Tensor a, Tensor b) override;
+    Tensor toSequence(Tensor picture) override;
+    Tensor addToPicture(Tensor picture, Tensor sequence, const Linear &layer) override;
+
+    Tensor linear(Tensor x, const Linear &layer, const Plus &plus) override;
+    Tensor gated(Tensor x, const Linear &layer) override;
+    Tensor layerNorm(Tensor x, const Norm &norm, float epsilon) override;
+    Tensor attention(Tensor queries, Tensor keys, Tensor values, int heads, Mask mask) override;
+
+private:
+    Tensor toOperand(Tensor x);
+    /// `shape` is that of the result behind its channels.
+    Tensor product(Tensor x, const kernels::Product &product, Tensor weight, Tensor bias,
+                   const Plus &plus, const std::vector<std::int64_t> &shape);
+    Tensor sequenceProduct(Tensor x, const Linear &layer, const Plus &plus,
+                           const std::vector<std::int64_t> &shape);
+    ggml_type operandType() const;
+
+    /// A node of the graph: `f(node, scratch, part, parts)` is called for every part.
+    template <typename F>
+    Tensor custom(ggml_type type, const std::vector<std::int64_t> &shape,
+                  const std::vector<Tensor> &sources, std::size_t scratchBytes, const F &f);
+
+    const kernels::Kernels &k_;
+};
+
+} // namespace magicmix
