@@ -122,7 +122,7 @@ Inspection inspect(const std::string &path, const ConfigOverrides &overrides) {
     }
     try {
         const Networks networks(deduceConfig(checkpoint, checkpoint.config(), overrides),
-                                parsePrecision("auto"), nullptr);
+                                parsePrecision("f16", true), nullptr);
         networks.weights.check(checkpoint);
         inspection.model = describe(checkpoint, networks);
         inspection.family = inspection.model->family;
@@ -134,12 +134,13 @@ Inspection inspect(const std::string &path, const ConfigOverrides &overrides) {
 
 std::unique_ptr<Engine> Engine::load(const LoadOptions &options, const Cancellation &cancel,
                                      const ProgressCallback &progress) {
-    const Precision precision = parsePrecision(options.precision);
     const Checkpoint checkpoint = Checkpoint::open(options.model);
     cancel.throwIfRequested();
+    Device device = Device::open(options.device, options.threads);
+    const Precision precision = parsePrecision(options.precision, device.isCpu());
     auto parts = std::make_unique<Parts>(
-        Device::open(options.device, options.threads),
-        deduceConfig(checkpoint, checkpoint.config(), options.config), precision);
+        std::move(device), deduceConfig(checkpoint, checkpoint.config(), options.config),
+        precision);
     parts->networks.weights.load(checkpoint, parts->device, cancel, [&](int done, int all) {
         Progress event;
         event.stage = Stage::Load;

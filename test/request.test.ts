@@ -304,7 +304,12 @@ describe('load options', () => {
 
   const refusals: [what: string, change: object, code: string, message: RegExp][] = [
     ['an empty model', { model: '' }, 'INVALID_ARGUMENT', /model/],
-    ['another precision', { precision: 'q8' }, 'INVALID_ARGUMENT', /'auto', 'f32', 'f16', 'bf16'/],
+    [
+      'another precision',
+      { precision: 'q8' },
+      'INVALID_ARGUMENT',
+      /'auto', 'f32', 'f16', 'bf16', 'q8_0'/,
+    ],
     ['no threads', { threads: 0 }, 'INVALID_ARGUMENT', /threads/],
     ['a device that is no text', { device: 0 }, 'INVALID_ARGUMENT', /device/],
     [

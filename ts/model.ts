@@ -39,8 +39,8 @@ export interface ModelConfig {
 }
 
 /** In which type the large weights are kept. */
-export type Precision = 'auto' | 'f32' | 'f16' | 'bf16'
-const precisions: readonly Precision[] = ['auto', 'f32', 'f16', 'bf16']
+export type Precision = 'auto' | 'f32' | 'f16' | 'bf16' | 'q8_0'
+const precisions: readonly Precision[] = ['auto', 'f32', 'f16', 'bf16', 'q8_0']
 
 /** What {@link MagicMix.load} takes. */
 export interface LoadOptions {

@@ -69,7 +69,7 @@ void product(int images, int side, int in, int out, int kernel, bool gated = fal
                kernels->bf16Operands ? Storage::BF16 : Storage::F32};
     const std::int64_t pixels = std::int64_t{images} * side * side;
     Bytes x = zeros(pixels * operandStride(*kernels, in), operandSize(*kernels));
-    Bytes weights = zeros(packedCount(*kernels, p.shape), operandSize(*kernels));
+    Bytes weights = zeros(packedBytes(*kernels, p.shape), 1);
     Bytes result = zeros(pixels * out, 4);
     p.x = aligned(x);
     p.weights = aligned(weights);

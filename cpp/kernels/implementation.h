@@ -177,10 +177,10 @@ constexpr Storage operandStorage() {
     return S::depth == 2 ? Storage::BF16 : Storage::F32;
 }
 
+/// Inputs that a panel of operands has room for.
 template <typename S>
 int inStride(const WeightShape &shape) {
-    const bool even = shape.storage == Storage::BF16 || S::depth == 2;
-    return even ? roundUp(shape.in, 2) : shape.in;
+    return roundUp(paddedInputs(shape), S::depth);
 }
 
 template <typename S>
@@ -215,30 +215,57 @@ std::size_t productScratch(const Product &product) {
     return arena.used();
 }
 
-inline std::size_t storageSize(Storage storage) { return storage == Storage::F32 ? 4 : 2; }
+template <typename S>
+void unpackHalves(const std::uint16_t *halves, std::int64_t count, Storage storage, float *out) {
+    constexpr int width = panelWidth<S>;
+    if (storage == Storage::F16) {
+        for (std::int64_t i = 0; i < count; i += S::lanes)
+            S::store(out + i, S::loadF16(halves + i));
+        return;
+    }
+    for (std::int64_t i = 0; i < count; i += 2 * width) {
+        for (int n = 0; n < width; n += S::lanes) {
+            S::store(out + i + n, S::firstOfPairs(halves + i + 2 * n));
+            S::store(out + i + width + n, S::secondOfPairs(halves + i + 2 * n));
+        }
+    }
+}
+
+template <typename S>
+void unpackQ8(const std::byte *blocks, std::int64_t count, typename S::Operand *out) {
+    constexpr int width = panelWidth<S>;
+    for (std::int64_t i = 0; i < count; i += kQ8Block * width, out += kQ8Block * width) {
+        const auto *factors = reinterpret_cast<const std::uint16_t *>(blocks);
+        const auto *bytes = reinterpret_cast<const std::int8_t *>(factors + width);
+        blocks += packedBytes(Storage::Q8, kQ8Block * width);
+        for (int n = 0; n < width; n += S::lanes) {
+            const auto factor = S::loadF16(factors + n);
+            const auto at = [&](int k) {
+                return S::mul(factor, S::loadBytes(bytes + k * width + n));
+            };
+            for (int k = 0; k < kQ8Block; k += S::depth) {
+                if constexpr (S::depth == 2) {
+                    S::storePairs(out + k * width + 2 * n, at(k), at(k + 1));
+                } else {
+                    S::store(out + k * width + n, at(k));
+                }
+            }
+        }
+    }
+}
 
 /// Packed weights of some taps as operands: where they lie if they are, else unpacked.
 template <typename S>
 const typename S::Operand *operandPanel(const void *packed, std::int64_t count, Storage storage,
                                         ProductMemory<S> &memory) {
     if (storage == operandStorage<S>()) return static_cast<const typename S::Operand *>(packed);
-    if constexpr (S::depth == 1) {
-        if (memory.unpackedFrom == packed) return memory.unpacked;
-        memory.unpackedFrom = packed;
-        const auto *halves = static_cast<const std::uint16_t *>(packed);
-        constexpr int width = panelWidth<S>;
-        if (storage == Storage::F16) {
-            for (std::int64_t i = 0; i < count; i += S::lanes) {
-                S::store(memory.unpacked + i, S::loadF16(halves + i));
-            }
-        } else {
-            for (std::int64_t i = 0; i < count; i += 2 * width) {
-                for (int n = 0; n < width; n += S::lanes) {
-                    S::store(memory.unpacked + i + n, S::firstOfPairs(halves + i + 2 * n));
-                    S::store(memory.unpacked + i + width + n, S::secondOfPairs(halves + i + 2 * n));
-                }
-            }
-        }
+    if (memory.unpackedFrom == packed) return memory.unpacked;
+    memory.unpackedFrom = packed;
+    if (storage == Storage::Q8) {
+        unpackQ8<S>(static_cast<const std::byte *>(packed), count, memory.unpacked);
+    } else if constexpr (S::depth == 1) {
+        unpackHalves<S>(static_cast<const std::uint16_t *>(packed), count, storage,
+                        memory.unpacked);
     }
     return memory.unpacked;
 }
@@ -308,14 +335,13 @@ void productBlock(const Product &p, int panel, std::int64_t first, int rowCount,
                   ProductMemory<S> &memory) {
     const int taps = p.shape.taps, stride = inStride<S>(p.shape), atOnce = tapsAtOnce<S>(p.shape);
     const std::int64_t tapCount = std::int64_t{stride} * panelWidth<S>;
-    const auto *packed =
-        static_cast<const char *>(p.weights) +
-        panel * taps * tapCount * static_cast<std::int64_t>(storageSize(p.shape.storage));
+    const auto *packed = static_cast<const std::byte *>(p.weights) +
+                         panel * packedBytes(p.shape.storage, taps * tapCount);
     for (int tap = 0; tap < taps; tap += atOnce) {
         const int some = least(atOnce, taps - tap);
-        const typename S::Operand *weights = operandPanel<S>(
-            packed + tap * tapCount * static_cast<std::int64_t>(storageSize(p.shape.storage)),
-            some * tapCount, p.shape.storage, memory);
+        const typename S::Operand *weights =
+            operandPanel<S>(packed + packedBytes(p.shape.storage, tap * tapCount), some * tapCount,
+                            p.shape.storage, memory);
         for (int r = 0; r < rowCount; r += S::rows) {
             const int rows = least(S::rows, rowCount - r);
             findPatches<S>(p, first + r, rows, memory);

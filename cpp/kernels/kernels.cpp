@@ -2,8 +2,12 @@
 
 #include "error.h"
 #include "kernels/instruction_sets.h"
+#include "kernels/simd_scalar.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstdlib>
+#include <type_traits>
 #include <vector>
 
 namespace magicmix::kernels {
@@ -37,10 +41,6 @@ std::vector<Candidate> candidates() {
 
 int roundUp(int n, int step) { return (n + step - 1) / step * step; }
 
-int inStride(const WeightShape &shape) {
-    return shape.storage == Storage::BF16 ? roundUp(shape.in, 2) : shape.in;
-}
-
 } // namespace
 
 const Kernels *kernelsNamed(const std::string &name) {
@@ -55,12 +55,13 @@ const Kernels *chooseKernels(Storage storage) {
     const std::string wanted = variable == nullptr ? "" : variable;
     if (wanted == "off") return nullptr;
     std::string known;
+    const bool coarse = storage == Storage::BF16 || storage == Storage::Q8;
     bool allowed = wanted.empty();
     for (const auto &candidate : candidates()) {
         if (!candidate.available) continue;
         known += std::string(candidate.name) + ", ";
         allowed = allowed || wanted == candidate.name;
-        if (!allowed || (candidate.kernels->bf16Operands && storage != Storage::BF16)) continue;
+        if (!allowed || (candidate.kernels->bf16Operands && !coarse)) continue;
         return candidate.kernels;
     }
     throw Error("INVALID_ARGUMENT",
@@ -83,8 +84,9 @@ int WeightPacker::panels() const {
     return (out + width - 1) / width;
 }
 
-std::int64_t WeightPacker::panelCount() const {
-    return std::int64_t{shape_.taps} * inStride(shape_) * kernels_.panelWidth;
+std::int64_t WeightPacker::panelBytes() const {
+    return packedBytes(shape_.storage,
+                       std::int64_t{shape_.taps} * paddedInputs(shape_) * kernels_.panelWidth);
 }
 
 int WeightPacker::channelOf(int panel, int column) const {
@@ -98,24 +100,61 @@ int WeightPacker::channelOf(int panel, int column) const {
 }
 
 template <typename T>
-void WeightPacker::place(const T *channel, int column, T *packed) const {
-    const int width = kernels_.panelWidth, stride = inStride(shape_);
-    // In how many rows of a panel lie values side by side: bf16 comes in pairs.
+void WeightPacker::pack(const T *channels, void *panel) const {
+    if constexpr (std::is_same_v<T, float>) {
+        if (shape_.storage == Storage::Q8) return packQ8(channels, static_cast<std::byte *>(panel));
+    }
+    const int width = kernels_.panelWidth;
+    // How many values of a channel lie side by side: bf16 comes in pairs.
     const int depth = shape_.storage == Storage::BF16 ? 2 : 1;
+    const std::int64_t length = std::int64_t{shape_.in} * shape_.taps;
+    T *to = static_cast<T *>(panel);
     for (int tap = 0; tap < shape_.taps; tap++) {
-        T *to = packed + std::int64_t{tap} * stride * width + column * depth;
-        for (int i = 0; i < shape_.in; i++) {
-            to[std::int64_t{i / depth} * width * depth + i % depth] =
-                channel[std::int64_t{i} * shape_.taps + tap];
+        for (int i = 0; i < paddedInputs(shape_); i += depth) {
+            for (int column = 0; column < width; column++) {
+                const T *from = channels + column * length + std::int64_t{i} * shape_.taps + tap;
+                for (int d = 0; d < depth; d++) {
+                    *to++ = i + d < shape_.in ? from[std::int64_t{d} * shape_.taps] : T{};
+                }
+            }
         }
     }
 }
-template void WeightPacker::place(const std::uint16_t *, int, std::uint16_t *) const;
-template void WeightPacker::place(const float *, int, float *) const;
+template void WeightPacker::pack(const std::uint16_t *, void *) const;
+template void WeightPacker::pack(const float *, void *) const;
 
-std::int64_t packedCount(const Kernels &kernels, const WeightShape &shape) {
+void WeightPacker::packQ8(const float *channels, std::byte *panel) const {
+    const int width = kernels_.panelWidth;
+    const std::int64_t length = std::int64_t{shape_.in} * shape_.taps;
+    for (int tap = 0; tap < shape_.taps; tap++) {
+        for (int first = 0; first < shape_.in; first += kQ8Block) {
+            auto *factors = reinterpret_cast<std::uint16_t *>(panel);
+            auto *bytes = reinterpret_cast<std::int8_t *>(factors + width);
+            const int count = std::min(kQ8Block, shape_.in - first);
+            for (int column = 0; column < width; column++) {
+                const float *from =
+                    channels + column * length + std::int64_t{first} * shape_.taps + tap;
+                float largest = 0;
+                for (int i = 0; i < count; i++) {
+                    largest = std::max(largest, std::fabs(from[std::int64_t{i} * shape_.taps]));
+                }
+                Scalar::storeF16(factors + column, largest / 127);
+                const float factor = Scalar::loadF16(factors + column);
+                for (int i = 0; i < kQ8Block; i++) {
+                    const float x = i < count ? from[std::int64_t{i} * shape_.taps] : 0;
+                    const float steps = factor > 0 ? std::nearbyint(x / factor) : 0;
+                    bytes[i * width + column] =
+                        static_cast<std::int8_t>(std::min(std::max(steps, -127.0f), 127.0f));
+                }
+            }
+            panel += packedBytes(Storage::Q8, std::int64_t{kQ8Block} * width);
+        }
+    }
+}
+
+std::int64_t packedBytes(const Kernels &kernels, const WeightShape &shape) {
     const WeightPacker packer(kernels, shape);
-    return packer.panels() * packer.panelCount();
+    return packer.panels() * packer.panelBytes();
 }
 
 // ---------------------------------------------------------------------------------------------

@@ -13,11 +13,16 @@
 /// Rows of bf16 operands have an even number of values, see `operandStride`.
 namespace magicmix::kernels {
 
-enum class Storage { F32, F16, BF16 };
+enum class Storage { F32, F16, BF16, Q8 };
+
+/// Of Q8: so many inputs of an output channel share one factor.
+constexpr int kQ8Block = 32;
 
 /// A matrix of weights or the kernels of a convolution, and how it lies in memory once packed:
 /// panels of `Kernels::panelWidth` output channels, a panel being `[taps][in][panelWidth]`, in bf16
-/// `[taps][in / 2][panelWidth][2]`. Missing channels are zeros.
+/// `[taps][in / 2][panelWidth][2]`. In Q8 it is `[taps][in / 32]` blocks of f16 factors
+/// `[panelWidth]` and signed bytes `[32][panelWidth]`, as in ggml's q8_0. Missing channels are
+/// zeros.
 struct WeightShape {
     int in = 0, out = 0;
     int taps = 1; ///< height times width of the kernel
@@ -101,10 +106,10 @@ struct Kernels {
                       int parts);
 };
 
-/// The fastest for this machine and for weights of that storage; bf16 operands only for bf16, since
-/// the others promise more digits. The environment's MAGICMIX_KERNELS names the best one allowed,
-/// or with "off" gives null: ggml's own operations. A name that is unknown or not for this machine
-/// throws `INVALID_ARGUMENT` with those that are.
+/// The fastest for this machine and for weights of that storage; bf16 operands only for bf16 and
+/// Q8, since the others promise more digits. The environment's MAGICMIX_KERNELS names the best one
+/// allowed, or with "off" gives null: ggml's own operations. A name that is unknown or not for this
+/// machine throws `INVALID_ARGUMENT` with those that are.
 const Kernels *chooseKernels(Storage storage);
 
 /// The kernels of that name, or null if this machine cannot run them.
@@ -119,30 +124,47 @@ inline int operandStride(const Kernels &kernels, int channels) {
 }
 inline std::size_t operandSize(const Kernels &kernels) { return kernels.bf16Operands ? 2 : 4; }
 
-/// Values, padding included, of packed weights.
-std::int64_t packedCount(const Kernels &kernels, const WeightShape &shape);
+/// Inputs of packed weights, padding included.
+constexpr int paddedInputs(const WeightShape &shape) {
+    switch (shape.storage) {
+    case Storage::BF16: return (shape.in + 1) / 2 * 2;
+    case Storage::Q8: return (shape.in + kQ8Block - 1) / kQ8Block * kQ8Block;
+    default: return shape.in;
+    }
+}
+/// Bytes of so many packed weights.
+constexpr std::int64_t packedBytes(Storage storage, std::int64_t count) {
+    switch (storage) {
+    case Storage::F32: return 4 * count;
+    case Storage::Q8: return count + count / kQ8Block * 2;
+    default: return 2 * count;
+    }
+}
+/// Bytes of all packed weights, padding included.
+std::int64_t packedBytes(const Kernels &kernels, const WeightShape &shape);
 /// Whether there are kernels that multiply bf16 on this machine.
 bool hasBf16Products();
 /// Values of packed keys, and of packed values, of all images and heads.
 std::int64_t packedKeysCount(const Kernels &kernels, const Attention &sizes);
 std::int64_t packedValuesCount(const Kernels &kernels, const Attention &sizes);
 
-/// Puts weights where `Kernels::product` wants them, one output channel after the other.
+/// Puts weights where `Kernels::product` wants them, one panel after the other.
 class WeightPacker {
 public:
     WeightPacker(const Kernels &kernels, const WeightShape &shape)
         : kernels_(kernels), shape_(shape) {}
     int panels() const;
-    /// Values of one panel, padding included.
-    std::int64_t panelCount() const;
+    std::int64_t panelBytes() const;
     /// The output channel of a column of a panel, or -1 if there is none.
     int channelOf(int panel, int column) const;
-    /// `channel`, `[in, taps]` in the type of the storage, becomes a column of the panel at
-    /// `packed`, which begins as zeros. `T` is float, or std::uint16_t for the halves.
+    /// Packs the panel with the columns `channels [panelWidth, in, taps]`. `T` is float for f32 and
+    /// Q8, std::uint16_t for the halves.
     template <typename T>
-    void place(const T *channel, int column, T *packed) const;
+    void pack(const T *channels, void *panel) const;
 
 private:
+    void packQ8(const float *channels, std::byte *panel) const;
+
     const Kernels &kernels_;
     WeightShape shape_;
 };

@@ -55,6 +55,10 @@ struct Avx2 {
     static V loadF16(const std::uint16_t *p) {
         return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i *>(p)));
     }
+    static V loadBytes(const std::int8_t *p) {
+        const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i *>(p));
+        return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
+    }
     static V firstOfPairs(const std::uint16_t *p) {
         const __m256i pairs = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(p));
         return _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16));

@@ -44,6 +44,10 @@ struct Avx512 {
     static V loadF16(const std::uint16_t *p) {
         return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(p)));
     }
+    static V loadBytes(const std::int8_t *p) {
+        const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i *>(p));
+        return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
+    }
     /// The first and the second of `lanes` pairs of bf16.
     static V firstOfPairs(const std::uint16_t *p) {
         return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(p), 16));

@@ -18,6 +18,15 @@ struct Avx512Bf16 : Avx512 {
                             reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x)));
     }
 
+    /// `lanes` pairs of bf16.
+    static void storePairs(std::uint16_t *p, V first, V second) {
+        const __m512i low =
+            _mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(first)));
+        const __m512i high =
+            _mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(second)));
+        _mm512_storeu_si512(p, _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+    }
+
     static constexpr int depth = 2;
     using Left = __m512bh;
     using Right = __m512bh;

@@ -3,6 +3,7 @@
 #include <arm_neon.h>
 
 #include <cstdint>
+#include <cstring>
 
 namespace magicmix::kernels {
 namespace {
@@ -41,6 +42,12 @@ struct Neon {
     }
     static V loadF16(const std::uint16_t *p) {
         return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)));
+    }
+    static V loadBytes(const std::int8_t *p) {
+        std::int32_t four;
+        std::memcpy(&four, p, sizeof four);
+        const int8x8_t bytes = vreinterpret_s8_s32(vdup_n_s32(four));
+        return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(bytes))));
     }
     static V firstOfPairs(const std::uint16_t *p) {
         return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_u16(vld1q_u16(p)), 16));

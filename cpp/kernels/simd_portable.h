@@ -37,6 +37,10 @@ struct Portable {
 
     static V loadBf16(const std::uint16_t *p) { return gather(p, 1, Scalar::loadBf16); }
     static V loadF16(const std::uint16_t *p) { return gather(p, 1, Scalar::loadF16); }
+    static V loadBytes(const std::int8_t *p) {
+        const auto at = [p](int i) { return static_cast<float>(p[i]); };
+        return {{at(0), at(1), at(2), at(3)}};
+    }
     static V firstOfPairs(const std::uint16_t *p) { return gather(p, 2, Scalar::loadBf16); }
     static V secondOfPairs(const std::uint16_t *p) { return gather(p + 1, 2, Scalar::loadBf16); }
 

@@ -71,6 +71,27 @@ struct Scalar {
         std::memcpy(&x, &bits, sizeof x);
         return x;
     }
+    /// To the nearest f16, ties to even; from 65520 on infinite.
+    static void storeF16(std::uint16_t *p, V x) {
+        std::uint32_t bits;
+        std::memcpy(&bits, &x, sizeof bits);
+        const std::uint32_t sign = (bits >> 16) & 0x8000;
+        bits &= 0x7fffffff;
+        std::uint32_t half;
+        if (bits >= 0x477ff000) {
+            half = bits > 0x7f800000 ? 0x7e00 : 0x7c00;
+        } else if (bits < 0x38800000) { // below 2^-14 it is a multiple of 2^-24
+            half = static_cast<std::uint32_t>(std::nearbyint(std::fabs(x) * 0x1p24f));
+        } else {
+            half = (bits - (112u << 23) + 0xfff + ((bits >> 13) & 1)) >> 13;
+        }
+        *p = static_cast<std::uint16_t>(sign | half);
+    }
+    static V loadBytes(const std::int8_t *p) { return *p; }
+    static void storePairs(std::uint16_t *p, V first, V second) {
+        store(p, first);
+        store(p + 1, second);
+    }
 };
 
 } // namespace

@@ -36,7 +36,7 @@ bool isGpu(ggml_backend_dev_t device) {
     return type == GGML_BACKEND_DEVICE_TYPE_GPU || type == GGML_BACKEND_DEVICE_TYPE_IGPU;
 }
 
-bool isCpu(ggml_backend_dev_t device) {
+bool isCpuDevice(ggml_backend_dev_t device) {
     return ggml_backend_dev_type(device) == GGML_BACKEND_DEVICE_TYPE_CPU;
 }
 
@@ -61,7 +61,7 @@ std::vector<Candidate> candidates() {
         const std::string backend = backendName(device);
         if (isGpu(device)) {
             gpus.push_back({device, backend + ":" + std::to_string(count[backend]++), backend});
-        } else if (isCpu(device)) {
+        } else if (isCpuDevice(device)) {
             cpus.push_back({device, "cpu", backend});
         }
     }
@@ -85,7 +85,7 @@ std::uint64_t availableSystemMemory() {
 std::uint64_t freeMemory(ggml_backend_dev_t device) {
     std::size_t free = 0, total = 0;
     ggml_backend_dev_memory(device, &free, &total);
-    if (isCpu(device)) {
+    if (isCpuDevice(device)) {
         const std::uint64_t available = availableSystemMemory();
         if (available != 0) return available;
     }
@@ -174,9 +174,10 @@ ggml_backend_buffer_type_t Device::bufferType() const {
     return ggml_backend_get_default_buffer_type(backend());
 }
 
+bool Device::isCpu() const { return isCpuDevice(ggml_backend_get_device(backend())); }
+
 const kernels::Kernels *Device::kernels(Precision precision) const {
-    return isCpu(ggml_backend_get_device(backend())) ? kernels::chooseKernels(storageOf(precision))
-                                                     : nullptr;
+    return isCpu() ? kernels::chooseKernels(storageOf(precision)) : nullptr;
 }
 
 void Device::requireMemory(std::uint64_t bytes, const std::string &purpose) const {

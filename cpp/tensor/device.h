@@ -19,6 +19,7 @@ public:
     static Device open(const std::string &id, int threads);
 
     const std::string &id() const { return id_; }
+    bool isCpu() const;
     int threads() const { return threads_; }
     ggml_backend_t backend() const { return backend_.get(); }
     ggml_backend_buffer_type_t bufferType() const;

@@ -3,7 +3,9 @@
 #include "tensor/alignment.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
+#include <future>
 
 namespace magicmix {
 namespace {
@@ -84,24 +86,28 @@ void placePlain(const WeightSource::Values &values, Tensor tensor) {
     }
 }
 
+/// `T` is what the packer takes: float, or std::uint16_t for the halves.
 template <typename T>
-void placePacked(const WeightSource::Values &values, Tensor tensor,
+void placePacked(const WeightSource::Values &values, Tensor tensor, ggml_type type,
                  const kernels::WeightPacker &packer, const kernels::WeightShape &shape,
                  int panelWidth) {
     const std::size_t length =
         static_cast<std::size_t>(shape.in) * static_cast<std::size_t>(shape.taps);
     std::vector<float> floats;
-    std::vector<T> channel(length);
-    T *panel = static_cast<T *>(aligned(tensor->data));
-    for (int i = 0; i < packer.panels(); i++, panel += packer.panelCount()) {
-        std::fill(panel, panel + packer.panelCount(), T{});
+    std::vector<T> channels(length * static_cast<std::size_t>(panelWidth));
+    auto *panel = static_cast<std::byte *>(aligned(tensor->data));
+    for (int i = 0; i < packer.panels(); i++, panel += packer.panelBytes()) {
         for (int column = 0; column < panelWidth; column++) {
+            T *channel = channels.data() + static_cast<std::size_t>(column) * length;
             const int from = packer.channelOf(i, column);
-            if (from < 0) continue;
-            convert(values, static_cast<std::size_t>(from) * length, length, tensor->type, floats,
-                    reinterpret_cast<std::byte *>(channel.data()));
-            packer.place(channel.data(), column, panel);
+            if (from < 0) {
+                std::fill(channel, channel + length, T{});
+            } else {
+                convert(values, static_cast<std::size_t>(from) * length, length, type, floats,
+                        reinterpret_cast<std::byte *>(channel));
+            }
         }
+        packer.pack(channels.data(), panel);
     }
 }
 
@@ -129,11 +135,10 @@ Tensor Weights::declare(const std::string &name, const std::vector<std::int64_t>
 Tensor Weights::factor(const std::string &name, const std::vector<std::int64_t> &shape,
                        kernels::WeightShape &packing) {
     packing.storage = storageOf(precision_);
-    const ggml_type type = weightType(precision_);
-    if (kernels_ == nullptr) return declare(name, shape, type);
+    if (kernels_ == nullptr) return declare(name, shape, weightType(precision_));
 
-    const std::int64_t count = kernels::packedCount(*kernels_, packing);
-    Tensor tensor = declare(name, {withAlignment(count, ggml_type_size(type))}, type);
+    const std::int64_t bytes = kernels::packedBytes(*kernels_, packing);
+    Tensor tensor = declare(name, {withAlignment(bytes, 1)}, GGML_TYPE_I8);
     declared_.back().shape = shape;
     declared_.back().packing = packing;
     return tensor;
@@ -151,11 +156,15 @@ Tensor Weights::table(const std::string &name, std::int64_t rows, std::int64_t w
 void Weights::place(const WeightSource::Values &values, const Declared &declared) const {
     if (!declared.packing) return placePlain(values, declared.tensor);
     const kernels::WeightPacker packer(*kernels_, *declared.packing);
-    const int width = kernels_->panelWidth;
-    if (declared.tensor->type == GGML_TYPE_F32) {
-        placePacked<float>(values, declared.tensor, packer, *declared.packing, width);
-    } else {
-        placePacked<std::uint16_t>(values, declared.tensor, packer, *declared.packing, width);
+    const auto pack = [&](auto zero, ggml_type type) {
+        placePacked<decltype(zero)>(values, declared.tensor, type, packer, *declared.packing,
+                                    kernels_->panelWidth);
+    };
+    switch (declared.packing->storage) {
+    case kernels::Storage::F16: return pack(std::uint16_t{}, GGML_TYPE_F16);
+    case kernels::Storage::BF16: return pack(std::uint16_t{}, GGML_TYPE_BF16);
+    case kernels::Storage::F32:
+    case kernels::Storage::Q8: return pack(float{}, GGML_TYPE_F32);
     }
 }
 
@@ -188,13 +197,30 @@ void Weights::load(const WeightSource &source, Device &device, const Cancellatio
     }
     ggml_backend_buffer_set_usage(buffer_.get(), GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
 
-    int done = 0;
-    for (const auto &declared : declared_) {
-        cancel.throwIfRequested();
-        place(source.read(declared.name), declared);
-        source.release(declared.name);
-        progress(++done, static_cast<int>(declared_.size()));
+    // Every thread takes the next tensor; this one also tells how far they are.
+    std::atomic<std::size_t> next = 0, done = 0;
+    const auto all = static_cast<int>(declared_.size());
+    const auto work = [&](bool tell) {
+        try {
+            for (std::size_t i = next++; i < declared_.size(); i = next++) {
+                cancel.throwIfRequested();
+                place(source.read(declared_[i].name), declared_[i]);
+                source.release(declared_[i].name);
+                const std::size_t count = ++done;
+                if (tell) progress(static_cast<int>(count), all);
+            }
+        } catch (...) {
+            next = declared_.size(); // the others end as well
+            throw;
+        }
+    };
+    std::vector<std::future<void>> others;
+    for (int i = 1; i < device.threads(); i++) {
+        others.push_back(std::async(std::launch::async, work, false));
     }
+    work(true);
+    for (auto &other : others) other.get();
+    progress(all, all);
 }
 
 std::uint64_t Weights::bytes() const {

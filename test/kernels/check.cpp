@@ -47,6 +47,12 @@ float asBf16(float x) {
     return x;
 }
 
+std::uint16_t bf16Bits(float x) {
+    std::uint32_t bits;
+    std::memcpy(&bits, &x, sizeof bits);
+    return static_cast<std::uint16_t>(bits >> 16);
+}
+
 /// What is left of `x` in f16, for what is neither tiny nor huge.
 float asF16(float x) {
     const float rounder = std::ldexp(1.0f, std::max(std::ilogb(x == 0 ? 1e-30f : x), -14) + 13);
@@ -161,40 +167,65 @@ private:
         return values;
     }
 
+    /// Packs weights, and rounds them to what the storage keeps of them.
     Bytes packed(const WeightShape &shape, Values &weights) {
         const WeightPacker packer(k_, shape);
-        const std::size_t size = shape.storage == Storage::F32 ? 4 : 2;
-        Bytes bytes(static_cast<std::size_t>(packedCount(k_, shape)) * size);
-        const std::size_t length =
-            static_cast<std::size_t>(shape.in) * static_cast<std::size_t>(shape.taps);
+        Bytes bytes(static_cast<std::size_t>(packedBytes(k_, shape)));
+        const auto taps = static_cast<std::size_t>(shape.taps);
+        const std::size_t length = static_cast<std::size_t>(shape.in) * taps;
         std::vector<std::uint16_t> halves(weights.size());
         for (std::size_t i = 0; i < weights.size(); i++) {
-            float &w = weights[i];
             if (shape.storage == Storage::BF16) {
-                w = asBf16(w);
-                std::uint32_t bits;
-                std::memcpy(&bits, &w, 4);
-                halves[i] = static_cast<std::uint16_t>(bits >> 16);
+                weights[i] = asBf16(weights[i]);
+                halves[i] = bf16Bits(weights[i]);
             } else if (shape.storage == Storage::F16) {
-                w = asF16(w);
-                halves[i] = f16Bits(w);
+                weights[i] = asF16(weights[i]);
+                halves[i] = f16Bits(weights[i]);
             }
         }
         for (int panel = 0; panel < packer.panels(); panel++) {
-            unsigned char *to =
-                &bytes[static_cast<std::size_t>(panel * packer.panelCount()) * size];
+            unsigned char *to = &bytes[static_cast<std::size_t>(panel * packer.panelBytes())];
+            Values columns;
+            std::vector<std::uint16_t> halfColumns;
             for (int column = 0; column < k_.panelWidth; column++) {
                 const int channel = packer.channelOf(panel, column);
-                if (channel < 0) continue;
-                const std::size_t at = static_cast<std::size_t>(channel) * length;
-                if (size == 4) {
-                    packer.place(&weights[at], column, reinterpret_cast<float *>(to));
-                } else {
-                    packer.place(&halves[at], column, reinterpret_cast<std::uint16_t *>(to));
+                for (std::size_t i = 0; i < length; i++) {
+                    const std::size_t at = static_cast<std::size_t>(channel) * length + i;
+                    columns.push_back(channel < 0 ? 0 : weights[at]);
+                    halfColumns.push_back(channel < 0 ? std::uint16_t{0} : halves[at]);
+                }
+            }
+            if (shape.storage == Storage::F32 || shape.storage == Storage::Q8) {
+                packer.pack(columns.data(), to);
+            } else {
+                packer.pack(halfColumns.data(), to);
+            }
+        }
+        if (shape.storage == Storage::Q8) {
+            for (std::size_t channel = 0; channel < static_cast<std::size_t>(shape.out);
+                 channel++) {
+                for (std::size_t tap = 0; tap < taps; tap++) {
+                    roundToQ8(&weights[channel * length + tap], shape.in, taps);
                 }
             }
         }
         return bytes;
+    }
+
+    void roundToQ8(float *weights, int count, std::size_t step) const {
+        for (int first = 0; first < count; first += 32) {
+            float largest = 0;
+            const int end = std::min(count, first + 32);
+            const auto at = [&](int i) -> float & {
+                return weights[static_cast<std::size_t>(i) * step];
+            };
+            for (int i = first; i < end; i++) largest = std::max(largest, std::fabs(at(i)));
+            const float factor = asF16(largest / 127);
+            for (int i = first; i < end; i++) {
+                const float steps = factor > 0 ? std::nearbyint(at(i) / factor) : 0;
+                at(i) = rounded(std::min(std::max(steps, -127.0f), 127.0f) * factor);
+            }
+        }
     }
 
     void product(bool whole) {
@@ -218,8 +249,9 @@ private:
         p.shape.taps = p.kernel * p.kernel;
         p.shape.gated = p.kernel == 1 && random_.flip();
         if (p.shape.gated) p.shape.out = 2 * ((p.shape.out + 1) / 2);
-        p.shape.storage =
-            k_.bf16Operands ? Storage::BF16 : static_cast<Storage>(random_.between(0, 2));
+        const int kept = whole ? 2 : 3; // Q8 keeps no whole numbers
+        p.shape.storage = static_cast<Storage>(k_.bf16Operands ? random_.between(2, kept)
+                                                               : random_.between(0, kept));
 
         const std::int64_t inPixels = std::int64_t{p.images} * p.height * p.width;
         const std::int64_t outPixels = std::int64_t{p.images} * p.outHeight * p.outWidth;

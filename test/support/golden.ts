@@ -28,7 +28,7 @@ import type {
 import { native, nativeOf, padded } from './native.js'
 import { fixture, packageRoot } from './package-root.js'
 
-export type Precision = 'f32' | 'f16' | 'bf16'
+export type Precision = 'f32' | 'f16' | 'bf16' | 'q8_0'
 
 /** Defines the tests of `model`'s golden cases, with one mixer at a time. */
 export function describeGolden(
@@ -38,7 +38,7 @@ export function describeGolden(
   const table: Measurement[] = []
   after(() => writeTable(model, table))
 
-  for (const precision of ['f32', 'f16', 'bf16'] as const) {
+  for (const precision of ['f32', 'f16', 'bf16', 'q8_0'] as const) {
     describe(`golden numbers: ${model} in ${precision}`, () => {
       let mixer: MagicMix
       before(async () => {

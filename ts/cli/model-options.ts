@@ -4,7 +4,7 @@ import { type Options, type Values, given, numberOption, textOption } from './co
 
 export const deviceOptions: Options = {
   device: { type: 'string', value: 'ID', help: "'auto', or one that `magicmix devices` lists" },
-  precision: { type: 'string', value: 'TYPE', help: 'auto, f32, f16 or bf16' },
+  precision: { type: 'string', value: 'TYPE', help: 'auto, f32, f16, bf16 or q8_0' },
   threads: { type: 'string', value: 'N', help: 'CPU threads (default: one a core)' },
 }
 
