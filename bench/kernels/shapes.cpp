@@ -118,7 +118,7 @@ void groupNorm(int images, int side, int channels) {
     norm.silu = true;
     const std::int64_t count = std::int64_t{images} * norm.pixels * channels;
     Bytes x = zeros(count, 4), result = zeros(count, 4), factors = zeros(2 * channels, 4);
-    Bytes statistics = zeros(std::int64_t{threads} * images * (1 + 2 * channels), 4);
+    Bytes statistics = zeros(std::int64_t{kNormSlices} * images * (1 + 2 * channels), 4);
     norm.x = static_cast<const float *>(aligned(x));
     norm.result = aligned(result);
     norm.scale = norm.shift = static_cast<const float *>(aligned(factors));

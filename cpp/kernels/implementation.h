@@ -49,6 +49,21 @@ void storeTo(std::uint16_t *p, typename T::V x) {
     T::store(p, x);
 }
 
+template <typename T>
+typename T::V loadFrom(const float *p) {
+    return T::load(p);
+}
+template <typename T>
+typename T::V loadFrom(const std::uint16_t *p) {
+    return T::loadBf16(p);
+}
+
+/// Values of a row of operands.
+template <typename S>
+constexpr int operandRow(int channels) {
+    return roundUp(channels, S::depth);
+}
+
 /// Memory that a thread brings, handed out in pieces that begin at cache lines.
 class Arena {
 public:
@@ -274,7 +289,7 @@ const typename S::Operand *operandPanel(const void *packed, std::int64_t count, 
 template <typename S>
 void findPatches(const Product &p, std::int64_t first, int rowCount, ProductMemory<S> &memory) {
     const auto *x = static_cast<const typename S::Operand *>(p.x);
-    const int stride = S::depth == 2 ? roundUp(p.shape.in, 2) : p.shape.in;
+    const int stride = operandRow<S>(p.shape.in);
     const std::int64_t outPixels = std::int64_t{p.outHeight} * p.outWidth;
     for (int r = 0; r < rowCount; r++) {
         const std::int64_t image = (first + r) / outPixels, pixel = (first + r) % outPixels;
@@ -303,7 +318,7 @@ void finish(const Product &p, std::int64_t row, int panel, const float *sums) {
     const WeightShape &shape = p.shape;
     if (shape.gated) {
         const int out = shape.out / 2, first = panel * S::lanes;
-        const int stride = S::depth == 2 ? roundUp(out, 2) : out;
+        const int stride = operandRow<S>(out);
         auto *result = static_cast<typename S::Operand *>(p.result) + row * stride;
         across<S>(least(S::lanes, out - first), [&](auto vectors, int i) {
             using T = decltype(vectors);
@@ -317,16 +332,25 @@ void finish(const Product &p, std::int64_t row, int panel, const float *sums) {
         });
         return;
     }
-    const int first = panel * panelWidth<S>;
-    float *result = static_cast<float *>(p.result) + row * shape.out;
+    using Operand = typename S::Operand;
+    const int first = panel * panelWidth<S>, operandStep = operandRow<S>(shape.out);
     across<S>(least(panelWidth<S>, shape.out - first), [&](auto vectors, int i) {
         using T = decltype(vectors);
         const int c = first + i;
+        const std::int64_t plain = row * shape.out + c, operand = row * operandStep + c;
         auto value = T::load(sums + i);
         if (p.bias) value = T::add(value, T::load(p.bias + c));
         if (p.more) value = T::add(value, T::load(p.more + c));
-        if (p.residual) value = T::add(value, T::load(p.residual + row * shape.out + c));
-        T::store(result + c, value);
+        if (p.residual && p.operandResidual) {
+            value = T::add(value, loadFrom<T>(static_cast<const Operand *>(p.residual) + operand));
+        } else if (p.residual) {
+            value = T::add(value, T::load(static_cast<const float *>(p.residual) + plain));
+        }
+        if (p.operandResult) {
+            storeTo<T>(static_cast<Operand *>(p.result) + operand, value);
+        } else {
+            T::store(static_cast<float *>(p.result) + plain, value);
+        }
     });
 }
 
@@ -405,7 +429,7 @@ struct AttentionMemory {
 
     AttentionMemory(Arena &arena, const Attention &a)
         : rows(arena.take<const typename S::Operand *>(S::rows)),
-          queries(arena.take<typename S::Operand>(S::rows * paddedWidth<S>(a.width))),
+          queries(arena.take<typename S::Operand>(S::rows * operandRow<S>(a.width))),
           logits(arena.take<float>(S::rows * kKeysAtOnce)),
           shares(arena.take<typename S::Operand>(S::rows * kKeysAtOnce)),
           sums(arena.take<float>(S::rows * valueColumns<S>(a.width))) {}
@@ -450,7 +474,7 @@ template <typename S>
 void attendBlock(const Attention &a, std::int64_t head, int first, int rowCount,
                  AttentionMemory<S> &memory) {
     using Operand = typename S::Operand;
-    const int width = paddedWidth<S>(a.width), columns = valueColumns<S>(a.width);
+    const int width = operandRow<S>(a.width), columns = valueColumns<S>(a.width);
     const int allKeys = paddedKeys<S>(a.keyCount), channels = a.heads * a.width;
     const std::int64_t image = head / a.heads;
     const auto firstRow = image * a.queryCount + first;
@@ -505,7 +529,7 @@ void attendBlock(const Attention &a, std::int64_t head, int first, int rowCount,
         }
     }
 
-    const int stride = S::depth == 2 ? roundUp(channels, 2) : channels;
+    const int stride = operandRow<S>(channels);
     for (int r = 0; r < rowCount; r++) {
         Operand *result = static_cast<Operand *>(a.result) + (firstRow + r) * stride + offset;
         across<S>(a.width, [&](auto vectors, int i) {
@@ -542,7 +566,7 @@ void everyHead(const Attention &a, const float *source, int part, int parts, F f
 template <typename S>
 void packKeys(const Attention &a, const float *keys, void *packed, int part, int parts) {
     constexpr int panel = panelWidth<S>;
-    const int width = paddedWidth<S>(a.width), all = paddedKeys<S>(a.keyCount);
+    const int width = operandRow<S>(a.width), all = paddedKeys<S>(a.keyCount);
     everyHead(a, keys, part, parts, [&](std::int64_t head, const float *source) {
         auto *to = static_cast<typename S::Operand *>(packed) + head * all * width;
         for (int k = 0; k < all; k++) {
@@ -584,21 +608,20 @@ constexpr int kPixelsAtOnce = 32;
 /// Of the channels of some pixels: how many pixels, means, and sums of squared deviations.
 struct Statistics {
     float *count, *mean, *squares;
-    Statistics(const GroupNorm &norm, int part, int image) {
-        count =
-            norm.statistics + (std::int64_t{part} * norm.images + image) * (1 + 2 * norm.channels);
+    Statistics(const GroupNorm &norm, std::int64_t slice, int image) {
+        count = norm.statistics + (slice * norm.images + image) * (1 + 2 * norm.channels);
         mean = count + 1;
         squares = mean + norm.channels;
     }
 };
 
-template <typename S>
-void groupStatistics(const GroupNorm &norm, int part, int parts) {
-    const Share share(norm.pixels, part, parts);
+template <typename S, typename X>
+void sliceStatistics(const GroupNorm &norm, int step, std::int64_t slice) {
+    const Share share(norm.pixels, static_cast<int>(slice), kNormSlices);
     const int channels = norm.channels;
     for (int image = 0; image < norm.images; image++) {
-        const float *x = norm.x + std::int64_t{image} * norm.pixels * channels;
-        const Statistics all(norm, part, image);
+        const X *x = static_cast<const X *>(norm.x) + std::int64_t{image} * norm.pixels * step;
+        const Statistics all(norm, slice, image);
         for (int c = 0; c < 2 * channels; c++) all.mean[c] = 0;
         float before = 0;
         for (std::int64_t first = share.begin; first < share.end; first += kPixelsAtOnce) {
@@ -608,19 +631,19 @@ void groupStatistics(const GroupNorm &norm, int part, int parts) {
             const float weight = pixels / together, both = before * weight;
             across<S>(channels, [&](auto vectors, int c) {
                 using T = decltype(vectors);
-                const float *at = x + first * channels + c;
+                const X *at = x + first * step + c;
                 auto sum = T::zero();
-                for (int i = 0; i < count; i++) sum = T::add(sum, T::load(at + i * channels));
+                for (int i = 0; i < count; i++) sum = T::add(sum, loadFrom<T>(at + i * step));
                 const auto mean = T::mul(sum, T::set(1 / pixels));
                 auto squares = T::load(all.squares + c);
                 for (int i = 0; i < count; i++) {
-                    const auto apart = T::sub(T::load(at + i * channels), mean);
+                    const auto apart = T::sub(loadFrom<T>(at + i * step), mean);
                     squares = T::fma(apart, apart, squares);
                 }
                 // Means and squares of two sets together: Chan, Golub and LeVeque 1979.
-                const auto step = T::sub(mean, T::load(all.mean + c));
-                squares = T::fma(T::mul(step, step), T::set(both), squares);
-                T::store(all.mean + c, T::fma(step, T::set(weight), T::load(all.mean + c)));
+                const auto way = T::sub(mean, T::load(all.mean + c));
+                squares = T::fma(T::mul(way, way), T::set(both), squares);
+                T::store(all.mean + c, T::fma(way, T::set(weight), T::load(all.mean + c)));
                 T::store(all.squares + c, squares);
             });
             before = together;
@@ -629,21 +652,38 @@ void groupStatistics(const GroupNorm &norm, int part, int parts) {
     }
 }
 
-/// Factor and shift of every channel of an image, from the statistics of all parts.
-inline void groupFactors(const GroupNorm &norm, int image, int parts, float *factors,
-                         float *shifts) {
+template <typename S>
+void groupStatistics(const GroupNorm &norm, int part, int parts) {
+    const Share slices(kNormSlices, part, parts);
+    for (std::int64_t slice = slices.begin; slice < slices.end; slice++) {
+        if (norm.operandX) {
+            sliceStatistics<S, typename S::Operand>(norm, operandRow<S>(norm.channels), slice);
+        } else {
+            sliceStatistics<S, float>(norm, norm.channels, slice);
+        }
+    }
+}
+
+/// Factor and shift of every channel of an image, from the statistics of all slices.
+inline void groupFactors(const GroupNorm &norm, int image, float *factors, float *shifts) {
     const int channels = norm.channels, size = channels / norm.groups;
     for (int first = 0; first < channels; first += size) {
         double count = 0, mean = 0, squares = 0;
-        for (int part = 0; part < parts; part++) {
-            const Statistics some(norm, part, image);
+        for (int slice = 0; slice < kNormSlices; slice++) {
+            const Statistics some(norm, slice, image);
             if (*some.count == 0) continue;
+            double someMean = 0, someSquares = 0;
+            for (int c = first; c < first + size; c++) someMean += some.mean[c];
+            someMean /= size;
             for (int c = first; c < first + size; c++) {
-                const double together = count + *some.count, step = some.mean[c] - mean;
-                squares += some.squares[c] + step * step * count * *some.count / together;
-                mean += step * *some.count / together;
-                count = together;
+                const double apart = some.mean[c] - someMean;
+                someSquares += some.squares[c] + apart * apart * *some.count;
             }
+            const double someCount = double{*some.count} * size, together = count + someCount;
+            const double way = someMean - mean;
+            squares += someSquares + way * way * count * someCount / together;
+            mean += way * someCount / together;
+            count = together;
         }
         const double perDeviation = 1 / std::sqrt(squares / count + norm.epsilon);
         for (int c = first; c < first + size; c++) {
@@ -653,25 +693,36 @@ inline void groupFactors(const GroupNorm &norm, int image, int parts, float *fac
     }
 }
 
-template <typename S>
-void groupNormalise(const GroupNorm &norm, void *scratch, int part, int parts) {
+template <typename S, typename X>
+void groupNormaliseOf(const GroupNorm &norm, int step, void *scratch, int part, int parts) {
     const Share share(norm.pixels, part, parts);
-    const int channels = norm.channels, stride = paddedWidth<S>(channels);
+    const int channels = norm.channels, stride = operandRow<S>(channels);
     Arena arena(scratch);
     float *factors = arena.take<float>(channels), *shifts = arena.take<float>(channels);
     for (int image = 0; image < norm.images; image++) {
-        groupFactors(norm, image, parts, factors, shifts);
+        groupFactors(norm, image, factors, shifts);
         for (std::int64_t pixel = share.begin; pixel < share.end; pixel++) {
             const std::int64_t row = std::int64_t{image} * norm.pixels + pixel;
-            const float *x = norm.x + row * channels;
+            const X *x = static_cast<const X *>(norm.x) + row * step;
             auto *result = static_cast<typename S::Operand *>(norm.result) + row * stride;
             across<S>(channels, [&](auto vectors, int c) {
                 using T = decltype(vectors);
-                const auto y = T::fma(T::load(x + c), T::load(factors + c), T::load(shifts + c));
+                const auto y =
+                    T::fma(loadFrom<T>(x + c), T::load(factors + c), T::load(shifts + c));
                 storeTo<T>(result + c, norm.silu ? silu<T>(y) : y);
             });
             for (int c = channels; c < stride; c++) result[c] = 0;
         }
+    }
+}
+
+template <typename S>
+void groupNormalise(const GroupNorm &norm, void *scratch, int part, int parts) {
+    if (norm.operandX) {
+        groupNormaliseOf<S, typename S::Operand>(norm, operandRow<S>(norm.channels), scratch, part,
+                                                 parts);
+    } else {
+        groupNormaliseOf<S, float>(norm, norm.channels, scratch, part, parts);
     }
 }
 
@@ -685,7 +736,7 @@ inline std::size_t normScratch(const GroupNorm &norm) {
 template <typename S>
 void layerNorm(const LayerNorm &norm, int part, int parts) {
     const Share share(norm.rows, part, parts);
-    const int channels = norm.channels, stride = paddedWidth<S>(channels);
+    const int channels = norm.channels, stride = operandRow<S>(channels);
     const float each = 1.0f / static_cast<float>(channels);
     for (std::int64_t row = share.begin; row < share.end; row++) {
         const float *x = norm.x + row * channels;
@@ -726,7 +777,7 @@ template <typename S>
 void toOperand(const float *x, std::int64_t rows, int channels, void *operand, int part,
                int parts) {
     const Share share(rows, part, parts);
-    const int stride = paddedWidth<S>(channels);
+    const int stride = operandRow<S>(channels);
     for (std::int64_t row = share.begin; row < share.end; row++) {
         auto *result = static_cast<typename S::Operand *>(operand) + row * stride;
         across<S>(channels, [&](auto vectors, int c) {

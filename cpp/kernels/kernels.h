@@ -42,13 +42,15 @@ struct Product {
     int magnify = 1;
 
     WeightShape shape;
-    const void *weights = nullptr;   ///< packed
-    const float *bias = nullptr;     ///< `[out]`, or null
-    const float *more = nullptr;     ///< `[out]`, added as well, or null
-    const float *residual = nullptr; ///< like the result; added, or null
+    const void *weights = nullptr;  ///< packed
+    const float *bias = nullptr;    ///< `[out]`, or null
+    const float *more = nullptr;    ///< `[out]`, added as well, or null
+    const void *residual = nullptr; ///< like the result, f32 or operand; added, or null
+    bool operandResidual = false;
     /// f32 `[images, outHeight, outWidth, out]`; if gated an operand of `out / 2` channels, with
     /// a gelu(b) for the halves a, b.
     void *result = nullptr;
+    bool operandResult = false; ///< the result is an operand instead
 };
 
 /// softmax(q k^T / sqrt(width)) v for every head of every image.
@@ -61,13 +63,18 @@ struct Attention {
     void *result = nullptr; ///< operand `[images, queryCount, heads * width]`
 };
 
+/// Statistics are summed over so many slices of the pixels, however many threads there are: the
+/// result must not depend on their number.
+constexpr int kNormSlices = 16;
+
 struct GroupNorm {
-    const float *x = nullptr; ///< `[images, pixels, channels]`
+    const void *x = nullptr; ///< `[images, pixels, channels]`, f32 or operand
+    bool operandX = false;
     int images = 1, pixels = 0, channels = 0, groups = 1;
     float epsilon = 0;
     const float *scale = nullptr, *shift = nullptr; ///< `[channels]`
     bool silu = false;
-    float *statistics = nullptr; ///< `[parts, images, 1 + 2 channels]`
+    float *statistics = nullptr; ///< `[kNormSlices, images, 1 + 2 channels]`
     void *result = nullptr;      ///< operand like x
 };
 
@@ -98,7 +105,7 @@ struct Kernels {
     void (*attention)(const Attention &attention, void *scratch, int part, int parts);
     /// Mean and deviation of channels; the first half of a group norm.
     void (*groupStatistics)(const GroupNorm &norm, int part, int parts);
-    /// The second half, after all `parts` of the first.
+    /// The second half, after all parts of the first.
     void (*groupNormalise)(const GroupNorm &norm, void *scratch, int part, int parts);
     void (*layerNorm)(const LayerNorm &norm, int part, int parts);
     /// f32 `[rows, channels]` to an operand.

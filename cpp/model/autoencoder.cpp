@@ -113,7 +113,8 @@ Tensor Autoencoder::decode(Ops &ops, Tensor latent) const {
         for (const auto &block : up_[l].blocks) x = resBlock(ops, x, block);
         if (up_[l].resample.weight) {
             const Size size = ops.sizeOf(x);
-            x = ops.upsampleConv(x, {2 * size.width, 2 * size.height}, up_[l].resample);
+            x = ops.upsampleConv(x, {2 * size.width, 2 * size.height}, up_[l].resample,
+                                 Keep::Factors);
         }
         ops.stagePicture("up." + std::to_string(up_.size() - 1 - l), x);
     }

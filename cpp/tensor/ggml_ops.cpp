@@ -74,7 +74,7 @@ Tensor GgmlOps::convolve(Tensor x, const Conv &layer, int stride, int paddingX, 
     return ggml_cont(context_, ggml_permute(context_, y, 0, 1, 3, 2));
 }
 
-Tensor GgmlOps::upsampleConv(Tensor picture, Size size, const Conv &layer) {
+Tensor GgmlOps::upsampleConv(Tensor picture, Size size, const Conv &layer, Keep) {
     Tensor large = ggml_upscale(context_, picture, 2, GGML_SCALE_MODE_NEAREST);
     if (large->ne[0] != size.width || large->ne[1] != size.height) {
         large = ggml_cont(context_,

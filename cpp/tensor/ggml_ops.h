@@ -15,7 +15,7 @@ public:
 
     Tensor conv2d(Tensor picture, const Conv &layer, const Plus &plus, int stride,
                   Padding padding) override;
-    Tensor upsampleConv(Tensor picture, Size size, const Conv &layer) override;
+    Tensor upsampleConv(Tensor picture, Size size, const Conv &layer, Keep keep) override;
     Tensor groupNorm(Tensor picture, const Norm &norm, int groups, float epsilon,
                      Activation activation) override;
     Tensor concatChannels(Tensor a, Tensor b) override;

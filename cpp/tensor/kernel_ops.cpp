@@ -48,6 +48,7 @@ Tensor KernelOps::fromPlanes(Tensor planes) {
 }
 
 Tensor KernelOps::toPlanes(Tensor picture) {
+    if (picture->type != GGML_TYPE_F32) picture = ggml_cast(context_, picture, GGML_TYPE_F32);
     return ggml_cont(context_, ggml_permute(context_, picture, 2, 0, 1, 3));
 }
 
@@ -91,22 +92,26 @@ Tensor KernelOps::toOperand(Tensor x) {
 // ---------------------------------------------------------------------------------------------
 // Products
 
-Tensor KernelOps::product(Tensor x, const kernels::Product &product, Tensor weight, Tensor bias,
+Tensor KernelOps::product(Tensor x, kernels::Product product, Tensor weight, Tensor bias,
                           const Plus &plus, const std::vector<std::int64_t> &shape) {
-    std::vector<Tensor> sources{toOperand(x), weight};
+    // The residual first: a layer of its own that makes it shall be done, and its input given up,
+    // before this one's takes memory.
+    std::vector<Tensor> sources;
     const auto place = [&](Tensor source) {
-        if (source == nullptr) return 0; // no source is ever the first
+        if (source == nullptr) return -1;
         sources.push_back(source);
         return toInt(static_cast<std::int64_t>(sources.size())) - 1;
     };
+    const int residualAt = place(plus.residual), xAt = place(toOperand(x)),
+              weightAt = place(weight);
     const int biasAt = place(bias), channelsAt = place(plus.toChannels);
-    const int residualAt = place(plus.residual);
+    product.operandResidual = plus.residual && plus.residual->type != GGML_TYPE_F32;
 
     const auto run = [=, k = &k_](Tensor node, void *scratch, int part, int parts) {
-        const auto valuesAt = [&](int at) { return at ? floats(node->src[at]) : nullptr; };
+        const auto valuesAt = [&](int at) { return at < 0 ? nullptr : floats(node->src[at]); };
         kernels::Product p = product;
-        p.x = node->src[0]->data;
-        p.weights = aligned(node->src[1]->data);
+        p.x = node->src[xAt]->data;
+        p.weights = aligned(node->src[weightAt]->data);
         p.bias = valuesAt(biasAt);
         p.more = valuesAt(channelsAt);
         p.residual = valuesAt(residualAt);
@@ -116,9 +121,11 @@ Tensor KernelOps::product(Tensor x, const kernels::Product &product, Tensor weig
     const kernels::WeightShape &w = product.shape;
     graph_.addOperations(2.0 * product.images * product.outHeight * product.outWidth * w.in *
                          w.taps * w.out);
-    std::vector<std::int64_t> all{w.gated ? kernels::operandStride(k_, w.out / 2) : w.out};
+    const int out = w.gated ? w.out / 2 : w.out;
+    const bool operand = w.gated || product.operandResult;
+    std::vector<std::int64_t> all{operand ? kernels::operandStride(k_, out) : out};
     all.insert(all.end(), shape.begin(), shape.end());
-    return custom(w.gated ? operandType() : GGML_TYPE_F32, all, sources, k_.productScratch(product),
+    return custom(operand ? operandType() : GGML_TYPE_F32, all, sources, k_.productScratch(product),
                   run);
 }
 
@@ -140,7 +147,7 @@ Tensor KernelOps::conv2d(Tensor picture, const Conv &layer, const Plus &plus, in
     return product(picture, p, layer.weight, layer.bias, plus, {p.outWidth, p.outHeight, p.images});
 }
 
-Tensor KernelOps::upsampleConv(Tensor picture, Size size, const Conv &layer) {
+Tensor KernelOps::upsampleConv(Tensor picture, Size size, const Conv &layer, Keep keep) {
     const Size from = sizeOf(picture);
     kernels::Product p;
     p.images = toInt(picture->ne[3]);
@@ -151,6 +158,7 @@ Tensor KernelOps::upsampleConv(Tensor picture, Size size, const Conv &layer) {
     p.padding = (layer.size - 1) / 2;
     p.outWidth = toInt(size.width);
     p.outHeight = toInt(size.height);
+    p.operandResult = keep == Keep::Factors;
     p.shape = layer.shape;
     return product(picture, p, layer.weight, layer.bias, {}, {p.outWidth, p.outHeight, p.images});
 }
@@ -184,24 +192,25 @@ Tensor KernelOps::groupNorm(Tensor picture, const Norm &norm, int groups, float 
     kernels::GroupNorm sizes;
     sizes.images = toInt(picture->ne[3]);
     sizes.pixels = toInt(picture->ne[1] * picture->ne[2]);
-    sizes.channels = toInt(picture->ne[0]);
+    sizes.channels = toInt(ggml_nelements(norm.scale));
+    sizes.operandX = picture->type != GGML_TYPE_F32;
     sizes.groups = groups;
     sizes.epsilon = epsilon;
     sizes.silu = activation == Activation::Silu;
 
     const auto measure = [=, k = &k_](Tensor node, void *, int part, int parts) {
         kernels::GroupNorm n = sizes;
-        n.x = floats(node->src[0]);
+        n.x = node->src[0]->data;
         n.statistics = static_cast<float *>(node->data);
         k->groupStatistics(n, part, parts);
     };
     Tensor statistics =
-        custom(GGML_TYPE_F32, {1 + 2 * sizes.channels, sizes.images, graph_.device().threads()},
+        custom(GGML_TYPE_F32, {1 + 2 * sizes.channels, sizes.images, kernels::kNormSlices},
                {picture}, 0, measure);
 
     const auto normalise = [=, k = &k_](Tensor node, void *scratch, int part, int parts) {
         kernels::GroupNorm n = sizes;
-        n.x = floats(node->src[0]);
+        n.x = node->src[0]->data;
         n.statistics = static_cast<float *>(node->src[1]->data);
         n.scale = floats(node->src[2]);
         n.shift = floats(node->src[3]);

@@ -17,7 +17,7 @@ public:
 
     Tensor conv2d(Tensor picture, const Conv &layer, const Plus &plus, int stride,
                   Padding padding) override;
-    Tensor upsampleConv(Tensor picture, Size size, const Conv &layer) override;
+    Tensor upsampleConv(Tensor picture, Size size, const Conv &layer, Keep keep) override;
     Tensor groupNorm(Tensor picture, const Norm &norm, int groups, float epsilon,
                      Activation activation) override;
     Tensor concatChannels(Tensor a, Tensor b) override;
@@ -32,8 +32,8 @@ public:
 private:
     Tensor toOperand(Tensor x);
     /// `shape` is that of the result behind its channels.
-    Tensor product(Tensor x, const kernels::Product &product, Tensor weight, Tensor bias,
-                   const Plus &plus, const std::vector<std::int64_t> &shape);
+    Tensor product(Tensor x, kernels::Product product, Tensor weight, Tensor bias, const Plus &plus,
+                   const std::vector<std::int64_t> &shape);
     Tensor sequenceProduct(Tensor x, const Linear &layer, const Plus &plus,
                            const std::vector<std::int64_t> &shape);
     ggml_type operandType() const;

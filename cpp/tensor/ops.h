@@ -41,6 +41,9 @@ enum class Padding {
 };
 enum class Activation { None, Silu };
 enum class Mask { None, Causal };
+/// Whether a result can be rounded to what products take, which may be half as large. It can then
+/// only go into `groupNorm`, `conv2d` and `Plus::residual`.
+enum class Keep { Values, Factors };
 
 /// What else is added to the result of a layer; null is nothing.
 struct Plus {
@@ -64,7 +67,8 @@ public:
     virtual Tensor conv2d(Tensor picture, const Conv &layer, const Plus &plus = {}, int stride = 1,
                           Padding padding = Padding::Same) = 0;
     /// Convolves the top left part, of that size, of twice the picture with its pixels repeated.
-    virtual Tensor upsampleConv(Tensor picture, Size size, const Conv &layer) = 0;
+    virtual Tensor upsampleConv(Tensor picture, Size size, const Conv &layer,
+                                Keep keep = Keep::Values) = 0;
     virtual Tensor groupNorm(Tensor picture, const Norm &norm, int groups, float epsilon,
                              Activation activation = Activation::None) = 0;
     virtual Tensor concatChannels(Tensor a, Tensor b) = 0;
