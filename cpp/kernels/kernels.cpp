@@ -55,13 +55,12 @@ const Kernels *chooseKernels(Storage storage) {
     const std::string wanted = variable == nullptr ? "" : variable;
     if (wanted == "off") return nullptr;
     std::string known;
-    const bool coarse = storage == Storage::BF16 || storage == Storage::Q8;
     bool allowed = wanted.empty();
     for (const auto &candidate : candidates()) {
         if (!candidate.available) continue;
         known += std::string(candidate.name) + ", ";
         allowed = allowed || wanted == candidate.name;
-        if (!allowed || (candidate.kernels->bf16Operands && !coarse)) continue;
+        if (!allowed || (candidate.kernels->bf16Operands && storage != Storage::BF16)) continue;
         return candidate.kernels;
     }
     throw Error("INVALID_ARGUMENT",
