@@ -113,10 +113,10 @@ struct Kernels {
                       int parts);
 };
 
-/// The fastest for this machine and for weights of that storage; bf16 operands only for bf16 and
-/// Q8, since the others promise more digits. The environment's MAGICMIX_KERNELS names the best one
-/// allowed, or with "off" gives null: ggml's own operations. A name that is unknown or not for this
-/// machine throws `INVALID_ARGUMENT` with those that are.
+/// The fastest for this machine and for weights of that storage. bf16 operands are for bf16 only:
+/// f32 and f16 promise more digits, and q8_0 has none to spare. The environment's MAGICMIX_KERNELS
+/// names the best one allowed, or with "off" gives null: ggml's own operations. A name that is
+/// unknown or not for this machine throws `INVALID_ARGUMENT` with those that are.
 const Kernels *chooseKernels(Storage storage);
 
 /// The kernels of that name, or null if this machine cannot run them.
