@@ -17,7 +17,7 @@ import { sd15Model } from '../test/support/models.js'
 import { fixture } from '../test/support/package-root.js'
 import { machine } from './machine.js'
 
-interface Result {
+export interface Result {
   machine: string
   model: string
   device: string

@@ -260,11 +260,14 @@ private:
 class GuidedUnet {
 public:
     GuidedUnet(Device &device, Precision precision, const UNet &unet, const MixRequest &request,
-               const PromptContext &negative, Reporter &reporter, const Cancellation &cancel)
+               const PromptContext &negative, const std::vector<int> &timesteps, Reporter &reporter,
+               const Cancellation &cancel)
         : guidanceScale_(request.guidanceScale),
           session_(device, precision, unet, request.width / kPixelsPerCell,
                    request.height / kPixelsPerCell, guided() ? 2 : 1),
-          negative_(negative), reporter_(reporter), cancel_(cancel) {}
+          negative_(negative), reporter_(reporter), cancel_(cancel) {
+        session_.prepare(timesteps, cancel);
+    }
 
     void setPrompt(const PromptContext &context) {
         if (guided()) {
@@ -350,8 +353,11 @@ MixResult Engine::mix(const MixRequest &request, const Cancellation &cancel,
     Latent mixed;
     {
         // The UNet's working memory goes back before the decoder takes its own.
-        GuidedUnet unet(device, parts_->precision(), networks.unet, request, negative, reporter,
-                        cancel);
+        std::vector<int> timesteps;
+        const int first = fromPrompt ? 0 : mixing.iMax;
+        for (int i = first; i < request.steps; i++) timesteps.push_back(ddim.timestep(i));
+        GuidedUnet unet(device, parts_->precision(), networks.unet, request, negative, timesteps,
+                        reporter, cancel);
         const auto observe = [&](std::vector<State> &trace) {
             return [&](int i, const Latent &state, const Latent *clean) {
                 if (request.trace) trace.push_back({i, ddim.timestep(i), state});

@@ -35,7 +35,7 @@ describe('instruction sets', () => {
       ...size,
       trace: true,
     })
-    return Array.from(mix.trace!.at(-1)!.latent)
+    return Array.from(mix.trace.at(-1)!.latent)
   }
 
   for (const [precision, tolerance] of [

@@ -1,13 +1,16 @@
-// Speed of single kernels, by the shapes that Stable Diffusion 1.x has at 512 x 512 with guidance.
+// What this machine can do, and how long the kernels take for every operation of one UNet step of
+// Stable Diffusion 1.x at 512 x 512, each measured alone: a JSON object.
 //
-//     shapes [threads] [kernels]
+//     kernels_shapes [threads] [prompts] [kernels]
 
 #include "kernels/kernels.h"
 
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <functional>
+#include <map>
 #include <string>
 #include <thread>
 #include <vector>
@@ -20,6 +23,7 @@ using Bytes = std::vector<unsigned char>;
 
 const Kernels *kernels = nullptr;
 int threads = 1;
+int prompts = 2; // what guidance makes a batch of
 
 double seconds() {
     const auto now = std::chrono::steady_clock::now().time_since_epoch();
@@ -40,11 +44,6 @@ double timeOf(const std::function<void(int part)> &work) {
     return best;
 }
 
-void print(const std::string &what, double operations, double time) {
-    std::printf("%-44s %8.2f ms %8.1f GFLOP/s\n", what.c_str(), 1e3 * time,
-                operations / time / 1e9);
-}
-
 Bytes zeros(std::int64_t count, std::size_t size) {
     return Bytes(static_cast<std::size_t>(count) * size + 64);
 }
@@ -54,114 +53,284 @@ void *aligned(Bytes &bytes) {
     return bytes.data() + (64 - address % 64) % 64;
 }
 
-std::vector<Bytes> scratchFor(std::size_t size) {
-    return std::vector<Bytes>(static_cast<std::size_t>(threads), Bytes(size + 64));
-}
+/// Memory for every thread.
+class Scratch {
+public:
+    explicit Scratch(std::size_t size)
+        : all_(static_cast<std::size_t>(threads), Bytes(size + 64)) {}
+    void *operator[](int part) { return aligned(all_[static_cast<std::size_t>(part)]); }
 
-void product(int images, int side, int in, int out, int kernel, bool gated = false) {
+private:
+    std::vector<Bytes> all_;
+};
+
+// ---------------------------------------------------------------------------------------------
+// Operations
+
+Product productOf(int side, int in, int out, int kernel, int stride, bool gated) {
     Product p;
-    p.images = images;
-    p.width = p.outWidth = kernel == 1 ? side * side : side;
-    p.height = p.outHeight = kernel == 1 ? 1 : side;
+    p.images = prompts;
+    const int outSide = side / stride;
+    p.width = kernel == 1 ? side * side : side;
+    p.height = kernel == 1 ? 1 : side;
+    p.outWidth = kernel == 1 ? outSide * outSide : outSide;
+    p.outHeight = kernel == 1 ? 1 : outSide;
     p.kernel = kernel;
+    p.stride = stride;
     p.padding = kernel / 2;
     p.shape = {in, out, kernel * kernel, gated,
                kernels->bf16Operands ? Storage::BF16 : Storage::F32};
-    const std::int64_t pixels = std::int64_t{images} * side * side;
-    Bytes x = zeros(pixels * operandStride(*kernels, in), operandSize(*kernels));
+    return p;
+}
+
+double timeOfProduct(Product p) {
+    const std::int64_t in = std::int64_t{p.images} * p.width * p.height;
+    const std::int64_t out = std::int64_t{p.images} * p.outWidth * p.outHeight;
+    Bytes x = zeros(in * operandStride(*kernels, p.shape.in), operandSize(*kernels));
     Bytes weights = zeros(packedBytes(*kernels, p.shape), 1);
-    Bytes result = zeros(pixels * out, 4);
+    Bytes result = zeros(out * p.shape.out, 4);
     p.x = aligned(x);
     p.weights = aligned(weights);
     p.result = aligned(result);
-    auto scratch = scratchFor(kernels->productScratch(p));
-    const double time = timeOf([&](int part) {
-        kernels->product(p, aligned(scratch[static_cast<std::size_t>(part)]), part, threads);
-    });
-    print((kernel == 1 ? gated ? "gated linear " : "linear " : "conv 3x3 ") +
-              std::to_string(images) + " x " + std::to_string(side) + "^2, " + std::to_string(in) +
-              " -> " + std::to_string(out),
-          2.0 * static_cast<double>(pixels) * in * out * kernel * kernel, time);
+    Scratch scratch(kernels->productScratch(p));
+    return timeOf([&](int part) { kernels->product(p, scratch[part], part, threads); });
 }
 
-void attention(int images, int heads, int width, int queries, int keys) {
+double timeOfAttention(int heads, int width, int queries, int keys) {
     Attention a;
-    a.images = images;
+    a.images = prompts;
     a.heads = heads;
     a.width = width;
     a.queryCount = queries;
     a.keyCount = keys;
+    const std::int64_t channels = heads * width;
+    Bytes k = zeros(prompts * keys * channels, 4), q = zeros(prompts * queries * channels, 4);
     Bytes packedKeys = zeros(packedKeysCount(*kernels, a), operandSize(*kernels));
     Bytes packedValues = zeros(packedValuesCount(*kernels, a), operandSize(*kernels));
-    Bytes q = zeros(std::int64_t{images} * queries * heads * width, 4);
-    Bytes result =
-        zeros(std::int64_t{images} * queries * operandStride(*kernels, heads * width), 4);
+    Bytes result = zeros(prompts * queries * operandStride(*kernels, heads * width), 4);
     a.queries = static_cast<const float *>(aligned(q));
     a.keys = aligned(packedKeys);
     a.values = aligned(packedValues);
     a.result = aligned(result);
-    auto scratch = scratchFor(kernels->attentionScratch(a));
-    const double time = timeOf([&](int part) {
-        kernels->attention(a, aligned(scratch[static_cast<std::size_t>(part)]), part, threads);
+    const auto *plain = static_cast<const float *>(aligned(k));
+    Scratch scratch(kernels->attentionScratch(a));
+    const double packing = timeOf([&](int part) {
+        kernels->packKeys(a, plain, aligned(packedKeys), part, threads);
+        kernels->packValues(a, plain, aligned(packedValues), part, threads);
     });
-    print("attention " + std::to_string(images * heads) + " heads of " + std::to_string(width) +
-              ", " + std::to_string(queries) + " x " + std::to_string(keys),
-          4.0 * images * heads * static_cast<double>(queries) * keys * width, time);
+    return packing + timeOf([&](int part) { kernels->attention(a, scratch[part], part, threads); });
 }
 
-void groupNorm(int images, int side, int channels) {
+double timeOfGroupNorm(int side, int channels) {
     GroupNorm norm;
-    norm.images = images;
+    norm.images = prompts;
     norm.pixels = side * side;
     norm.channels = channels;
     norm.groups = 32;
     norm.silu = true;
-    const std::int64_t count = std::int64_t{images} * norm.pixels * channels;
-    Bytes x = zeros(count, 4), result = zeros(count, 4), factors = zeros(2 * channels, 4);
-    Bytes statistics = zeros(std::int64_t{kNormSlices} * images * (1 + 2 * channels), 4);
-    norm.x = static_cast<const float *>(aligned(x));
+    const std::int64_t count = std::int64_t{prompts} * norm.pixels * channels;
+    Bytes x = zeros(count, 4), result = zeros(count, 4), factors = zeros(channels, 4);
+    Bytes statistics = zeros(std::int64_t{kNormSlices} * prompts * (1 + 2 * channels), 4);
+    norm.x = aligned(x);
     norm.result = aligned(result);
     norm.scale = norm.shift = static_cast<const float *>(aligned(factors));
     norm.statistics = static_cast<float *>(aligned(statistics));
-    auto scratch = scratchFor(kernels->normScratch(norm));
-    const double first = timeOf([&](int part) { kernels->groupStatistics(norm, part, threads); });
-    const double second = timeOf([&](int part) {
-        kernels->groupNormalise(norm, aligned(scratch[static_cast<std::size_t>(part)]), part,
-                                threads);
+    Scratch scratch(kernels->normScratch(norm));
+    return timeOf([&](int part) { kernels->groupStatistics(norm, part, threads); }) +
+           timeOf([&](int part) { kernels->groupNormalise(norm, scratch[part], part, threads); });
+}
+
+double timeOfLayerNorm(std::int64_t rows, int channels) {
+    LayerNorm norm;
+    norm.rows = rows;
+    norm.channels = channels;
+    Bytes x = zeros(rows * channels, 4), result = zeros(rows * channels, 4);
+    Bytes factors = zeros(channels, 4);
+    norm.x = static_cast<const float *>(aligned(x));
+    norm.result = aligned(result);
+    norm.scale = norm.shift = static_cast<const float *>(aligned(factors));
+    return timeOf([&](int part) { kernels->layerNorm(norm, part, threads); });
+}
+
+// ---------------------------------------------------------------------------------------------
+// One step of the UNet
+
+struct Operation {
+    double operations = 0; // floating point
+    int count = 0;
+    std::function<double()> time;
+};
+
+/// By class and shape.
+using Step = std::map<std::string, std::map<std::string, Operation>>;
+
+class UNetStep {
+public:
+    explicit UNetStep(int side) {
+        const std::vector<int> channels{320, 640, 1280, 1280};
+        std::vector<int> skips{320};
+        int at = 320;
+        conv(side, 4, 320);
+        for (std::size_t level = 0; level < 4; level++) {
+            for (int i = 0; i < 2; i++) {
+                block(side, at, channels[level], level < 3);
+                skips.push_back(at = channels[level]);
+            }
+            if (level == 3) break;
+            conv(side, at, at, 2);
+            side /= 2;
+            skips.push_back(at);
+        }
+        block(side, at, at, true);
+        block(side, at, at, false);
+        for (std::size_t level = 4; level-- > 0;) {
+            for (int i = 0; i < 3; i++) {
+                block(side, at + skips.back(), channels[level], level < 3);
+                skips.pop_back();
+                at = channels[level];
+            }
+            if (level > 0) conv(side *= 2, at, at);
+        }
+        add("group norm", side, at, 0, [=] { return timeOfGroupNorm(side, at); });
+        conv(side, at, 4);
+    }
+    const Step &step() const { return step_; }
+
+private:
+    void add(const std::string &group, int side, int in, double operations,
+             const std::function<double()> &time, const std::string &more = "") {
+        Operation &operation =
+            step_[group][std::to_string(side) + "^2, " + std::to_string(in) + more];
+        operation.operations = operations;
+        operation.count++;
+        operation.time = time;
+    }
+    void product(const std::string &group, int side, int in, int out, int kernel, int stride,
+                 bool gated = false) {
+        const double pixels = 1.0 * prompts * side * side / stride / stride;
+        const auto time = [=] {
+            return timeOfProduct(productOf(side, in, out, kernel, stride, gated));
+        };
+        add(group, side, in, 2 * pixels * in * out * kernel * kernel, time,
+            " -> " + std::to_string(out));
+    }
+    void conv(int side, int in, int out, int stride = 1) {
+        product("convolution 3x3", side, in, out, 3, stride);
+    }
+    void linear(int side, int in, int out) { product("linear", side, in, out, 1, 1); }
+    void attention(int side, int channels, int keys) {
+        const int tokens = side * side;
+        add(
+            "attention", side, channels, 4.0 * prompts * tokens * keys * channels,
+            [=] { return timeOfAttention(8, channels / 8, tokens, keys); },
+            " x " + std::to_string(keys));
+    }
+    void groupNorm(int side, int channels) {
+        add("group norm", side, channels, 0, [=] { return timeOfGroupNorm(side, channels); });
+    }
+    void layerNorm(int side, int channels) {
+        add("layer norm", side, channels, 0,
+            [=] { return timeOfLayerNorm(std::int64_t{prompts} * side * side, channels); });
+    }
+    void block(int side, int in, int out, bool transformer) {
+        groupNorm(side, in);
+        conv(side, in, out);
+        groupNorm(side, out);
+        conv(side, out, out);
+        if (in != out) product("convolution 1x1", side, in, out, 1, 1);
+        if (!transformer) return;
+        groupNorm(side, out);
+        for (int i = 0; i < 8; i++) linear(side, out, out); // in, q, k, v, out, q, out, out
+        for (int i = 0; i < 3; i++) layerNorm(side, out);
+        attention(side, out, side * side);
+        attention(side, out, 77);
+        product("linear, gated", side, out, 8 * out, 1, 1, true);
+        linear(side, 4 * out, out);
+    }
+
+    Step step_;
+};
+
+// ---------------------------------------------------------------------------------------------
+// The machine
+
+/// Operations per second of a product whose factors lie in the cache: nothing but multiplying.
+/// (Loops of the multiplying instruction alone are 1% faster.)
+double ceiling() {
+    constexpr int rows = 56, depth = 1024;
+    Product p;
+    p.width = p.outWidth = rows;
+    p.height = p.outHeight = 1;
+    p.shape = {depth, kernels->panelWidth, 1, false,
+               kernels->bf16Operands ? Storage::BF16 : Storage::F32};
+    struct Own {
+        Bytes x, weights, result, scratch;
+    };
+    std::vector<Own> own;
+    for (int i = 0; i < threads; i++) {
+        own.push_back({zeros(rows * depth, 4), zeros(packedBytes(*kernels, p.shape), 1),
+                       zeros(rows * p.shape.out, 4), Bytes(kernels->productScratch(p) + 64)});
+    }
+    constexpr int times = 10000;
+    const double time = timeOf([&](int part) {
+        Own &mine = own[static_cast<std::size_t>(part)];
+        Product q = p;
+        q.x = aligned(mine.x);
+        q.weights = aligned(mine.weights);
+        q.result = aligned(mine.result);
+        for (int i = 0; i < times; i++) kernels->product(q, aligned(mine.scratch), 0, 1);
     });
-    print("group norm " + std::to_string(images) + " x " + std::to_string(side) + "^2, " +
-              std::to_string(channels),
-          0, first + second);
+    return 2.0 * threads * times * rows * depth * p.shape.out / time;
+}
+
+/// Bytes per second of copying what does not fit into the cache, read and written.
+double copyRate() {
+    const std::size_t size = std::size_t{256} << 20;
+    Bytes from(size, 1), to(size);
+    const double time = timeOf([&](int part) {
+        const std::size_t each = size / static_cast<std::size_t>(threads);
+        std::memcpy(&to[each * static_cast<std::size_t>(part)],
+                    &from[each * static_cast<std::size_t>(part)], each);
+    });
+    return 2.0 * static_cast<double>(size) / time;
 }
 
 } // namespace
 
 int main(int count, char **arguments) {
     threads = count > 1 ? std::max(1, std::atoi(arguments[1])) : 1;
-    kernels = count > 2 ? kernelsNamed(arguments[2]) : chooseKernels(Storage::BF16);
-    if (kernels == nullptr) {
+    prompts = count > 2 ? std::max(1, std::atoi(arguments[2])) : 2;
+    const Kernels *f32 = chooseKernels(Storage::F32);
+    const Kernels *chosen = count > 3 ? kernelsNamed(arguments[3]) : chooseKernels(Storage::BF16);
+    if (chosen == nullptr || f32 == nullptr) {
         std::fprintf(stderr, "no such kernels on this machine\n");
         return 1;
     }
-    std::printf("%s, %d threads\n", kernels->name, threads);
-    product(2, 64, 320, 320, 3);
-    product(2, 64, 960, 320, 3);
-    product(2, 32, 640, 640, 3);
-    product(2, 16, 1280, 1280, 3);
-    product(2, 16, 2560, 1280, 3);
-    product(2, 8, 1280, 1280, 3);
-    product(2, 8, 2560, 1280, 3);
-    product(1, 512, 128, 128, 3);
-    product(2, 64, 320, 320, 1);
-    product(2, 64, 320, 2560, 1, true);
-    product(2, 64, 1280, 320, 1);
-    product(2, 16, 1280, 1280, 1);
-    attention(2, 8, 40, 4096, 4096);
-    attention(2, 8, 40, 4096, 77);
-    attention(2, 8, 80, 1024, 1024);
-    attention(2, 8, 160, 256, 256);
-    attention(1, 1, 512, 4096, 4096);
-    groupNorm(2, 64, 320);
-    groupNorm(2, 64, 960);
+    kernels = f32;
+    const double f32Ceiling = ceiling();
+    kernels = chosen;
+    const double ownCeiling = ceiling();
+    std::printf("{\n  \"kernels\": \"%s\", \"threads\": %d, \"prompts\": %d,\n", kernels->name,
+                threads, prompts);
+    std::printf("  \"ceilingGflops\": %.1f, \"f32CeilingGflops\": %.1f, \"copyGBs\": %.1f,\n",
+                ownCeiling / 1e9, f32Ceiling / 1e9, copyRate() / 1e9);
+    std::printf("  \"step\": {");
+    const UNetStep unet(64);
+    const char *comma = "";
+    for (const auto &[group, shapes] : unet.step()) {
+        std::printf("%s\n    \"%s\": [", comma, group.c_str());
+        comma = "";
+        for (const auto &[shape, operation] : shapes) {
+            const double time = operation.time();
+            std::printf("%s\n      {\"shape\": \"%s\", \"count\": %d, \"ms\": %.3f, "
+                        "\"gflops\": %.1f, \"gflop\": %.3f}",
+                        comma, shape.c_str(), operation.count, 1e3 * time,
+                        operation.operations / time / 1e9, operation.operations / 1e9);
+            comma = ",";
+        }
+        std::printf("\n    ]");
+        comma = ",";
+    }
+    std::printf("\n  }\n}\n");
     return 0;
 }

@@ -105,16 +105,19 @@ std::vector<float> runDecoder(Device &device, Precision precision, const Autoenc
 
 UNetSession::UNetSession(Device &device, Precision precision, const UNet &unet, int width,
                          int height, int prompts, bool keepStages)
-    : unet_(unet), graph_(device), prompts_(prompts) {
+    : device_(device), precision_(precision), unet_(unet), graph_(device), prompts_(prompts),
+      keepStages_(keepStages) {
     if (keepStages) graph_.keepStages();
     const auto ops = makeOps(graph_, precision);
     latents_ = graph_.input({width, height, kLatentChannels, prompts});
-    features_ = graph_.input({static_cast<std::int64_t>(unet.timestepFeatures(0).size()), 1});
+    for (const int channels : unet.timeWidths()) {
+        timeShifts_.push_back(graph_.constant({channels, 1}));
+    }
     for (const int channels : unet.crossWidths()) {
         const std::vector<std::int64_t> shape{channels, kContextLength, prompts};
         context_.push_back({graph_.constant(shape), graph_.constant(shape)});
     }
-    epsilon_ = graph_.output(unet.predict(*ops, latents_, features_, context_));
+    epsilon_ = graph_.output(unet.predict(*ops, latents_, timeShifts_, context_));
     graph_.allocate("the UNet");
 }
 
@@ -133,12 +136,44 @@ void UNetSession::setPrompts(const std::vector<const PromptContext *> &contexts)
     }
 }
 
+void UNetSession::prepare(const std::vector<int> &timesteps, const Cancellation &cancel) {
+    if (timesteps.empty()) return;
+    std::vector<float> features;
+    for (const int timestep : timesteps) {
+        const std::vector<float> one = unet_.timestepFeatures(timestep);
+        features.insert(features.end(), one.begin(), one.end());
+    }
+    const auto count = static_cast<std::int64_t>(timesteps.size());
+    Graph graph(device_);
+    if (keepStages_) graph.keepStages();
+    const auto ops = makeOps(graph, precision_);
+    Tensor input = graph.input({static_cast<std::int64_t>(features.size()) / count, count});
+    const std::vector<Tensor> shifts = unet_.timeShifts(*ops, input);
+    for (Tensor shift : shifts) graph.output(shift);
+    graph.allocate("the timesteps");
+    graph.set(input, features);
+    graph.compute(cancel);
+
+    if (keepStages_) timeStages_ = readStages(graph);
+    for (Tensor shift : shifts) {
+        const std::vector<float> all = graph.get(shift);
+        const auto width = static_cast<std::ptrdiff_t>(all.size()) / count;
+        auto first = all.begin();
+        for (const int timestep : timesteps) {
+            shiftsAt_[timestep].emplace_back(first, first + width);
+            first += width;
+        }
+    }
+}
+
 std::vector<std::vector<float>> UNetSession::predict(const std::vector<float> &latent, int timestep,
                                                      const Cancellation &cancel) {
     std::vector<float> latents;
     for (int i = 0; i < prompts_; i++) latents.insert(latents.end(), latent.begin(), latent.end());
     graph_.set(latents_, latents);
-    graph_.set(features_, unet_.timestepFeatures(timestep));
+    if (shiftsAt_.find(timestep) == shiftsAt_.end()) prepare({timestep}, cancel);
+    const auto &shifts = shiftsAt_.at(timestep);
+    for (std::size_t i = 0; i < shifts.size(); i++) graph_.set(timeShifts_[i], shifts[i]);
     graph_.compute(cancel);
 
     const std::vector<float> all = graph_.get(epsilon_);
@@ -151,6 +186,10 @@ std::vector<std::vector<float>> UNetSession::predict(const std::vector<float> &l
     return each;
 }
 
-std::vector<StageValues> UNetSession::stages() const { return readStages(graph_); }
+std::vector<StageValues> UNetSession::stages() const {
+    std::vector<StageValues> all = timeStages_;
+    for (auto &stage : readStages(graph_)) all.push_back(std::move(stage));
+    return all;
+}
 
 } // namespace magicmix

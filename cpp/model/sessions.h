@@ -4,6 +4,8 @@
 #include "model/text_encoder.h"
 #include "model/unet.h"
 
+#include <map>
+
 namespace magicmix {
 
 // The networks with their graphs: plain values in, plain values out.
@@ -49,6 +51,10 @@ public:
     /// One context a prompt.
     void setPrompts(const std::vector<const PromptContext *> &contexts);
 
+    /// Computes at once what depends on the timestep alone, for timesteps that will come. Without
+    /// it `predict` does that for each.
+    void prepare(const std::vector<int> &timesteps, const Cancellation &cancel);
+
     /// Predicted noise of `latent [4, height, width]` for every prompt.
     std::vector<std::vector<float>> predict(const std::vector<float> &latent, int timestep,
                                             const Cancellation &cancel);
@@ -56,11 +62,17 @@ public:
     std::vector<StageValues> stages() const;
 
 private:
+    Device &device_;
+    Precision precision_;
     const UNet &unet_;
     Graph graph_;
     int prompts_;
-    Tensor latents_, features_, epsilon_;
+    bool keepStages_;
+    Tensor latents_, epsilon_;
+    std::vector<Tensor> timeShifts_; // of every ResBlock
     std::vector<KeysValues> context_;
+    std::map<int, std::vector<std::vector<float>>> shiftsAt_; // by timestep, then ResBlock
+    std::vector<StageValues> timeStages_;
 };
 
 } // namespace magicmix

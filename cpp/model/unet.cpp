@@ -82,12 +82,14 @@ UNet::UNet(Weights &weights, const UNetConfig &config) : config_(config) {
     out_ = declareConv(weights, p + "out.2", channels, kLatentChannels, 3);
 }
 
-UNet::ResBlock UNet::declareResBlock(Weights &weights, const std::string &name, int in,
-                                     int out) const {
+UNet::ResBlock UNet::declareResBlock(Weights &weights, const std::string &name, int in, int out) {
     ResBlock block;
     block.norm1 = declareNorm(weights, name + ".in_layers.0", in);
     block.conv1 = declareConv(weights, name + ".in_layers.2", in, out, 3);
-    block.time = declareLinear(weights, name + ".emb_layers.1", 4 * config_.channels.front(), out);
+    block.index = timeWeights_.size();
+    timeWeights_.push_back(
+        declareLinear(weights, name + ".emb_layers.1", 4 * config_.channels.front(), out));
+    timeWidths_.push_back(out);
     block.norm2 = declareNorm(weights, name + ".out_layers.0", out);
     block.conv2 = declareConv(weights, name + ".out_layers.3", out, out, 3);
     if (in != out) block.skip = declareConv(weights, name + ".skip_connection", in, out, 1);
@@ -134,18 +136,26 @@ std::vector<KeysValues> UNet::context(Ops &ops, Tensor textStates) const {
     return all;
 }
 
-Tensor UNet::predict(Ops &ops, Tensor latents, Tensor features,
+std::vector<Tensor> UNet::timeShifts(Ops &ops, Tensor features) const {
+    Tensor time = ops.linear(ops.silu(ops.linear(features, time0_)), time2_);
+    ops.stage("time_embed", time);
+    time = ops.silu(time);
+    std::vector<Tensor> shifts;
+    for (const auto &weights : timeWeights_) shifts.push_back(ops.linear(time, weights));
+    return shifts;
+}
+
+Tensor UNet::predict(Ops &ops, Tensor latents, const std::vector<Tensor> &timeShifts,
                      const std::vector<KeysValues> &context) const {
-    const auto block = [&](Tensor x, Tensor time, const Level &level, std::size_t i) {
-        x = resBlock(ops, x, time, level.resBlocks[i]);
+    const auto withTime = [&](Tensor x, const ResBlock &b) {
+        return resBlock(ops, x, timeShifts[b.index], b);
+    };
+    const auto block = [&](Tensor x, const Level &level, std::size_t i) {
+        x = withTime(x, level.resBlocks[i]);
         if (level.transformers.empty()) return x;
         const Transformer &t = level.transformers[i];
         return transformer(ops, x, t, context[t.index]);
     };
-
-    Tensor time = ops.linear(ops.silu(ops.linear(features, time0_)), time2_);
-    ops.stage("time_embed", time);
-    time = ops.silu(time);
 
     Tensor x = ops.conv2d(ops.fromPlanes(latents), in_);
     std::vector<Tensor> skips;
@@ -156,7 +166,7 @@ Tensor UNet::predict(Ops &ops, Tensor latents, Tensor features,
     keep(x);
     for (const Level &level : down_) {
         for (std::size_t i = 0; i < level.resBlocks.size(); i++) {
-            x = block(x, time, level, i);
+            x = block(x, level, i);
             keep(x);
         }
         if (level.resample.weight) {
@@ -165,15 +175,15 @@ Tensor UNet::predict(Ops &ops, Tensor latents, Tensor features,
         }
     }
 
-    x = resBlock(ops, x, time, middle0_);
+    x = withTime(x, middle0_);
     x = transformer(ops, x, middle1_, context[middle1_.index]);
-    x = resBlock(ops, x, time, middle2_);
+    x = withTime(x, middle2_);
     ops.stagePicture("middle_block", x);
 
     int n = 0;
     for (const Level &level : up_) {
         for (std::size_t i = 0; i < level.resBlocks.size(); i++) {
-            x = block(ops.concatChannels(x, skips.back()), time, level, i);
+            x = block(ops.concatChannels(x, skips.back()), level, i);
             skips.pop_back();
             if (i + 1 == level.resBlocks.size() && level.resample.weight) {
                 // Sizes that were odd on the way down come back as they were.
@@ -186,12 +196,12 @@ Tensor UNet::predict(Ops &ops, Tensor latents, Tensor features,
     return ops.toPlanes(ops.conv2d(x, out_));
 }
 
-Tensor UNet::resBlock(Ops &ops, Tensor x, Tensor time, const ResBlock &block) const {
+Tensor UNet::resBlock(Ops &ops, Tensor x, Tensor timeShift, const ResBlock &block) const {
     const auto normSilu = [&](Tensor y, const Norm &norm) {
         return ops.groupNorm(y, norm, config_.normGroups, kNormEpsilon, Activation::Silu);
     };
     Plus plusTime, plusSkip;
-    plusTime.toChannels = ops.linear(time, block.time);
+    plusTime.toChannels = timeShift;
     Tensor h = ops.conv2d(normSilu(x, block.norm1), block.conv1, plusTime);
     plusSkip.residual = block.skip.weight ? ops.conv2d(x, block.skip) : x;
     return ops.conv2d(normSilu(h, block.norm2), block.conv2, plusSkip);

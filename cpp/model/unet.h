@@ -22,9 +22,14 @@ public:
     /// `{contextWidth, 77, N}`. They depend on the prompt only, not on the timestep.
     std::vector<KeysValues> context(Ops &ops, Tensor textStates) const;
 
-    /// Predicted noise `{w, h, 4, N}` in latents `{w, h, 4, N}` of any size, given
-    /// `timestepFeatures` and what `context` gave.
-    Tensor predict(Ops &ops, Tensor latents, Tensor features,
+    /// What every ResBlock adds to its channels, `{channels, N}`, in the order of execution, at the
+    /// timesteps with the features `{., N}`. It depends on nothing else.
+    std::vector<Tensor> timeShifts(Ops &ops, Tensor features) const;
+    const std::vector<int> &timeWidths() const { return timeWidths_; }
+
+    /// Predicted noise `{w, h, 4, N}` in latents `{w, h, 4, N}` of any size, given what
+    /// `timeShifts` gave for one timestep and what `context` gave.
+    Tensor predict(Ops &ops, Tensor latents, const std::vector<Tensor> &timeShifts,
                    const std::vector<KeysValues> &context) const;
 
     /// Sinusoids of a training timestep, cosines first: what the time embedding takes.
@@ -37,8 +42,8 @@ private:
     struct ResBlock {
         Norm norm1, norm2;
         Conv conv1, conv2;
-        Linear time;
-        Conv skip; // no weight where the channels stay the same
+        Conv skip;             // no weight where the channels stay the same
+        std::size_t index = 0; // among all ResBlocks
     };
     struct Attention {
         Linear q, k, v, out;
@@ -58,11 +63,11 @@ private:
         Conv resample;                         // no weight on the last level of a way
     };
 
-    ResBlock declareResBlock(Weights &weights, const std::string &name, int in, int out) const;
+    ResBlock declareResBlock(Weights &weights, const std::string &name, int in, int out);
     Transformer declareTransformer(Weights &weights, const std::string &name, int channels,
                                    int heads);
 
-    Tensor resBlock(Ops &ops, Tensor x, Tensor time, const ResBlock &block) const;
+    Tensor resBlock(Ops &ops, Tensor x, Tensor timeShift, const ResBlock &block) const;
     Tensor transformer(Ops &ops, Tensor x, const Transformer &block,
                        const KeysValues &context) const;
 
@@ -74,7 +79,8 @@ private:
     Transformer middle1_;
     Norm outNorm_;
     Conv out_;
-    std::vector<int> crossWidths_;
+    std::vector<int> crossWidths_, timeWidths_;
+    std::vector<Linear> timeWeights_;
     std::vector<Attention> crossWeights_;
 };
 
