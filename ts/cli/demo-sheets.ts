@@ -16,7 +16,7 @@ type Change = Partial<MixRequest>
 
 /** @param picture gives the path of a layout of the demo by its name */
 export function demoSheets(picture: (name: string) => string): SheetPlan[] {
-  const common = { steps: 20, seed: 7 } as const
+  const common = { steps: 30, seed: 7 } as const
   const mix = (layout: string, content: string, change: Change = {}): Cell => ({
     mix: { layout: picture(layout), content: photo(content), ...common, ...change },
   })
@@ -37,7 +37,7 @@ export function demoSheets(picture: (name: string) => string): SheetPlan[] {
     },
   })
 
-  const nus = [0, 0.25, 0.5, 0.75, 0.9, 1]
+  const nus = [0.1, 0.3, 0.5, 0.7, 0.9, 1]
   const bounds = [
     [0.3, 0.4],
     [0.3, 0.5],
@@ -53,17 +53,18 @@ export function demoSheets(picture: (name: string) => string): SheetPlan[] {
     {
       file: 'nu.png',
       title: 'nu: how much the content counts (Figure 6 of the paper)',
-      about: ['From left to right the content gains on the layout.'],
+      about: ['From left to right the content gains on the layout (kMin 0.2, kMax 0.5).'],
       columns: ['layout', ...nus.map((nu) => `nu ${nu}`)],
       rows: [
         ['heart', 'tiger'],
         ['star', 'watermelon'],
-        ['house', 'zebra'],
+        ['fish', 'brick wall'],
+        ['leaf', 'zebra'],
       ].map(([layout, content]) =>
         sweep(
           layout!,
           content!,
-          nus.map((nu) => ({ nu })),
+          nus.map((nu) => ({ nu, kMin: 0.2, kMax: 0.5 })),
         ),
       ),
     },
