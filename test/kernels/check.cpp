@@ -129,6 +129,7 @@ public:
         for (int i = 0; i < 60; i++) attention(1);
         for (int i = 0; i < 20; i++) attention(60);
         for (int i = 0; i < 10; i++) attention(0);
+        notANumber();
         for (int i = 0; i < 40; i++) groupNorm();
         for (int i = 0; i < 40; i++) layerNorm();
     }
@@ -262,6 +263,9 @@ private:
         Values x = random_.normal(size(inPixels) * in);
         Values weights =
             random_.normal(out * in * taps, 1 / std::sqrt(static_cast<float>(in * taps)));
+        if (random_.between(0, 5) == 0) { // denormals count as nothing or as what they are
+            for (std::size_t i = 0; i < x.size(); i += 3) x[i] = 1e-40f;
+        }
         if (whole) { // small whole numbers: nothing is rounded, so every sum must be exact
             for (float &v : x) v = std::round(v * 2);
             for (float &v : weights) v = static_cast<float>(random_.between(-2, 2));
@@ -422,6 +426,29 @@ private:
         report_.compare(named(what), expected,
                         read(result, std::int64_t{a.images} * a.queryCount, channels),
                         bound(size > 1 ? 3e-5 : 3e-6));
+    }
+
+    /// A key that is no number shows in every query that sees it.
+    void notANumber() {
+        Attention a;
+        a.width = 40;
+        a.queryCount = a.keyCount = 50;
+        const Values q = random_.normal(2000), v = random_.normal(2000);
+        Values k = random_.normal(2000);
+        k[123] = std::nanf("");
+        Bytes keys(static_cast<std::size_t>(packedKeysCount(k_, a)) * operandSize(k_));
+        Bytes values(static_cast<std::size_t>(packedValuesCount(k_, a)) * operandSize(k_));
+        Bytes result(2000 * operandSize(k_)), scratch(k_.attentionScratch(a) + 64);
+        a.queries = q.data();
+        a.keys = keys.data();
+        a.values = values.data();
+        a.result = result.data();
+        k_.packKeys(a, k.data(), keys.data(), 0, 1);
+        k_.packValues(a, v.data(), values.data(), 0, 1);
+        k_.attention(a, aligned(scratch), 0, 1);
+        Values finite;
+        for (const float x : read(result, 50, 40)) finite.push_back(std::isnan(x) ? 0.0f : 1.0f);
+        report_.compare(named("attention, not a number"), std::vector<double>(2000), finite, 0);
     }
 
     void groupNorm() {

@@ -1,0 +1,211 @@
+#pragma once
+
+#include "kernels/numbers.h"
+#include "kernels/tile.h"
+
+namespace magicmix::kernels {
+namespace {
+
+// A block of queries meets one block of keys after the other. Of every row only the largest logit,
+// the sum of the exponentials and the sum of the values so far are kept, and rescaled when a larger
+// logit comes (Milakov and Gimelshein 2018; Dao et al. 2022): no map of all pairs is ever made.
+
+constexpr int kKeysAtOnce = 256;
+
+/// Values of one head's packed values: panels of the head's width; the last can be half as wide.
+template <typename S>
+int valueColumns(int width) {
+    return roundUp(width, S::lanes);
+}
+template <typename S>
+int paddedKeys(int keyCount) {
+    return roundUp(keyCount, panelWidth<S>);
+}
+template <typename S>
+int paddedWidth(int width) {
+    return roundUp(width, S::depth);
+}
+
+template <typename S>
+struct AttentionMemory {
+    const typename S::Operand **rows;
+    typename S::Operand *queries; ///< [S::rows, width]
+    float *logits;                ///< [S::rows, kKeysAtOnce]
+    typename S::Operand *shares;  ///< the same, after the softmax
+    float *sums;                  ///< [S::rows, valueColumns]
+
+    AttentionMemory(Arena &arena, const Attention &a)
+        : rows(arena.take<const typename S::Operand *>(S::rows)),
+          queries(arena.take<typename S::Operand>(S::rows * operandRow<S>(a.width))),
+          logits(arena.take<float>(S::rows * kKeysAtOnce)),
+          shares(arena.take<typename S::Operand>(S::rows * kKeysAtOnce)),
+          sums(arena.take<float>(S::rows * valueColumns<S>(a.width))) {}
+};
+
+template <typename S>
+std::size_t attentionScratch(const Attention &attention) {
+    Arena arena(nullptr);
+    AttentionMemory<S> memory(arena, attention);
+    return arena.used();
+}
+
+/// Logits to their shares of the softmax so far. Returns by what earlier shares shrink.
+template <typename S>
+float softmaxRow(const float *logits, int count, int padded, typename S::Operand *shares,
+                 float &largest, float &total) {
+    float newLargest = largest;
+    across<S>(count, [&](auto vectors, int i) {
+        using T = decltype(vectors);
+        newLargest = most(newLargest, T::maxOf(T::load(logits + i)));
+    });
+    const float shrink = Scalar::maxOf(exp2<Scalar>(largest - newLargest));
+    float sum = 0;
+    auto sums = S::zero();
+    across<S>(count, [&](auto vectors, int i) {
+        using T = decltype(vectors);
+        const auto share = exp2<T>(T::sub(T::load(logits + i), T::set(newLargest)));
+        storeTo<T>(shares + i, share);
+        if constexpr (T::lanes == S::lanes) {
+            sums = S::add(sums, share);
+        } else {
+            sum += share;
+        }
+    });
+    for (int i = count; i < padded; i++) shares[i] = 0;
+    largest = newLargest;
+    total = total * shrink + S::sumOf(sums) + sum;
+    return shrink;
+}
+
+template <typename S>
+void attendBlock(const Attention &a, std::int64_t head, int first, int rowCount,
+                 AttentionMemory<S> &memory) {
+    using Operand = typename S::Operand;
+    const int width = operandRow<S>(a.width), columns = valueColumns<S>(a.width);
+    const int allKeys = paddedKeys<S>(a.keyCount), channels = a.heads * a.width;
+    const std::int64_t image = head / a.heads;
+    const auto firstRow = image * a.queryCount + first;
+    const int offset = static_cast<int>(head % a.heads) * a.width;
+    const Operand *keys = static_cast<const Operand *>(a.keys) + head * allKeys * width;
+    const Operand *values = static_cast<const Operand *>(a.values) + head * allKeys * columns;
+
+    // The logits come out in units of log 2, for exp2.
+    const auto scale = static_cast<float>(kLog2E / std::sqrt(static_cast<double>(a.width)));
+    float largest[S::rows], total[S::rows];
+    for (int r = 0; r < rowCount; r++) {
+        const float *query = a.queries + (firstRow + r) * channels + offset;
+        Operand *row = memory.queries + r * width;
+        across<S>(a.width, [&](auto vectors, int i) {
+            using T = decltype(vectors);
+            storeTo<T>(row + i, T::mul(T::load(query + i), T::set(scale)));
+        });
+        for (int i = a.width; i < width; i++) row[i] = 0;
+        largest[r] = -3e38f;
+        total[r] = 0;
+    }
+
+    const int seen = a.causal ? least(a.keyCount, first + rowCount) : a.keyCount;
+    for (int begin = 0; begin < seen; begin += kKeysAtOnce) {
+        const int padded = least(kKeysAtOnce, allKeys - begin);
+        for (int r = 0; r < rowCount; r++) memory.rows[r] = memory.queries + r * width;
+        for (int k = 0; k < padded; k += panelWidth<S>) {
+            tileOf<S, 2>(rowCount, memory.rows, 1, width,
+                         keys + static_cast<std::int64_t>(begin + k) * width, width,
+                         memory.logits + k, kKeysAtOnce, false);
+        }
+        for (int r = 0; r < rowCount; r++) {
+            const int end = a.causal ? least(seen, first + r + 1) : seen;
+            Operand *shares = memory.shares + r * kKeysAtOnce;
+            memory.rows[r] = shares;
+            const float shrink =
+                softmaxRow<S>(memory.logits + r * kKeysAtOnce, most(0, least(padded, end - begin)),
+                              padded, shares, largest[r], total[r]);
+            if (begin == 0 || shrink == 1) continue;
+            across<S>(columns, [&](auto vectors, int i) {
+                using T = decltype(vectors);
+                float *sum = memory.sums + r * columns + i;
+                T::store(sum, T::mul(T::load(sum), T::set(shrink)));
+            });
+        }
+        for (int c = 0; c < columns; c += panelWidth<S>) {
+            const bool whole = columns - c >= panelWidth<S>;
+            const Operand *panel = values + std::int64_t{allKeys} * c +
+                                   std::int64_t{begin} * (whole ? panelWidth<S> : S::lanes);
+            (whole ? tileOf<S, 2> : tileOf<S, 1>)(rowCount, memory.rows, 1, padded, panel, padded,
+                                                  memory.sums + c, columns, begin > 0);
+        }
+    }
+
+    const int stride = operandRow<S>(channels);
+    for (int r = 0; r < rowCount; r++) {
+        Operand *result = static_cast<Operand *>(a.result) + (firstRow + r) * stride + offset;
+        across<S>(a.width, [&](auto vectors, int i) {
+            using T = decltype(vectors);
+            const auto sum = T::load(memory.sums + r * columns + i);
+            storeTo<T>(result + i, T::div(sum, T::set(total[r])));
+        });
+    }
+}
+
+template <typename S>
+void attention(const Attention &a, void *scratch, int part, int parts) {
+    Arena arena(scratch);
+    AttentionMemory<S> memory(arena, a);
+    const int blocks = (a.queryCount + S::rows - 1) / S::rows;
+    const Share share(std::int64_t{a.images} * a.heads * blocks, part, parts);
+    for (std::int64_t task = share.begin; task < share.end; task++) {
+        const int first = static_cast<int>(task % blocks) * S::rows;
+        attendBlock<S>(a, task / blocks, first, least(S::rows, a.queryCount - first), memory);
+    }
+}
+
+/// Calls `f(head, source)` for this part's share of the heads of all images, `source` being where
+/// the head's values of the first token are.
+template <typename F>
+void everyHead(const Attention &a, const float *source, int part, int parts, F f) {
+    const Share share(std::int64_t{a.images} * a.heads, part, parts);
+    for (std::int64_t head = share.begin; head < share.end; head++) {
+        const std::int64_t image = head / a.heads;
+        f(head, source + (image * a.keyCount * a.heads + head % a.heads) * a.width);
+    }
+}
+
+template <typename S>
+void packKeys(const Attention &a, const float *keys, void *packed, int part, int parts) {
+    constexpr int panel = panelWidth<S>;
+    const int width = operandRow<S>(a.width), all = paddedKeys<S>(a.keyCount);
+    everyHead(a, keys, part, parts, [&](std::int64_t head, const float *source) {
+        auto *to = static_cast<typename S::Operand *>(packed) + head * all * width;
+        for (int k = 0; k < all; k++) {
+            auto *column = to + k / panel * panel * width + k % panel * S::depth;
+            const float *key = source + std::int64_t{k} * a.heads * a.width;
+            for (int i = 0; i < width; i++) {
+                const float value = k < a.keyCount && i < a.width ? key[i] : 0;
+                storeTo<Scalar>(column + i / S::depth * panel * S::depth + i % S::depth, value);
+            }
+        }
+    });
+}
+
+template <typename S>
+void packValues(const Attention &a, const float *values, void *packed, int part, int parts) {
+    const int columns = valueColumns<S>(a.width), all = paddedKeys<S>(a.keyCount);
+    everyHead(a, values, part, parts, [&](std::int64_t head, const float *source) {
+        auto *to = static_cast<typename S::Operand *>(packed) + head * all * columns;
+        for (int c = 0; c < columns; c += panelWidth<S>) {
+            const int wide = least(panelWidth<S>, columns - c);
+            auto *panel = to + std::int64_t{all} * c;
+            for (int k = 0; k < all; k++) {
+                auto *row = panel + (k / S::depth * wide * S::depth + k % S::depth);
+                const float *value = source + std::int64_t{k} * a.heads * a.width + c;
+                for (int i = 0; i < wide; i++) {
+                    const bool there = k < a.keyCount && c + i < a.width;
+                    storeTo<Scalar>(row + i * S::depth, there ? value[i] : 0);
+                }
+            }
+        }
+    });
+}
+
+} // namespace
+} // namespace magicmix::kernels

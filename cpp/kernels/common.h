@@ -1,0 +1,85 @@
+#pragma once
+
+// What all kernels use. The kernels are written once in terms of the vectors `S` of an instruction
+// set, and compiled once for each (avx2.cpp ...). Nothing here may be shared with code that is
+// compiled for another machine: all is in a namespace without a name, and the standard library's
+// templates are not used.
+
+#include "kernels/kernels.h"
+#include "kernels/simd_scalar.h"
+
+namespace magicmix::kernels {
+namespace {
+
+constexpr int roundUp(int n, int step) { return (n + step - 1) / step * step; }
+constexpr std::int64_t roundUp(std::int64_t n, std::int64_t step) {
+    return (n + step - 1) / step * step;
+}
+template <typename T>
+T least(T a, T b) {
+    return a < b ? a : b;
+}
+template <typename T>
+T most(T a, T b) {
+    return a > b ? a : b;
+}
+
+/// Bounds of the share `part` of `parts` of `count` things.
+struct Share {
+    std::int64_t begin, end;
+    Share(std::int64_t count, int part, int parts)
+        : begin(count * part / parts), end(count * (part + 1) / parts) {}
+};
+
+/// Calls `f(vectors, first)` for all of `count` values: with `S`, then one by one.
+template <typename S, typename F>
+void across(int count, F f) {
+    int i = 0;
+    for (; i + S::lanes <= count; i += S::lanes) f(S(), i);
+    for (; i < count; i++) f(Scalar(), i);
+}
+
+/// Stores as the operand type of `S`, with the vectors `T`: those of `S` or scalars.
+template <typename T>
+void storeTo(float *p, typename T::V x) {
+    T::store(p, x);
+}
+template <typename T>
+void storeTo(std::uint16_t *p, typename T::V x) {
+    T::store(p, x);
+}
+
+template <typename T>
+typename T::V loadFrom(const float *p) {
+    return T::load(p);
+}
+template <typename T>
+typename T::V loadFrom(const std::uint16_t *p) {
+    return T::loadBf16(p);
+}
+
+/// Values of a row of operands.
+template <typename S>
+constexpr int operandRow(int channels) {
+    return roundUp(channels, S::depth);
+}
+
+/// Memory that a thread brings, handed out in pieces that begin at cache lines.
+class Arena {
+public:
+    explicit Arena(void *memory) : at_(static_cast<char *>(memory)) {}
+    template <typename T>
+    T *take(std::int64_t count) {
+        T *piece = reinterpret_cast<T *>(at_);
+        at_ += roundUp(count * static_cast<std::int64_t>(sizeof(T)), std::int64_t{64});
+        return piece;
+    }
+    /// With no memory at all: how much would have been handed out.
+    std::size_t used() const { return reinterpret_cast<std::size_t>(at_); }
+
+private:
+    char *at_;
+};
+
+} // namespace
+} // namespace magicmix::kernels
