@@ -58,7 +58,7 @@ async function main(): Promise<void> {
   let ggml: Mix | undefined
   if (!values['no-ggml']) {
     log("a step with ggml's operations ...")
-    const stock = ['--steps', '2', '--precision', 'f16', '--threads', threads]
+    const stock = ['--steps', '2', '--precision', mix.precision, '--threads', threads]
     ggml = measureMix(stock, { MAGICMIX_KERNELS: 'off' })
   }
 
