@@ -1,12 +1,11 @@
 #include "checkpoint/checkpoint.h"
 
 #include "checkpoint/diffusers.h"
-#include "checkpoint/safetensors.h"
+#include "checkpoint/model_file.h"
 
 #include <algorithm>
 #include <filesystem>
 #include <set>
-#include <string_view>
 
 namespace magicmix {
 namespace {
@@ -19,26 +18,6 @@ constexpr std::size_t kMaxNameBytes = 128;
 
 bool startsWith(const std::string &text, const std::string &prefix) {
     return text.rfind(prefix, 0) == 0;
-}
-
-bool startsWithBytes(const MappedFile &file, std::string_view magic) {
-    return file.size() >= magic.size() &&
-           std::equal(magic.begin(), magic.end(), file.data(), [](char a, std::byte b) {
-               return static_cast<unsigned char>(a) == std::to_integer<unsigned char>(b);
-           });
-}
-
-/// Formats that people have and we do not read are named, with what to do.
-void refuseOtherFormats(const MappedFile &file) {
-    const auto refuse = [&](const std::string &what) {
-        throw Error("MODEL_UNSUPPORTED",
-                    "'" + file.path() + "' is " + what +
-                        ", which is not read; give a .safetensors file or a diffusers folder",
-                    {{"path", file.path()}});
-    };
-    if (startsWithBytes(file, "GGUF")) refuse("a GGUF file");
-    if (startsWithBytes(file, "PK\x03\x04")) refuse("a zip archive (a .ckpt?)");
-    if (startsWithBytes(file, "\x80\x02")) refuse("a pickle (a .ckpt?)");
 }
 
 /// Networks that are not Stable Diffusion 1.x are told by names that only they have.
@@ -114,11 +93,11 @@ Checkpoint Checkpoint::open(const std::string &path) {
         return checkpoint;
     }
 
-    checkpoint.format_ = "safetensors";
-    refuseOtherFormats(*MappedFile::open(path));
-    const StoredTensors tensors = readSafetensors(path);
-    refuseOtherFamilies(tensors, path);
-    add(tensors, "", [](const auto &name) { return name; });
+    const ModelFile file = readModelFile(path);
+    checkpoint.format_ = file.format;
+    checkpoint.config_ = file.config;
+    refuseOtherFamilies(file.tensors, path);
+    add(file.tensors, "", [](const auto &name) { return name; });
     if (checkpoint.tensors_.empty()) {
         throw Error(
             "MODEL_FORMAT",
@@ -150,24 +129,7 @@ WeightSource::Values Checkpoint::read(const std::string &name) const {
         throw Error("MODEL_FORMAT", "'" + path_ + "' lacks tensor '" + name + "'",
                     {{"tensor", name}, {"path", path_}});
     }
-    const StoredTensor &tensor = found->second;
-    Values values;
-    if (tensor.type == "F32") {
-        values.type = GGML_TYPE_F32;
-    } else if (tensor.type == "F16") {
-        values.type = GGML_TYPE_F16;
-    } else if (tensor.type == "BF16") {
-        values.type = GGML_TYPE_BF16;
-    } else {
-        throw Error("MODEL_UNSUPPORTED",
-                    "tensor '" + tensor.name + "' in '" + tensor.file->path() + "' has type " +
-                        tensor.type + "; weights must be F32, F16 or BF16",
-                    {{"tensor", tensor.name}, {"type", tensor.type}});
-    }
-    values.shape = tensor.shape;
-    values.data = tensor.file->data() + tensor.offset;
-    values.bytes = tensor.bytes;
-    return values;
+    return valuesOf(found->second);
 }
 
 void Checkpoint::release(const std::string &name) const {

@@ -1,7 +1,7 @@
 #include "checkpoint/diffusers.h"
 
 #include "checkpoint/json.h"
-#include "checkpoint/safetensors.h"
+#include "checkpoint/model_file.h"
 #include "engine.h"
 #include "error.h"
 
@@ -36,7 +36,7 @@ StoredTensors readShards(const fs::path &folder, const fs::path &indexPath) {
                         {{"tensor", name}});
         }
         if (shards.count(shard) == 0) {
-            shards.emplace(shard, readSafetensors((folder / shard).u8string()));
+            shards.emplace(shard, readModelFile((folder / shard).u8string()).tensors);
         }
         const auto &stored = shards.at(shard);
         const auto found = stored.find(name);
@@ -55,7 +55,7 @@ StoredTensors readShards(const fs::path &folder, const fs::path &indexPath) {
 StoredTensors readComponent(const fs::path &folder, const std::string &stem) {
     for (const char *variant : {"", ".fp16"}) {
         const fs::path single = folder / (stem + variant + ".safetensors");
-        if (fs::exists(single)) return readSafetensors(single.u8string());
+        if (fs::exists(single)) return readModelFile(single.u8string()).tensors;
         // transformers and diffusers put the variant on different sides of the index's name
         for (const std::string &name : {stem + variant + ".safetensors.index.json",
                                         stem + ".safetensors.index" + variant + ".json"}) {

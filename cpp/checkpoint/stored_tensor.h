@@ -1,6 +1,7 @@
 #pragma once
 
 #include "checkpoint/mapped_file.h"
+#include "tensor/weights.h"
 
 #include <cstdint>
 #include <map>
@@ -12,14 +13,23 @@ namespace magicmix {
 
 /// Where a tensor's values lie in a file. Offsets and sizes have been checked against the file.
 struct StoredTensor {
-    std::string name;                ///< as in the file
-    std::string type;                ///< "F32", "F16", "BF16", or another that safetensors knows
+    std::string name; ///< as in the file
+    /// "F32", "F16", "BF16", "F64", a quantised type of ggml ("Q8_0", "Q4_K", ...), or another that
+    /// a file can hold and a network cannot use ("I64", ...).
+    std::string type;
     std::vector<std::int64_t> shape; ///< torch order
     std::shared_ptr<const MappedFile> file;
     std::uint64_t offset = 0; ///< from the start of the file
-    std::uint64_t bytes = 0;
+    std::uint64_t bytes = 0;  ///< from the first value to the last
+    /// Elements from one index of each dimension to the next; empty if the values lie one after the
+    /// other, as they do in all formats but torch's.
+    std::vector<std::int64_t> strides;
 };
 
 using StoredTensors = std::map<std::string, StoredTensor>;
+
+/// The values, one after the other: those in the file itself, or a copy where they have to be
+/// gathered or are F64. Throws `MODEL_UNSUPPORTED` for types that are no weights.
+WeightSource::Values valuesOf(const StoredTensor &tensor);
 
 } // namespace magicmix

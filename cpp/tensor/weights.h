@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,10 +20,11 @@ public:
     virtual ~WeightSource() = default;
 
     struct Values {
-        ggml_type type = GGML_TYPE_F32;  ///< F32, F16 or BF16
+        ggml_type type = GGML_TYPE_F32;  ///< F32, F16, BF16, or quantised
         std::vector<std::int64_t> shape; ///< torch order
         const std::byte *data = nullptr; ///< not necessarily aligned
         std::size_t bytes = 0;
+        std::shared_ptr<const void> owner; ///< of `data`, where that is a copy
     };
     /// Is there any tensor whose name starts so?
     virtual bool hasAny(const std::string &prefix) const = 0;

@@ -1,0 +1,19 @@
+#pragma once
+
+#include "checkpoint/stored_tensor.h"
+#include "declared_config.h"
+
+namespace magicmix {
+
+/// One file of any format that is read: its tensors under the names that they have there.
+struct ModelFile {
+    std::string format; ///< "safetensors"
+    StoredTensors tensors;
+    DeclaredConfig config; ///< what the file itself tells
+};
+
+/// Tells the format by the first bytes, not by the file's name.
+/// Throws `MODEL_NOT_FOUND`, `MODEL_FORMAT` or `MODEL_UNSUPPORTED`.
+ModelFile readModelFile(const std::string &path);
+
+} // namespace magicmix
