@@ -218,7 +218,7 @@ describe('checkpoints', () => {
         'a dtype that is no string': [() => withTarget({ dtype: 16 }), both(/dtype/)],
         'a dtype of weights that we do not use': [
           () => withTarget({ dtype: 'I16' }),
-          both(/I16.*F32, F16 or BF16/),
+          both(/I16.*weights must be F32/),
           'MODEL_UNSUPPORTED',
         ],
         'a dtype of another size': [() => withTarget({ dtype: 'F32' }), both(/18432.*36864/)],
