@@ -42,8 +42,9 @@ void multiply(std::vector<float> &values, double factor) {
 
 /// The networks of a model; declares all their weights.
 struct Networks {
-    Networks(const ModelConfig &modelConfig, Precision precision, const kernels::Kernels *kernels)
-        : config(modelConfig), weights(precision, kernels), text(weights, config.text),
+    Networks(const ModelConfig &modelConfig, Precision precision, const kernels::Kernels *kernels,
+             const WeightSource *quantised)
+        : config(modelConfig), weights(precision, kernels, quantised), text(weights, config.text),
           unet(weights, config.unet), vae(weights, config.vae) {}
 
     ModelConfig config;
@@ -100,8 +101,10 @@ std::vector<float> randn(std::uint64_t seed, std::size_t count) {
 // Loading
 
 struct Engine::Parts {
-    Parts(Device opened, const ModelConfig &config, Precision precision)
-        : device(std::move(opened)), networks(config, precision, device.kernels(precision)) {}
+    Parts(Device opened, const ModelConfig &config, Precision precision,
+          const WeightSource *quantised)
+        : device(std::move(opened)),
+          networks(config, precision, device.kernels(precision), quantised) {}
 
     Device device; // outlives the weights, which lie in its memory
     Networks networks;
@@ -122,7 +125,7 @@ Inspection inspect(const std::string &path, const ConfigOverrides &overrides) {
     }
     try {
         const Networks networks(deduceConfig(checkpoint, checkpoint.config(), overrides),
-                                parsePrecision("f16", true), nullptr);
+                                parsePrecision("f16", true), nullptr, nullptr);
         networks.weights.check(checkpoint);
         inspection.model = describe(checkpoint, networks);
         inspection.family = inspection.model->family;
@@ -139,8 +142,8 @@ std::unique_ptr<Engine> Engine::load(const LoadOptions &options, const Cancellat
     Device device = Device::open(options.device, options.threads);
     const Precision precision = parsePrecision(options.precision, device.isCpu());
     auto parts = std::make_unique<Parts>(
-        std::move(device), deduceConfig(checkpoint, checkpoint.config(), options.config),
-        precision);
+        std::move(device), deduceConfig(checkpoint, checkpoint.config(), options.config), precision,
+        options.precision == "auto" ? &checkpoint : nullptr);
     parts->networks.weights.load(checkpoint, parts->device, cancel, [&](int done, int all) {
         Progress event;
         event.stage = Stage::Load;

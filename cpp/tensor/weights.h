@@ -38,8 +38,10 @@ public:
 /// then placed on a device in one piece.
 class Weights {
 public:
-    /// `kernels`: those that will multiply the weights, or null if ggml will.
-    Weights(Precision precision, const kernels::Kernels *kernels);
+    /// `kernels`: those that will multiply the weights, or null if ggml will. `quantised`: factors
+    /// that are quantised there stay as they are, if they can be multiplied so; may be null.
+    Weights(Precision precision, const kernels::Kernels *kernels,
+            const WeightSource *quantised = nullptr);
 
     /// A factor of a matrix product or convolution, in the chosen precision, packed if there are
     /// kernels. `shape` is torch order: `[out, in]` or `[out, in, kernelHeight, kernelWidth]`.
@@ -69,12 +71,16 @@ private:
         std::vector<std::int64_t> shape;
         Tensor tensor;
         std::optional<kernels::WeightShape> packing;
+        std::optional<ggml_type> blocks; ///< of a factor that stays quantised
     };
     void place(const WeightSource::Values &values, const Declared &declared) const;
+    std::optional<ggml_type> quantisedType(const std::string &name,
+                                           const kernels::WeightShape &packing) const;
     Tensor declare(const std::string &name, const std::vector<std::int64_t> &shape, ggml_type type);
 
     Precision precision_;
     const kernels::Kernels *kernels_;
+    const WeightSource *quantised_;
     ggml_context_ptr context_;
     ggml_backend_buffer_ptr buffer_;
     std::vector<Declared> declared_;
