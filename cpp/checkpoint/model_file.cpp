@@ -1,5 +1,6 @@
 #include "checkpoint/model_file.h"
 
+#include "checkpoint/gguf.h"
 #include "checkpoint/safetensors.h"
 #include "error.h"
 
@@ -24,7 +25,6 @@ void refuseOtherFormats(const MappedFile &file) {
                         ", which is not read; give a .safetensors file or a diffusers folder",
                     {{"path", file.path()}});
     };
-    if (startsWith(file, "GGUF")) refuse("a GGUF file");
     if (startsWith(file, "PK\x03\x04")) refuse("a zip archive (a .ckpt?)");
     if (startsWith(file, "\x80\x02")) refuse("a pickle (a .ckpt?)");
 }
@@ -32,7 +32,12 @@ void refuseOtherFormats(const MappedFile &file) {
 } // namespace
 
 ModelFile readModelFile(const std::string &path) {
-    refuseOtherFormats(*MappedFile::open(path));
+    const auto file = MappedFile::open(path);
+    if (looksLikeGguf(*file)) {
+        GgufFile gguf = readGguf(path);
+        return {"gguf", std::move(gguf.tensors), std::move(gguf.config)};
+    }
+    refuseOtherFormats(*file);
     return {"safetensors", readSafetensors(path), {}};
 }
 

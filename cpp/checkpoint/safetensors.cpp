@@ -123,24 +123,6 @@ private:
     std::uint64_t dataStart_;
 };
 
-void refuseOverlaps(const StoredTensors &tensors) {
-    std::vector<const StoredTensor *> byOffset;
-    for (const auto &[name, tensor] : tensors) {
-        if (tensor.bytes > 0) byOffset.push_back(&tensor);
-    }
-    std::sort(byOffset.begin(), byOffset.end(),
-              [](const auto *a, const auto *b) { return a->offset < b->offset; });
-    for (std::size_t i = 1; i < byOffset.size(); i++) {
-        const StoredTensor &before = *byOffset[i - 1], &after = *byOffset[i];
-        if (before.offset + before.bytes > after.offset) {
-            throw Error("MODEL_FORMAT",
-                        "tensors '" + before.name + "' and '" + after.name + "' in '" +
-                            after.file->path() + "' overlap; each must have bytes of its own",
-                        {{"tensor", after.name}, {"path", after.file->path()}});
-        }
-    }
-}
-
 } // namespace
 
 bool looksLikeSafetensors(const MappedFile &file) {

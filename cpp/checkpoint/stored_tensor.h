@@ -32,4 +32,11 @@ using StoredTensors = std::map<std::string, StoredTensor>;
 /// gathered or are F64. Throws `MODEL_UNSUPPORTED` for types that are no weights.
 WeightSource::Values valuesOf(const StoredTensor &tensor);
 
+/// Throws `MODEL_FORMAT` if two tensors share bytes of a file; all are of the same.
+void refuseOverlaps(const StoredTensors &tensors);
+
+/// The number of elements of a shape. Throws `MODEL_FORMAT` if it is negative somewhere or
+/// overflows; `what` names the tensor in the message.
+std::uint64_t elementCount(const std::vector<std::int64_t> &shape, const std::string &what);
+
 } // namespace magicmix
