@@ -85,6 +85,7 @@ ModelInfo describe(const Checkpoint &checkpoint, const Networks &networks) {
 const char *stageName(Stage stage) {
     switch (stage) {
     case Stage::Load: return "load";
+    case Stage::Convert: return "convert";
     case Stage::Encode: return "encode";
     case Stage::Layout: return "layout";
     case Stage::Content: return "content";

@@ -100,6 +100,21 @@ export interface NativeInspection {
   problem: string
 }
 
+export interface NativeConvertOptions {
+  input: string
+  output: string
+  type: string
+  overwrite: boolean
+  config: NativeConfig
+}
+
+export interface NativeConversion {
+  path: string
+  bytes: number
+  /** how many were written in each type */
+  tensors: Record<string, number>
+}
+
 export interface NativeTokenScale {
   /** 0 is BOS */
   position: number
@@ -143,7 +158,7 @@ export interface NativePicture {
 }
 
 export interface NativeProgress {
-  stage: 'load' | 'encode' | 'layout' | 'content' | 'decode'
+  stage: 'load' | 'convert' | 'encode' | 'layout' | 'content' | 'decode'
   step: number
   steps: number
   timestep: number
@@ -213,6 +228,10 @@ export interface NativeMixer {
 export interface NativeBinding {
   devices(): NativeDevice[]
   inspect(path: string, config: NativeConfig): NativeJob<NativeInspection>
+  convert(
+    options: NativeConvertOptions,
+    onProgress: ((event: NativeProgress) => void) | null,
+  ): NativeJob<NativeConversion>
   load(
     options: NativeLoadOptions,
     onProgress: ((event: NativeProgress) => void) | null,

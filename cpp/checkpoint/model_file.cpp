@@ -38,7 +38,8 @@ ModelFile readModelFile(const std::string &path) {
         return {"gguf", std::move(gguf.tensors), std::move(gguf.config)};
     }
     refuseOtherFormats(*file);
-    return {"safetensors", readSafetensors(path), {}};
+    SafetensorsFile safetensors = readSafetensors(path);
+    return {"safetensors", std::move(safetensors.tensors), std::move(safetensors.config)};
 }
 
 } // namespace magicmix

@@ -1,6 +1,6 @@
 #include "checkpoint/safetensors.h"
 
-#include "checkpoint/json.h"
+#include "checkpoint/configuration.h"
 #include "error.h"
 
 #include <algorithm>
@@ -14,6 +14,7 @@ namespace {
 constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;
 constexpr std::uint64_t kLengthBytes = 8;
 constexpr std::size_t kMaxDimensions = 8;
+constexpr const char *kMetadata = "__metadata__";
 
 const std::map<std::string, std::uint64_t> kTypeBytes = {
     {"F64", 8},  {"F32", 4}, {"F16", 2},     {"BF16", 2},    {"I64", 8},     {"I32", 4},
@@ -123,6 +124,16 @@ private:
     std::uint64_t dataStart_;
 };
 
+DeclaredConfig readMetadata(const Json &header, const std::string &path) {
+    const auto metadata = header.find(kMetadata);
+    if (metadata == header.end() || !metadata->is_object()) return {};
+    const auto text = metadata->find(kConfigurationKey);
+    if (text == metadata->end() || !text->is_string()) return {};
+    const std::string where = std::string(kConfigurationKey) + " of '" + path + "'";
+    const auto &json = text->get_ref<const std::string &>();
+    return readConfiguration(parseJson(json.data(), json.size(), where), where);
+}
+
 } // namespace
 
 bool looksLikeSafetensors(const MappedFile &file) {
@@ -130,7 +141,7 @@ bool looksLikeSafetensors(const MappedFile &file) {
            file.data()[kLengthBytes] == std::byte{'{'};
 }
 
-StoredTensors readSafetensors(const std::string &path) {
+SafetensorsFile readSafetensors(const std::string &path) {
     const auto file = MappedFile::open(path);
     const std::string where = "'" + path + "'";
     if (file->size() < kLengthBytes) {
@@ -155,12 +166,13 @@ StoredTensors readSafetensors(const std::string &path) {
     }
 
     const EntryReader reader(file, kLengthBytes + length);
-    StoredTensors tensors;
+    SafetensorsFile result;
     for (const auto &[name, entry] : header.items()) {
-        if (name != "__metadata__") tensors.emplace(name, reader.read(name, entry));
+        if (name != kMetadata) result.tensors.emplace(name, reader.read(name, entry));
     }
-    refuseOverlaps(tensors);
-    return tensors;
+    refuseOverlaps(result.tensors);
+    result.config = readMetadata(header, path);
+    return result;
 }
 
 } // namespace magicmix
