@@ -73,13 +73,16 @@ void placePlain(const WeightSource::Values &values, Tensor tensor) {
         return;
     }
     const auto count = static_cast<std::size_t>(ggml_nelements(tensor));
-    const std::size_t size = ggml_type_size(tensor->type);
+    const BlockSize block = blockSize(tensor->type);
+    const auto bytesOf = [&](std::size_t n) {
+        return n / static_cast<std::size_t>(block.values) * block.bytes;
+    };
     Converter converter;
-    std::vector<std::byte> converted(std::min(count, kPiece) * size);
+    std::vector<std::byte> converted(bytesOf(std::min(count, kPiece)));
     for (std::size_t first = 0; first < count; first += kPiece) {
         const std::size_t n = std::min(kPiece, count - first);
         converter.convert(values.type, values.data, first, n, tensor->type, converted.data());
-        ggml_backend_tensor_set(tensor, converted.data(), first * size, n * size);
+        ggml_backend_tensor_set(tensor, converted.data(), bytesOf(first), bytesOf(n));
     }
 }
 
@@ -132,7 +135,7 @@ Tensor Weights::declare(const std::string &name, const std::vector<std::int64_t>
 
 Tensor Weights::factor(const std::string &name, const std::vector<std::int64_t> &shape,
                        kernels::WeightShape &packing) {
-    const std::optional<ggml_type> type = quantisedType(name, packing);
+    const std::optional<ggml_type> type = quantisedType(name, shape, packing);
     if (kernels_ == nullptr) return declare(name, shape, type.value_or(weightType(precision_)));
 
     packing.storage = type ? kernels::Storage::Blocks : storageOf(precision_);
@@ -148,8 +151,9 @@ Tensor Weights::factor(const std::string &name, const std::vector<std::int64_t> 
 /// The type in which a factor can stay as the file has it: its rows have to be whole blocks, and
 /// ggml multiplies quantised matrices, but no such kernels of convolutions.
 std::optional<ggml_type> Weights::quantisedType(const std::string &name,
+                                                const std::vector<std::int64_t> &shape,
                                                 const kernels::WeightShape &packing) const {
-    if (quantised_ == nullptr || (kernels_ == nullptr && packing.taps > 1)) return std::nullopt;
+    if (quantised_ == nullptr || (kernels_ == nullptr && shape.size() > 2)) return std::nullopt;
     const auto values = quantised_->read(name);
     const std::int64_t row = std::int64_t{packing.in} * packing.taps;
     const bool fits = isQuantised(values.type) && row % blockSize(values.type).values == 0;

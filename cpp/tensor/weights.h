@@ -75,6 +75,7 @@ private:
     };
     void place(const WeightSource::Values &values, const Declared &declared) const;
     std::optional<ggml_type> quantisedType(const std::string &name,
+                                           const std::vector<std::int64_t> &shape,
                                            const kernels::WeightShape &packing) const;
     Tensor declare(const std::string &name, const std::vector<std::int64_t> &shape, ggml_type type);
 
