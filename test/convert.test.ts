@@ -168,6 +168,14 @@ describe('converting', function () {
           await statesOf(inFolder('other.gguf'), options),
           await statesOf(inFolder('other.safetensors'), options),
         )
+
+        const damaged = tensors.find((tensor) => tensor.type === type)!
+        Buffer.from(damaged.data.buffer, damaged.data.byteOffset).writeUInt16LE(0x7e00) // NaN
+        await writeFile(inFolder('other.gguf'), ggufBytes({ tensors }))
+        await assert.rejects(
+          load(inFolder('other.gguf'), options),
+          coded('MODEL_FORMAT', new RegExp(`${damaged.name}.*not finite`)),
+        )
       })
     }
   })
