@@ -249,6 +249,7 @@ Napi::Value toJs(Napi::Env env, const Inspection &inspection) {
         object.Set("name", info.name);
         object.Set("type", info.type);
         object.Set("shape", numbers(env, info.shape));
+        object.Set("bytes", number(env, info.bytes));
         object.Set("file", info.file);
         return object;
     };
@@ -261,6 +262,7 @@ Napi::Value toJs(Napi::Env env, const Inspection &inspection) {
     object.Set("ignored", texts(env, inspection.ignored));
     object.Set("model", inspection.model ? toJs(env, *inspection.model) : env.Null());
     object.Set("problem", inspection.problem);
+    object.Set("workingBytes", number(env, inspection.workingBytes));
     return object;
 }
 

@@ -122,14 +122,22 @@ Inspection inspect(const std::string &path, const ConfigOverrides &overrides) {
     inspection.fileBytes = checkpoint.fileBytes();
     inspection.ignored = checkpoint.unknown();
     for (const auto &[name, tensor] : checkpoint.tensors()) {
-        inspection.tensors.push_back({name, tensor.type, tensor.shape, tensor.file->path()});
+        inspection.tensors.push_back(
+            {name, tensor.type, tensor.shape, tensor.bytes, tensor.file->path()});
     }
     try {
-        const Networks networks(deduceConfig(checkpoint, checkpoint.config(), overrides),
-                                parsePrecision("f16", true), nullptr, nullptr);
+        Device device = Device::open("cpu", 0);
+        const Precision precision = parsePrecision("auto", true);
+        Networks networks(deduceConfig(checkpoint, checkpoint.config(), overrides), precision,
+                          device.kernels(precision), &checkpoint);
         networks.weights.check(checkpoint);
         inspection.model = describe(checkpoint, networks);
         inspection.family = inspection.model->family;
+        inspection.model->weightBytes = networks.weights.bytes();
+        networks.weights.pretend();
+        const int side = inspection.model->nativeSize;
+        inspection.workingBytes =
+            workingMemory(device, precision, networks.unet, networks.vae, side, side);
     } catch (const Error &error) {
         inspection.problem = error.what();
     }

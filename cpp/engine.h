@@ -86,8 +86,9 @@ struct ModelInfo {
 
 struct TensorInfo {
     std::string name; ///< in the original Stable Diffusion naming
-    std::string type; ///< "F32", "F16", "BF16"
+    std::string type; ///< "F32", "F16", "BF16", "Q4_K", ...
     std::vector<std::int64_t> shape;
+    std::uint64_t bytes = 0;
     std::string file;
 };
 
@@ -99,6 +100,7 @@ struct Inspection {
     std::vector<std::string> ignored; ///< names of tensors in the file that mixing does not use
     std::optional<ModelInfo> model;   ///< set if everything that mixing needs is there
     std::string problem;              ///< why `model` is not set
+    std::uint64_t workingBytes = 0;   ///< memory of a mix of its native size, beside the weights
 };
 
 /// Reads the headers of a checkpoint.

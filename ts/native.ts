@@ -85,6 +85,7 @@ export interface NativeTensorInfo {
   name: string
   type: string
   shape: number[]
+  bytes: number
   file: string
 }
 
@@ -98,6 +99,8 @@ export interface NativeInspection {
   /** null if something that mixing needs is missing; `problem` says what */
   model: NativeModelInfo | null
   problem: string
+  /** memory of a mix of the model's native size, beside the weights; 0 without a model */
+  workingBytes: number
 }
 
 export interface NativeConvertOptions {

@@ -204,8 +204,7 @@ void Weights::check(const WeightSource &source) const {
 void Weights::load(const WeightSource &source, Device &device, const Cancellation &cancel,
                    const std::function<void(int, int)> &progress) {
     check(source);
-    std::uint64_t bytes = 0;
-    for (const auto &declared : declared_) bytes += ggml_nbytes(declared.tensor);
+    const std::uint64_t bytes = this->bytes();
     device.requireMemory(bytes, "the model's weights");
     buffer_.reset(ggml_backend_alloc_ctx_tensors(context_.get(), device.backend()));
     if (!buffer_) {
@@ -242,8 +241,16 @@ void Weights::load(const WeightSource &source, Device &device, const Cancellatio
     progress(all, all);
 }
 
+void Weights::pretend() {
+    // Whatever has an address counts as placed.
+    for (const auto &declared : declared_) declared.tensor->data = context_.get();
+}
+
 std::uint64_t Weights::bytes() const {
-    return buffer_ ? ggml_backend_buffer_get_size(buffer_.get()) : 0;
+    if (buffer_) return ggml_backend_buffer_get_size(buffer_.get());
+    std::uint64_t bytes = 0;
+    for (const auto &declared : declared_) bytes += ggml_nbytes(declared.tensor);
+    return bytes;
 }
 
 std::uint64_t Weights::parameters(const std::string &prefix) const {

@@ -60,7 +60,11 @@ public:
     void load(const WeightSource &source, Device &device, const Cancellation &cancel,
               const std::function<void(int, int)> &progress);
 
+    /// Counts all that was declared as placed, so that graphs can be measured but never run.
+    void pretend();
+
     Precision precision() const { return precision_; }
+    /// What was placed, or would be.
     std::uint64_t bytes() const;
     /// Elements of the declared tensors whose names start with `prefix`.
     std::uint64_t parameters(const std::string &prefix) const;
