@@ -45,6 +45,11 @@ export interface NativeConfig {
   vaeScalingFactor?: number
 }
 
+export interface NativeLora {
+  file: string
+  strength: number
+}
+
 export interface NativeLoadOptions {
   model: string
   device: string
@@ -52,6 +57,7 @@ export interface NativeLoadOptions {
   /** 0: as many as there are cores */
   threads: number
   config: NativeConfig
+  loras: NativeLora[]
 }
 
 export interface NativeModelInfo {
@@ -139,6 +145,8 @@ export interface NativeMixRequest {
   /** 0: the content alone, 1: the other alone */
   otherWeight: number
   scales: NativeTokenScale[]
+  /** null: those that were loaded */
+  loras: NativeLora[] | null
   width: number
   height: number
   kMin: number
