@@ -10,7 +10,23 @@ export interface Report {
 }
 
 export function startReport(stream: NodeJS.WriteStream = process.stderr): Report {
-  return stream.isTTY ? bar(stream) : lines(stream)
+  return withLicense(stream, stream.isTTY ? bar(stream) : lines(stream))
+}
+
+/** Says of a model, before it is downloaded, where it comes from and under which licence. */
+function withLicense(stream: NodeJS.WriteStream, report: Report): Report {
+  let said = false
+  return {
+    show(event) {
+      if (event.stage === 'download' && !said) {
+        const { repo, license, totalBytes } = event
+        stream.write(`${repo}: ${bytes(totalBytes)}, ${licenseText(license)}\n`)
+        said = true
+      }
+      report.show(event)
+    },
+    end: () => report.end(),
+  }
 }
 
 /** Progress of many mixes: how many of `total` are done. */
@@ -27,6 +43,7 @@ export function startCount(total: number): { show(done: number): void; end(): vo
 }
 
 const stageTexts = {
+  download: 'downloading',
   load: 'loading the model',
   encode: 'reading the input',
   layout: 'layout',
@@ -37,7 +54,7 @@ const stageTexts = {
 function bar(stream: NodeJS.WriteStream): Report {
   const single = new SingleBar({
     stream,
-    format: '{stage} [{bar}] {value}/{total} {left}',
+    format: '{stage} [{bar}] {done}/{all} {left}',
     barsize: 30,
     clearOnComplete: true,
     forceRedraw: true,
@@ -45,13 +62,14 @@ function bar(stream: NodeJS.WriteStream): Report {
   let stage: string | undefined
   return {
     show(event) {
-      const payload = { stage: stageTexts[event.stage].padEnd(17), left: timeLeft(event.etaMs) }
+      const { value, total, ...texts } = amount(event)
+      const payload = { stage: stageTexts[event.stage].padEnd(17), ...texts }
       if (stage === event.stage) {
-        single.update(event.step, payload)
+        single.update(value, payload)
       } else {
         if (stage !== undefined) single.stop()
         stage = event.stage
-        single.start(event.steps, event.step, payload)
+        single.start(total, value, payload)
       }
     },
     end() {
@@ -65,14 +83,31 @@ function bar(stream: NodeJS.WriteStream): Report {
 function lines(stream: NodeJS.WriteStream): Report {
   let printed = ''
   return {
-    show({ stage, step, steps, etaMs }) {
-      const tenth = `${stage} ${Math.floor((10 * step) / Math.max(1, steps))}`
+    show(event) {
+      const { value, total, done, all, left } = amount(event)
+      const tenth = `${event.stage} ${Math.floor((10 * value) / Math.max(1, total))}`
       if (tenth === printed) return
       printed = tenth
-      stream.write(`${stageTexts[stage]} ${step}/${steps} ${timeLeft(etaMs)}`.trimEnd() + '\n')
+      stream.write(`${stageTexts[event.stage]} ${done}/${all} ${left}`.trimEnd() + '\n')
     },
     end() {},
   }
+}
+
+/** How far an event is, as numbers and for people: steps, but bytes of a download. */
+function amount(event: ProgressEvent | LoadProgressEvent) {
+  if (event.stage !== 'download') {
+    const { step, steps, etaMs } = event
+    return { value: step, total: steps, done: `${step}`, all: `${steps}`, left: timeLeft(etaMs) }
+  }
+  const { bytes: value, totalBytes: total, bytesPerSecond, etaMs } = event
+  const rate = bytesPerSecond > 0 ? `${bytes(bytesPerSecond)}/s ` : ''
+  return { value, total, done: bytes(value), all: bytes(total), left: rate + timeLeft(etaMs) }
+}
+
+/** `licence MIT, https://...`, for people. */
+export function licenseText(license: { name: string; url: string } | null): string {
+  return license ? `licence ${license.name}, ${license.url}` : 'licence unknown'
 }
 
 function timeLeft(etaMs: number): string {
@@ -93,5 +128,5 @@ export function bytes(count: number): string {
   let value = count
   let unit = 0
   for (; value >= 1024 && unit < units.length - 1; unit++) value /= 1024
-  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`
+  return `${unit === 0 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`
 }
