@@ -40,6 +40,9 @@ export class HubServer {
   /** Entries of listings, changed as a test likes. */
   changeEntry: (entry: Record<string, unknown>) => Record<string, unknown> = (entry) => entry
 
+  /** Addresses of further pages of listings, changed as a test likes. */
+  changeNext: (address: string) => string = (address) => address
+
   private constructor(
     private readonly hub: Server,
     private readonly storage: Server,
@@ -68,11 +71,16 @@ export class HubServer {
     return addressOf(this.hub)
   }
 
+  get storageAddress(): string {
+    return addressOf(this.storage)
+  }
+
   /** Forgets what was asked and how to misbehave. */
   reset(): void {
     this.asked = []
     this.misbehave = () => false
     this.changeEntry = (entry) => entry
+    this.changeNext = (address) => address
   }
 
   add(repo: string, files: Record<string, Buffer | string>): void {
@@ -148,7 +156,7 @@ export class HubServer {
     })
     if (start + 2 < files.size) {
       url.searchParams.set('cursor', String(start + 2))
-      response.setHeader('link', `<${url.href}>; rel="next"`)
+      response.setHeader('link', `<${this.changeNext(url.href)}>; rel="next"`)
     }
     sendJson(response, [{ type: 'directory', path: 'unet', size: 0, oid: commit }, ...entries])
   }
@@ -159,7 +167,7 @@ export class HubServer {
     if (!file) return refuse(response, 404, 'EntryNotFound')
     if (!file.isLarge) return this.sendContent(request, response, `${repo}/${name}`)
     response.writeHead(302, {
-      location: `${addressOf(this.storage)}/${repo}/${name}`,
+      location: `${this.storageAddress}/${repo}/${name}`,
       'x-linked-etag': `"${file.etag}"`,
       'x-linked-size': file.bytes,
     })

@@ -64,7 +64,8 @@ export class Connection {
   broken(address: string, error: unknown): unknown {
     if (this.signal.aborted) return error
     const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
-    const reason = cause instanceof Error ? cause.message || cause.name : String(cause)
+    const { message, code } = cause as Partial<NodeJS.ErrnoException>
+    const reason = message || code || String(cause)
     const { host } = new URL(address)
     return new PassingFailure(
       this.error(

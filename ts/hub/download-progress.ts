@@ -9,7 +9,8 @@ const tellEveryMs = 100
 export class DownloadProgress {
   /** What came over the network. */
   receivedBytes = 0
-  private readonly started = performance.now()
+  /** When the first file was begun, after waiting for another pull. */
+  private started: number | undefined
   private lastTold = -Infinity
   /** How much of each file is there, by its path. */
   private readonly present: Map<string, number>
@@ -30,7 +31,8 @@ export class DownloadProgress {
     this.present.set(file.path, bytes)
     this.receivedBytes += received
     const now = performance.now()
-    const event = this.eventAt(file, now)
+    this.started ??= now
+    const event = this.eventAt(file, now - this.started)
     if (now - this.lastTold < tellEveryMs && event.bytes < event.totalBytes) return
     this.lastTold = now
     try {
@@ -40,10 +42,10 @@ export class DownloadProgress {
     }
   }
 
-  private eventAt(file: RemoteFile, now: number): DownloadProgressEvent {
+  private eventAt(file: RemoteFile, elapsedMs: number): DownloadProgressEvent {
     const bytes = sum([...this.present.values()])
     const totalBytes = sum(this.files.map((each) => each.bytes))
-    const bytesPerSecond = (1000 * this.receivedBytes) / Math.max(1, now - this.started)
+    const bytesPerSecond = (1000 * this.receivedBytes) / Math.max(1, elapsedMs)
     return {
       stage: 'download',
       repo: this.model.repo,

@@ -75,16 +75,17 @@ async function receive(part: string, job: Download): Promise<boolean> {
   }
 }
 
+const uncompressed = { 'accept-encoding': 'identity' }
+
 /** What `target` lacks, as far as it comes; an end before the announced one is a failure. */
 async function* rest(
   target: PartialFile,
   { file, commit, connection }: Download,
 ): AsyncGenerator<Uint8Array> {
   const address = connection.addressOf(commit, file.path)
-  const response = await connection.get(address, {
-    'accept-encoding': 'identity',
-    ...(target.bytes > 0 ? { range: `bytes=${target.bytes}-` } : {}),
-  })
+  // fetch itself asks for no compression where it asks for a range
+  const headers = target.bytes > 0 ? { range: `bytes=${target.bytes}-` } : uncompressed
+  const response = await connection.get(address, headers)
   const begin = response.status === 206 ? response.headers.get('content-range') : null
   if (!begin?.startsWith(`bytes ${target.bytes}-`)) await target.restart()
   try {
