@@ -304,6 +304,11 @@ describe('pull', () => {
     })
   })
 
+  it('says so if the cache cannot be written', async () => {
+    process.env.HF_HUB_CACHE = path.join(packageRoot, 'package.json')
+    await assert.rejects(pull(`${repo}/${file}`), failure('DOWNLOAD_FAILED', /cannot be written/))
+  })
+
   describe('what is not there', () => {
     const missing: [what: string, name: string, message: RegExp][] = [
       ['a repository', 'nobody/nothing', /no such repository/],

@@ -59,8 +59,8 @@ export class MagicMix {
     return calledFrom(MagicMix.load, async () => {
       const { native: nativeOptions, ...watch } = checkLoadOptions(options)
       refuseAborted(watch.signal)
-      const started = performance.now()
       const model = await resolveModel(nativeOptions.model, watch)
+      const started = performance.now()
       const tokens = await ClipTokens.load()
       const mixer = await runJob(
         (report) => addon.load({ ...nativeOptions, model }, report),

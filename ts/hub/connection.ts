@@ -113,8 +113,9 @@ export class Connection {
     const details = { status, host: new URL(url).host }
     const page = `${this.endpoint}/${repo}`
 
-    const fromStorage = new URL(url).origin !== new URL(this.endpoint).origin
-    if (fromStorage || status === 408 || status === 429 || status >= 500) {
+    // storage servers give no reason; their addresses expire, and the hub gives new ones
+    const isHub = new URL(url).origin === new URL(this.endpoint).origin || reason !== null
+    if (!isHub || status === 408 || status === 429 || status >= 500) {
       return new PassingFailure(
         this.error('DOWNLOAD_FAILED', `${details.host} answered with status ${status}`, details),
         1000 * Number(headers.get('retry-after') ?? 0) || 0,

@@ -16,6 +16,17 @@ export async function toldAsFullDisk(error: unknown, folder: string, needed: num
   return diskFull(folder, needed, await freeBytes(folder), error)
 }
 
+/** Any other error of the file system, such as a cache that may not be written to. */
+export function toldAsUnwritable(error: unknown, folder: string): unknown {
+  if (!(error instanceof Error && 'syscall' in error)) return error
+  return new MagicMixError(
+    'DOWNLOAD_FAILED',
+    `The cache ${folder} cannot be written (${error.message}). HF_HUB_CACHE can name another folder`,
+    { path: folder },
+    { cause: error },
+  )
+}
+
 async function freeBytes(folder: string): Promise<number | undefined> {
   const { bavail, bsize } = await statfs(folder).catch(() => ({ bavail: NaN, bsize: 1 }))
   return Number.isNaN(bavail) ? undefined : bavail * bsize

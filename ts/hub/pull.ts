@@ -16,7 +16,7 @@ import {
 } from '../validate.js'
 import { CachedRepo } from './cache.js'
 import { Connection } from './connection.js'
-import { refuseFullDisk } from './disk.js'
+import { refuseFullDisk, toldAsUnwritable } from './disk.js'
 import { download } from './download.js'
 import { DownloadProgress } from './download-progress.js'
 import { cacheFolder, isOffline } from './environment.js'
@@ -123,8 +123,9 @@ async function bring(
     const connection = await Connection.open(reference, signal)
     const listing = await askForListing(reference, connection)
     return await fetchModel(reference, listing, { cache, connection, watch, stop })
-  } catch (error) {
+  } catch (thrown) {
     if (signal.aborted) throw new CallersOwn(signal.reason)
+    const error = toldAsUnwritable(thrown, cacheFolder())
     const isUnreachable = error instanceof MagicMixError && error.code === 'DOWNLOAD_FAILED'
     if (cached && isUnreachable) return cached
     throw error
