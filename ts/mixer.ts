@@ -1,6 +1,7 @@
 /** The class that users work with: a loaded model that mixes. */
 import { tokenScales } from './attention.js'
 import { MagicMixError, calledFrom, callSite } from './errors.js'
+import { resolveModel } from './hub/pull.js'
 import { refuseAborted, runJob } from './job.js'
 import { Mix } from './mix.js'
 import type { FilledLora } from './lora.js'
@@ -53,16 +54,18 @@ export class MagicMix {
    * Loads a model.
    *
    * @throws {@link MagicMixError} INVALID_ARGUMENT, UNKNOWN_OPTION, MODEL_NOT_FOUND, MODEL_FORMAT,
-   * MODEL_UNSUPPORTED, CONFIG_NEEDED, DEVICE_UNAVAILABLE, OUT_OF_MEMORY; or the signal's reason
+   * MODEL_UNSUPPORTED, CONFIG_NEEDED, DEVICE_UNAVAILABLE, OUT_OF_MEMORY; for a model from the hub
+   * also ACCESS_DENIED, DOWNLOAD_FAILED, DOWNLOAD_DAMAGED, DISK_FULL; or the signal's reason
    */
   static async load(options: LoadOptions = {}): Promise<MagicMix> {
     return calledFrom(MagicMix.load, async () => {
       const { native: nativeOptions, ...watch } = checkLoadOptions(options)
       refuseAborted(watch.signal)
+      const model = await resolveModel(nativeOptions.model, watch)
       const started = performance.now()
       const tokens = await ClipTokens.load()
       const mixer = await runJob(
-        (report) => addon.load(nativeOptions, report),
+        (report) => addon.load({ ...nativeOptions, model }, report),
         loadEvent,
         watch,
         (unwanted) => unwanted.dispose(),

@@ -46,7 +46,8 @@ const precisions: readonly Precision[] = ['auto', 'f32', 'f16', 'bf16', 'q8_0']
 /** What {@link MagicMix.load} takes. */
 export interface LoadOptions {
   /**
-   * A Stable Diffusion 1.x checkpoint: a .safetensors file, or a folder as diffusers writes it.
+   * A Stable Diffusion 1.x checkpoint: a .safetensors file, or a folder as diffusers writes it. Or
+   * 'hf:' and what {@link pull} takes, such as 'hf:sd1.5': it is downloaded unless it is in the cache.
    * Default: the small model in the package, which knows some twenty things (see
    * `models/README.md`) and makes pictures of 128 x 128.
    */
@@ -71,7 +72,7 @@ export interface LoadOptions {
    * no longer with them. Default: none.
    */
   loras?: readonly Lora[] | undefined
-  /** Called while the weights are read; what it throws cancels and becomes the rejection. */
+  /** Called while the model is downloaded and its weights are read; what it throws cancels and becomes the rejection. */
   onProgress?: ((event: LoadProgressEvent) => void) | undefined
   /** Cancels loading; it rejects with the signal's reason once all has unwound. */
   signal?: AbortSignal | undefined
