@@ -1,5 +1,6 @@
 #include "checkpoint/diffusers.h"
 
+#include "checkpoint/family.h"
 #include "checkpoint/json.h"
 #include "checkpoint/model_file.h"
 #include "engine.h"
@@ -129,6 +130,13 @@ public:
         return found->get<std::string>();
     }
 
+    /// The first of a list of strings, or "".
+    std::string first(const char *key) const {
+        const auto found = json_.find(key);
+        const bool there = found != json_.end() && found->is_array() && !found->empty();
+        return there && found->front().is_string() ? found->front().get<std::string>() : "";
+    }
+
 private:
     [[noreturn]] void fail(const std::string &problem) const {
         throw Error("MODEL_FORMAT", "'" + path_ + "': " + problem, {{"path", path_}});
@@ -174,23 +182,15 @@ DeclaredConfig readConfig(const fs::path &root) {
 void checkPipeline(const fs::path &root) {
     const fs::path path = root / "model_index.json";
     if (!fs::exists(path)) {
+        const ConfigFile part(root / "config.json");
+        refusePartOfModel(part.text("_class_name").value_or(part.first("architectures")),
+                          root.u8string());
         throw Error("MODEL_FORMAT",
                     "folder '" + root.u8string() +
                         "' has no model_index.json; give a diffusers folder or a .safetensors file",
                     {{"path", root.u8string()}});
     }
-    const ConfigFile index(path);
-    const std::string pipeline = index.text("_class_name").value_or("");
-    const bool ours = pipeline.rfind("StableDiffusion", 0) == 0 || pipeline == "MagicMixPipeline";
-    const bool other = pipeline.find("XL") != std::string::npos ||
-                       pipeline.find("3") != std::string::npos ||
-                       pipeline.find("Inpaint") != std::string::npos;
-    if (!pipeline.empty() && (!ours || other)) {
-        throw Error("MODEL_UNSUPPORTED",
-                    "'" + root.u8string() + "' is a " + pipeline +
-                        "; only Stable Diffusion 1.x pipelines can be mixed with",
-                    {{"family", pipeline}});
-    }
+    refuseOtherPipelines(ConfigFile(path).text("_class_name").value_or(""), root.u8string());
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -263,6 +263,7 @@ DiffusersFolder readDiffusersFolder(const std::string &path) {
     DiffusersFolder folder;
     folder.config = readConfig(root);
     folder.unet = readComponent(root / "unet", "diffusion_pytorch_model");
+    refuseOtherUnets(folder.unet, path);
     folder.vae = readComponent(root / "vae", "diffusion_pytorch_model");
     folder.textEncoder = readComponent(root / "text_encoder", "model");
     return folder;

@@ -1,5 +1,6 @@
 #include "checkpoint/model_file.h"
 
+#include "checkpoint/modelspec.h"
 #include "checkpoint/safetensors.h"
 #include "error.h"
 
@@ -33,7 +34,9 @@ void refuseOtherFormats(const MappedFile &file) {
 
 ModelFile readModelFile(const std::string &path) {
     refuseOtherFormats(*MappedFile::open(path));
-    return {"safetensors", readSafetensors(path), {}};
+    std::map<std::string, std::string> metadata;
+    StoredTensors tensors = readSafetensors(path, &metadata);
+    return {"safetensors", std::move(tensors), configOfModelSpec(metadata)};
 }
 
 } // namespace magicmix

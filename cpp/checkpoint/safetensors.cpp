@@ -148,7 +148,8 @@ bool looksLikeSafetensors(const MappedFile &file) {
            file.data()[kLengthBytes] == std::byte{'{'};
 }
 
-StoredTensors readSafetensors(const std::string &path) {
+StoredTensors readSafetensors(const std::string &path,
+                              std::map<std::string, std::string> *metadata) {
     const auto file = MappedFile::open(path);
     const std::string where = "'" + path + "'";
     if (file->size() < kLengthBytes) {
@@ -175,7 +176,13 @@ StoredTensors readSafetensors(const std::string &path) {
     const EntryReader reader(file, kLengthBytes + length);
     StoredTensors tensors;
     for (const auto &[name, entry] : header.items()) {
-        if (name != "__metadata__") tensors.emplace(name, reader.read(name, entry));
+        if (name != "__metadata__") {
+            tensors.emplace(name, reader.read(name, entry));
+        } else if (metadata && entry.is_object()) {
+            for (const auto &[key, value] : entry.items()) {
+                if (value.is_string()) metadata->emplace(key, value.get<std::string>());
+            }
+        }
     }
     refuseOverlaps(tensors);
     return tensors;

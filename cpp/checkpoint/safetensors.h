@@ -7,7 +7,9 @@ namespace magicmix {
 /// Reads the header of a safetensors file: 8 bytes of length, JSON, values.
 /// Believes nothing: lengths, types, shapes, offsets, overlaps and duplicate names are checked.
 /// Throws `MODEL_FORMAT` naming the tensor and the expectation.
-StoredTensors readSafetensors(const std::string &path);
+/// `metadata`, if not null, receives the texts under `__metadata__`.
+StoredTensors readSafetensors(const std::string &path,
+                              std::map<std::string, std::string> *metadata = nullptr);
 
 /// Does `file` start as a safetensors file does?
 bool looksLikeSafetensors(const MappedFile &file);

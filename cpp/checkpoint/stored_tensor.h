@@ -32,4 +32,8 @@ using StoredTensors = std::map<std::string, StoredTensor>;
 /// gathered or are F64. Throws `MODEL_UNSUPPORTED` for types that are no weights.
 WeightSource::Values valuesOf(const StoredTensor &tensor);
 
+/// Part `index` of `parts` equal ones, along the first axis, of a tensor. Throws `MODEL_FORMAT` if
+/// it cannot be divided so, and `MODEL_UNSUPPORTED` if its values do not lie one after the other.
+StoredTensor partOfRows(const StoredTensor &tensor, int index, int parts);
+
 } // namespace magicmix
