@@ -78,6 +78,12 @@ describe('Stable Diffusion 2.x', () => {
     assert.equal(sizes.textEncoder.layers, 2)
   })
 
+  it('predicts what the caller says, whatever the files say', async () => {
+    const model = await tinyDiffusers({ sd2: true })
+    await using mixer = await load({ model, config: { unet: { prediction: 'epsilon' } } })
+    assert.equal(mixer.model.prediction, 'epsilon')
+  })
+
   it('does not use the last layer of the text encoder, and says so', async () => {
     const { ignored, model } = await native.inspect(await tiny2Model(), {
       unetHeadWidth: 16,
