@@ -22,6 +22,13 @@ Napi::Value devices(const Napi::CallbackInfo &info) {
     });
 }
 
+/// Runs a job on a thread of its own, which ends with it.
+Napi::Object submitAlone(Napi::Env env, Task task, Napi::Value onProgress) {
+    const auto worker = Worker::start(env);
+    const auto afterwards = [worker](bool) { worker->shutdown(); };
+    return worker->submit(env, std::move(task), {onProgress, {}, afterwards});
+}
+
 Napi::Value inspectModel(const Napi::CallbackInfo &info) {
     return orThrow(info.Env(), [&]() -> Napi::Value {
         if (!info[0].IsString()) throw Error("INVALID_ARGUMENT", "path must be a string");
@@ -31,9 +38,19 @@ Napi::Value inspectModel(const Napi::CallbackInfo &info) {
             const auto result = std::make_shared<const Inspection>(inspect(path, config));
             return [result](Napi::Env env) { return toJs(env, *result); };
         };
-        const auto worker = Worker::start(info.Env());
-        const auto afterwards = [worker](bool) { worker->shutdown(); };
-        return worker->submit(info.Env(), std::move(task), {{}, {}, afterwards});
+        return submitAlone(info.Env(), std::move(task), {});
+    });
+}
+
+Napi::Value convertModel(const Napi::CallbackInfo &info) {
+    return orThrow(info.Env(), [&]() -> Napi::Value {
+        Task task = [options = readConvertOptions(Fields(info[0], "options"))](
+                        const Cancellation &cancel, const ProgressCallback &progress) -> Result {
+            const auto result =
+                std::make_shared<const Conversion>(convert(options, cancel, progress));
+            return [result](Napi::Env env) { return toJs(env, *result); };
+        };
+        return submitAlone(info.Env(), std::move(task), info[1]);
     });
 }
 
@@ -68,6 +85,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
     Environment::create(env);
     exports.Set("devices", Napi::Function::New<devices>(env, "devices"));
     exports.Set("inspect", Napi::Function::New<inspectModel>(env, "inspect"));
+    exports.Set("convert", Napi::Function::New<convertModel>(env, "convert"));
     exports.Set("load", Napi::Function::New<loadModel>(env, "load"));
     exports.Set("randn", Napi::Function::New<randomNormal>(env, "randn"));
     exports.Set("schedule", Napi::Function::New<ddimSchedule>(env, "schedule"));

@@ -151,6 +151,16 @@ LoadOptions readLoadOptions(const Fields &fields) {
     return options;
 }
 
+ConvertOptions readConvertOptions(const Fields &fields) {
+    ConvertOptions options;
+    options.input = fields.text("input");
+    options.output = fields.text("output");
+    options.type = fields.text("type");
+    options.overwrite = fields.flag("overwrite");
+    options.config = readConfig(fields.object("config"));
+    return options;
+}
+
 std::vector<TokenScale> readScales(const Fields &fields) {
     std::vector<TokenScale> scales;
     for (const auto &entry : fields.objects("scales")) {
@@ -242,6 +252,7 @@ Napi::Value toJs(Napi::Env env, const Inspection &inspection) {
         object.Set("name", info.name);
         object.Set("type", info.type);
         object.Set("shape", numbers(env, info.shape));
+        object.Set("bytes", number(env, info.bytes));
         object.Set("file", info.file);
         return object;
     };
@@ -254,6 +265,17 @@ Napi::Value toJs(Napi::Env env, const Inspection &inspection) {
     object.Set("ignored", texts(env, inspection.ignored));
     object.Set("model", inspection.model ? toJs(env, *inspection.model) : env.Null());
     object.Set("problem", inspection.problem);
+    object.Set("workingBytes", number(env, inspection.workingBytes));
+    return object;
+}
+
+Napi::Value toJs(Napi::Env env, const Conversion &conversion) {
+    Napi::Object types = Napi::Object::New(env);
+    for (const auto &[type, count] : conversion.tensorsOfType) types.Set(type, count);
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("path", conversion.path);
+    object.Set("bytes", number(env, conversion.bytes));
+    object.Set("tensors", types);
     return object;
 }
 

@@ -45,6 +45,7 @@ private:
 
 ConfigOverrides readConfig(const Fields &fields);
 LoadOptions readLoadOptions(const Fields &fields);
+ConvertOptions readConvertOptions(const Fields &fields);
 MixRequest readMixRequest(const Fields &fields);
 std::vector<TokenScale> readScales(const Fields &fields);
 std::vector<std::int32_t> readTokens(const Napi::Value &value);
@@ -60,6 +61,7 @@ Array copyOf(Napi::Env env, const std::vector<T> &values) {
 Napi::Value toJs(Napi::Env env, const DeviceInfo &device);
 Napi::Value toJs(Napi::Env env, const ModelInfo &info);
 Napi::Value toJs(Napi::Env env, const Inspection &inspection);
+Napi::Value toJs(Napi::Env env, const Conversion &conversion);
 Napi::Value toJs(Napi::Env env, const Progress &progress);
 Napi::Value toJs(Napi::Env env, const MixResult &result);
 Napi::Value toJs(Napi::Env env, const std::vector<StageValues> &stages);

@@ -43,8 +43,9 @@ void multiply(std::vector<float> &values, double factor) {
 
 /// The networks of a model; declares all their weights.
 struct Networks {
-    Networks(const ModelConfig &modelConfig, Precision precision, const kernels::Kernels *kernels)
-        : config(modelConfig), weights(precision, kernels), text(weights, config.text),
+    Networks(const ModelConfig &modelConfig, Precision precision, const kernels::Kernels *kernels,
+             const WeightSource *quantised)
+        : config(modelConfig), weights(precision, kernels, quantised), text(weights, config.text),
           unet(weights, config.unet), vae(weights, config.vae) {}
 
     ModelConfig config;
@@ -86,6 +87,7 @@ ModelInfo describe(const Checkpoint &checkpoint, const Networks &networks) {
 const char *stageName(Stage stage) {
     switch (stage) {
     case Stage::Load: return "load";
+    case Stage::Convert: return "convert";
     case Stage::Encode: return "encode";
     case Stage::Layout: return "layout";
     case Stage::Content: return "content";
@@ -102,8 +104,10 @@ std::vector<float> randn(std::uint64_t seed, std::size_t count) {
 // Loading
 
 struct Engine::Parts {
-    Parts(Device opened, const ModelConfig &config, Precision precision)
-        : device(std::move(opened)), networks(config, precision, device.kernels(precision)) {}
+    Parts(Device opened, const ModelConfig &config, Precision precision,
+          const WeightSource *quantised)
+        : device(std::move(opened)),
+          networks(config, precision, device.kernels(precision), quantised) {}
 
     Device device; // outlives the weights, which lie in its memory
     Networks networks;
@@ -129,15 +133,23 @@ Inspection inspect(const std::string &path, const ConfigOverrides &overrides) {
     inspection.fileBytes = checkpoint.fileBytes();
     inspection.ignored = checkpoint.unknown();
     for (const auto &[name, tensor] : checkpoint.tensors()) {
-        inspection.tensors.push_back({name, tensor.type, tensor.shape, tensor.file->path()});
+        inspection.tensors.push_back(
+            {name, tensor.type, tensor.shape, tensor.bytes, tensor.file->path()});
     }
     try {
         checkpoint.requireAllNetworks();
-        const Networks networks(deduceConfig(checkpoint, checkpoint.config(), overrides),
-                                parsePrecision("f16", true), nullptr);
+        Device device = Device::open("cpu", 0);
+        const Precision precision = parsePrecision("auto", true);
+        Networks networks(deduceConfig(checkpoint, checkpoint.config(), overrides), precision,
+                          device.kernels(precision), &checkpoint);
         networks.weights.check(checkpoint);
         inspection.model = describe(checkpoint, networks);
         inspection.family = inspection.model->family;
+        inspection.model->weightBytes = networks.weights.bytes();
+        networks.weights.pretend();
+        const int side = inspection.model->nativeSize;
+        inspection.workingBytes =
+            workingMemory(device, precision, networks.unet, networks.vae, side, side);
     } catch (const Error &error) {
         inspection.problem = error.what();
     }
@@ -152,8 +164,8 @@ std::unique_ptr<Engine> Engine::load(const LoadOptions &options, const Cancellat
     Device device = Device::open(options.device, options.threads);
     const Precision precision = parsePrecision(options.precision, device.isCpu());
     auto parts = std::make_unique<Parts>(
-        std::move(device), deduceConfig(checkpoint, checkpoint.config(), options.config),
-        precision);
+        std::move(device), deduceConfig(checkpoint, checkpoint.config(), options.config), precision,
+        options.precision == "auto" ? &checkpoint : nullptr);
     parts->networks.weights.load(checkpoint, parts->device, cancel, [&](int done, int all) {
         Progress event;
         event.stage = Stage::Load;

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -91,8 +92,9 @@ struct ModelInfo {
 
 struct TensorInfo {
     std::string name; ///< in the original Stable Diffusion naming
-    std::string type; ///< "F32", "F16", "BF16"
+    std::string type; ///< "F32", "F16", "BF16", "Q4_K", ...
     std::vector<std::int64_t> shape;
+    std::uint64_t bytes = 0;
     std::string file;
 };
 
@@ -104,11 +106,28 @@ struct Inspection {
     std::vector<std::string> ignored; ///< names of tensors in the file that mixing does not use
     std::optional<ModelInfo> model;   ///< set if everything that mixing needs is there
     std::string problem;              ///< why `model` is not set
+    std::uint64_t workingBytes = 0;   ///< memory of a mix of its native size, beside the weights
 };
 
 /// Reads the headers of a checkpoint.
 /// Throws `MODEL_NOT_FOUND` and `MODEL_FORMAT`.
 Inspection inspect(const std::string &path, const ConfigOverrides &config = {});
+
+struct ConvertOptions {
+    std::string input;  ///< anything that `LoadOptions::model` takes
+    std::string output; ///< ends in ".gguf" or ".safetensors"
+    /// Of the large weights: "f32", "f16", "bf16"; in GGUF also "q8_0", "q6_k", "q5_k", "q5_1",
+    /// "q5_0", "q4_k", "q4_1", "q4_0", "q3_k", "q2_k".
+    std::string type = "f16";
+    bool overwrite = false; ///< an output that exists
+    ConfigOverrides config; ///< written into the output
+};
+
+struct Conversion {
+    std::string path;
+    std::uint64_t bytes = 0;
+    std::map<std::string, int> tensorsOfType; ///< how many tensors were written in each type
+};
 
 // ---------------------------------------------------------------------------------------------
 // Mixing
@@ -151,7 +170,7 @@ struct Picture {
     std::vector<std::uint8_t> rgb;
 };
 
-enum class Stage { Load, Encode, Layout, Content, Decode };
+enum class Stage { Load, Convert, Encode, Layout, Content, Decode };
 const char *stageName(Stage stage);
 
 struct Progress {
@@ -163,6 +182,12 @@ struct Progress {
     std::shared_ptr<const Picture> preview; ///< linear image of the predicted clean latent
 };
 using ProgressCallback = std::function<void(const Progress &)>;
+
+/// Writes what mixing needs of a checkpoint as one file in the original naming. Needs little
+/// memory, whatever the size of the model; the output is there whole or not at all.
+/// Throws what `Engine::load` throws of files, `DISK_FULL`, `FILE_UNWRITABLE`.
+Conversion convert(const ConvertOptions &options, const Cancellation &cancel,
+                   const ProgressCallback &progress);
 
 /// The latent `[4, height/8, width/8]` at one index of the sampler.
 struct State {

@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 
-import { MagicMix } from 'magicmix'
+import { MagicMix, convert } from 'magicmix'
 import type { LoadOptions } from 'magicmix'
 
 import { describeGolden } from './support/golden.js'
@@ -38,6 +38,25 @@ describeGolden(
   ['f32'],
   ' as a single file',
 )
+
+describe('Stable Diffusion 2.x, converted', () => {
+  let folder: string
+  before(async () => (folder = await mkdtemp(path.join(tmpdir(), 'magicmix-'))))
+  after(() => rm(folder, { recursive: true }))
+
+  for (const format of ['gguf', 'safetensors']) {
+    describeGolden(
+      'tiny2',
+      async (precision) => {
+        const output = path.join(folder, `tiny2.${format}`)
+        await convert({ input: await tiny2Model(), output, config: config('v_prediction') })
+        return load({ model: output, precision }) // with nothing said: the file tells
+      },
+      ['f32'],
+      ` as ${format}`,
+    )
+  }
+})
 
 describe('Stable Diffusion 2.x', () => {
   let folder: string

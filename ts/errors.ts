@@ -29,6 +29,10 @@ export type MagicMixErrorCode =
   | 'CONFIG_NEEDED'
   /** The device that was asked for cannot be used here; `devices()` says why. */
   | 'DEVICE_UNAVAILABLE'
+  /** A file would not fit on the disk, or did not. */
+  | 'DISK_FULL'
+  /** A file cannot be written, for another reason. */
+  | 'FILE_UNWRITABLE'
   /** Memory was refused, or would not suffice. */
   | 'OUT_OF_MEMORY'
   /** The mixer has been disposed of, before the call or during it. */

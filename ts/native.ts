@@ -90,6 +90,7 @@ export interface NativeTensorInfo {
   name: string
   type: string
   shape: number[]
+  bytes: number
   file: string
 }
 
@@ -103,6 +104,23 @@ export interface NativeInspection {
   /** null if something that mixing needs is missing; `problem` says what */
   model: NativeModelInfo | null
   problem: string
+  /** memory of a mix of the model's native size, beside the weights; 0 without a model */
+  workingBytes: number
+}
+
+export interface NativeConvertOptions {
+  input: string
+  output: string
+  type: string
+  overwrite: boolean
+  config: NativeConfig
+}
+
+export interface NativeConversion {
+  path: string
+  bytes: number
+  /** how many were written in each type */
+  tensors: Record<string, number>
 }
 
 export interface NativeTokenScale {
@@ -148,7 +166,7 @@ export interface NativePicture {
 }
 
 export interface NativeProgress {
-  stage: 'load' | 'encode' | 'layout' | 'content' | 'decode'
+  stage: 'load' | 'convert' | 'encode' | 'layout' | 'content' | 'decode'
   step: number
   steps: number
   timestep: number
@@ -218,6 +236,10 @@ export interface NativeMixer {
 export interface NativeBinding {
   devices(): NativeDevice[]
   inspect(path: string, config: NativeConfig): NativeJob<NativeInspection>
+  convert(
+    options: NativeConvertOptions,
+    onProgress: ((event: NativeProgress) => void) | null,
+  ): NativeJob<NativeConversion>
   load(
     options: NativeLoadOptions,
     onProgress: ((event: NativeProgress) => void) | null,

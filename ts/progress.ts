@@ -30,3 +30,12 @@ export interface LoadProgressEvent {
   /** Estimated time to the end in ms; 0 while unknown. */
   etaMs: number
 }
+
+/** What {@link ConvertOptions.onProgress} is called with. */
+export interface ConvertProgressEvent {
+  stage: 'convert'
+  /** How many tensors are written. */
+  step: number
+  /** How many there are. */
+  steps: number
+}

@@ -1,7 +1,7 @@
 #include "checkpoint/diffusers.h"
 
+#include "checkpoint/configuration.h"
 #include "checkpoint/family.h"
-#include "checkpoint/json.h"
 #include "checkpoint/model_file.h"
 #include "engine.h"
 #include "error.h"
@@ -75,122 +75,43 @@ StoredTensors readComponent(const fs::path &folder, const std::string &stem) {
 // ---------------------------------------------------------------------------------------------
 // Configuration
 
-/// Reads values of one config.json and complains in its name.
-class ConfigFile {
-public:
-    explicit ConfigFile(const fs::path &path) : path_(path.u8string()) {
-        if (fs::exists(path)) json_ = parseJsonFile(path_);
-        if (!json_.is_object()) fail("is not a JSON object");
-    }
+/// The configurations of the parts, those that are there.
+Json readConfigFiles(const fs::path &root) {
+    Json parts = Json::object();
+    const auto read = [&](const char *part, const char *file) {
+        const fs::path path = root / part / file;
+        if (fs::exists(path)) parts[part] = parseJsonFile(path.u8string());
+    };
+    read("unet", "config.json");
+    read("vae", "config.json");
+    read("text_encoder", "config.json");
+    read("scheduler", "scheduler_config.json");
+    return parts;
+}
 
-    std::optional<int> count(const char *key) const {
-        const auto found = json_.find(key);
-        if (found == json_.end() || found->is_null()) return std::nullopt;
-        return toCount(key, *found);
-    }
-
-    /// One number or a list of them.
-    std::vector<int> counts(const char *key) const {
-        const auto found = json_.find(key);
-        if (found == json_.end() || found->is_null()) return {};
-        if (!found->is_array()) return {toCount(key, *found)};
-        std::vector<int> values;
-        for (const auto &value : *found) values.push_back(toCount(key, value));
-        return values;
-    }
-
-    std::optional<double> number(const char *key) const {
-        const auto found = json_.find(key);
-        if (found == json_.end() || found->is_null()) return std::nullopt;
-        if (!found->is_number()) fail(std::string(key) + " is not a number");
-        return found->get<double>();
-    }
-
-    /// The numbers of a list of `rows` lists of `columns` numbers, row by row.
-    std::vector<double> matrix(const char *key, std::size_t rows, std::size_t columns) const {
-        const auto found = json_.find(key);
-        if (found == json_.end() || found->is_null()) return {};
-        std::vector<double> values;
-        for (const auto &row : found->is_array() ? *found : Json::array()) {
-            for (const auto &value : row.is_array() ? row : Json::array()) {
-                if (value.is_number()) values.push_back(value.get<double>());
-            }
-        }
-        if (found->size() != rows || values.size() != rows * columns) {
-            fail(std::string(key) + " is not a list of " + std::to_string(rows) + " lists of " +
-                 std::to_string(columns) + " numbers");
-        }
-        return values;
-    }
-
-    std::optional<std::string> text(const char *key) const {
-        const auto found = json_.find(key);
-        if (found == json_.end() || found->is_null()) return std::nullopt;
-        if (!found->is_string()) fail(std::string(key) + " is not a string");
-        return found->get<std::string>();
-    }
-
-    /// The first of a list of strings, or "".
-    std::string first(const char *key) const {
-        const auto found = json_.find(key);
-        const bool there = found != json_.end() && found->is_array() && !found->empty();
-        return there && found->front().is_string() ? found->front().get<std::string>() : "";
-    }
-
-private:
-    [[noreturn]] void fail(const std::string &problem) const {
-        throw Error("MODEL_FORMAT", "'" + path_ + "': " + problem, {{"path", path_}});
-    }
-
-    int toCount(const char *key, const Json &value) const {
-        if (!value.is_number_integer() || value.get<std::int64_t>() < 1 ||
-            value.get<std::int64_t>() > 65536) {
-            fail(std::string(key) + " is " + value.dump() + ", not a whole number from 1 to 65536");
-        }
-        return value.get<int>();
-    }
-
-    std::string path_;
-    Json json_ = Json::object();
-};
-
-DeclaredConfig readConfig(const fs::path &root) {
-    DeclaredConfig config;
-    const ConfigFile unet(root / "unet" / "config.json");
-    // In Stable Diffusion's files `attention_head_dim` has always meant the number of heads.
-    config.unetHeads = unet.counts("num_attention_heads");
-    if (config.unetHeads.empty()) config.unetHeads = unet.counts("attention_head_dim");
-    config.unetNormGroups = unet.count("norm_num_groups");
-    const auto sampleSides = unet.counts("sample_size");
-    if (!sampleSides.empty()) config.sampleSize = sampleSides.front();
-
-    const ConfigFile text(root / "text_encoder" / "config.json");
-    config.textEncoderHeads = text.count("num_attention_heads");
-    config.textEncoderActivation = text.text("hidden_act");
-
-    const ConfigFile vae(root / "vae" / "config.json");
-    config.vaeNormGroups = vae.count("norm_num_groups");
-    config.vaeScalingFactor = vae.number("scaling_factor");
-    config.latentRgb = vae.matrix("latent_rgb", 3, kLatentChannels + 1); // ours; diffusers has none
-
-    config.predictionType =
-        ConfigFile(root / "scheduler" / "scheduler_config.json").text("prediction_type");
-    return config;
+/// The class that a configuration of a pipeline, or of one of its parts, names; else "".
+std::string classOf(const fs::path &path) {
+    const Json json = fs::exists(path) ? parseJsonFile(path.u8string()) : Json::object();
+    if (!json.is_object()) return "";
+    // transformers has a list of classes where diffusers has one
+    const Json list = json.value("architectures", Json::array());
+    const Json name = json.contains("_class_name")       ? json["_class_name"]
+                      : list.is_array() && !list.empty() ? list.front()
+                                                         : Json();
+    return name.is_string() ? name.get<std::string>() : "";
 }
 
 /// The classes that a folder names: a pipeline of another family is refused by its name.
 void checkPipeline(const fs::path &root) {
     const fs::path path = root / "model_index.json";
     if (!fs::exists(path)) {
-        const ConfigFile part(root / "config.json");
-        refusePartOfModel(part.text("_class_name").value_or(part.first("architectures")),
-                          root.u8string());
+        refusePartOfModel(classOf(root / "config.json"), root.u8string());
         throw Error("MODEL_FORMAT",
                     "folder '" + root.u8string() +
                         "' has no model_index.json; give a diffusers folder or a .safetensors file",
                     {{"path", root.u8string()}});
     }
-    refuseOtherPipelines(ConfigFile(path).text("_class_name").value_or(""), root.u8string());
+    refuseOtherPipelines(classOf(path), root.u8string());
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -261,7 +182,7 @@ DiffusersFolder readDiffusersFolder(const std::string &path) {
     const fs::path root = fs::u8path(path);
     checkPipeline(root);
     DiffusersFolder folder;
-    folder.config = readConfig(root);
+    folder.config = readConfiguration(readConfigFiles(root), "'" + path + "'");
     folder.unet = readComponent(root / "unet", "diffusion_pytorch_model");
     refuseOtherUnets(folder.unet, path);
     folder.vae = readComponent(root / "vae", "diffusion_pytorch_model");

@@ -1,6 +1,6 @@
 #include "checkpoint/model_file.h"
 
-#include "checkpoint/modelspec.h"
+#include "checkpoint/gguf.h"
 #include "checkpoint/safetensors.h"
 #include "error.h"
 
@@ -25,7 +25,6 @@ void refuseOtherFormats(const MappedFile &file) {
                         ", which is not read; give a .safetensors file or a diffusers folder",
                     {{"path", file.path()}});
     };
-    if (startsWith(file, "GGUF")) refuse("a GGUF file");
     if (startsWith(file, "PK\x03\x04")) refuse("a zip archive (a .ckpt?)");
     if (startsWith(file, "\x80\x02")) refuse("a pickle (a .ckpt?)");
 }
@@ -33,10 +32,14 @@ void refuseOtherFormats(const MappedFile &file) {
 } // namespace
 
 ModelFile readModelFile(const std::string &path) {
-    refuseOtherFormats(*MappedFile::open(path));
-    std::map<std::string, std::string> metadata;
-    StoredTensors tensors = readSafetensors(path, &metadata);
-    return {"safetensors", std::move(tensors), configOfModelSpec(metadata)};
+    const auto file = MappedFile::open(path);
+    if (looksLikeGguf(*file)) {
+        GgufFile gguf = readGguf(path);
+        return {"gguf", std::move(gguf.tensors), std::move(gguf.config)};
+    }
+    refuseOtherFormats(*file);
+    SafetensorsFile safetensors = readSafetensors(path);
+    return {"safetensors", std::move(safetensors.tensors), std::move(safetensors.config)};
 }
 
 } // namespace magicmix

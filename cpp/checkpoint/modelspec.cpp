@@ -6,11 +6,13 @@
 
 namespace magicmix {
 
-DeclaredConfig configOfModelSpec(const std::map<std::string, std::string> &metadata) {
+DeclaredConfig configOfModelSpec(const Json &metadata) {
     const auto value = [&](const char *key) {
         const auto found = metadata.find(std::string("modelspec.") + key);
+        const bool text = found != metadata.end() && found->is_string();
+        const std::string words = text ? found->get<std::string>() : "";
         // Nothing that is understood is longer; long ones are not worth a regular expression.
-        return found == metadata.end() || found->second.size() > 32 ? "" : found->second;
+        return words.size() > 32 ? std::string() : words;
     };
     DeclaredConfig config;
     const std::string prediction = value("prediction_type");

@@ -1,6 +1,7 @@
 #include "checkpoint/safetensors.h"
 
-#include "checkpoint/json.h"
+#include "checkpoint/configuration.h"
+#include "checkpoint/modelspec.h"
 #include "error.h"
 
 #include <algorithm>
@@ -14,6 +15,7 @@ namespace {
 constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;
 constexpr std::uint64_t kLengthBytes = 8;
 constexpr std::size_t kMaxDimensions = 8;
+constexpr const char *kMetadata = "__metadata__";
 
 const std::map<std::string, std::uint64_t> kTypeBytes = {
     {"F64", 8},  {"F32", 4}, {"F16", 2},     {"BF16", 2},    {"I64", 8},     {"I32", 4},
@@ -123,22 +125,14 @@ private:
     std::uint64_t dataStart_;
 };
 
-void refuseOverlaps(const StoredTensors &tensors) {
-    std::vector<const StoredTensor *> byOffset;
-    for (const auto &[name, tensor] : tensors) {
-        if (tensor.bytes > 0) byOffset.push_back(&tensor);
-    }
-    std::sort(byOffset.begin(), byOffset.end(),
-              [](const auto *a, const auto *b) { return a->offset < b->offset; });
-    for (std::size_t i = 1; i < byOffset.size(); i++) {
-        const StoredTensor &before = *byOffset[i - 1], &after = *byOffset[i];
-        if (before.offset + before.bytes > after.offset) {
-            throw Error("MODEL_FORMAT",
-                        "tensors '" + before.name + "' and '" + after.name + "' in '" +
-                            after.file->path() + "' overlap; each must have bytes of its own",
-                        {{"tensor", after.name}, {"path", after.file->path()}});
-        }
-    }
+DeclaredConfig readMetadata(const Json &header, const std::string &path) {
+    const auto metadata = header.find(kMetadata);
+    if (metadata == header.end() || !metadata->is_object()) return {};
+    const auto text = metadata->find(kConfigurationKey);
+    if (text == metadata->end() || !text->is_string()) return configOfModelSpec(*metadata);
+    const std::string where = std::string(kConfigurationKey) + " of '" + path + "'";
+    const auto &json = text->get_ref<const std::string &>();
+    return readConfiguration(parseJson(json.data(), json.size(), where), where);
 }
 
 } // namespace
@@ -148,8 +142,7 @@ bool looksLikeSafetensors(const MappedFile &file) {
            file.data()[kLengthBytes] == std::byte{'{'};
 }
 
-StoredTensors readSafetensors(const std::string &path,
-                              std::map<std::string, std::string> *metadata) {
+SafetensorsFile readSafetensors(const std::string &path) {
     const auto file = MappedFile::open(path);
     const std::string where = "'" + path + "'";
     if (file->size() < kLengthBytes) {
@@ -174,18 +167,13 @@ StoredTensors readSafetensors(const std::string &path,
     }
 
     const EntryReader reader(file, kLengthBytes + length);
-    StoredTensors tensors;
+    SafetensorsFile result;
     for (const auto &[name, entry] : header.items()) {
-        if (name != "__metadata__") {
-            tensors.emplace(name, reader.read(name, entry));
-        } else if (metadata && entry.is_object()) {
-            for (const auto &[key, value] : entry.items()) {
-                if (value.is_string()) metadata->emplace(key, value.get<std::string>());
-            }
-        }
+        if (name != kMetadata) result.tensors.emplace(name, reader.read(name, entry));
     }
-    refuseOverlaps(tensors);
-    return tensors;
+    refuseOverlaps(result.tensors);
+    result.config = readMetadata(header, path);
+    return result;
 }
 
 } // namespace magicmix

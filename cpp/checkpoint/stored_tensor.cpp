@@ -2,7 +2,9 @@
 
 #include "error.h"
 
+#include <algorithm>
 #include <cstring>
+#include <limits>
 #include <optional>
 
 namespace magicmix {
@@ -68,6 +70,37 @@ std::vector<std::byte> doublesToFloats(const std::vector<std::byte> &doubles) {
 }
 
 } // namespace
+
+void refuseOverlaps(const StoredTensors &tensors) {
+    std::vector<const StoredTensor *> byOffset;
+    for (const auto &[name, tensor] : tensors) {
+        if (tensor.bytes > 0) byOffset.push_back(&tensor);
+    }
+    std::sort(byOffset.begin(), byOffset.end(),
+              [](const auto *a, const auto *b) { return a->offset < b->offset; });
+    for (std::size_t i = 1; i < byOffset.size(); i++) {
+        const StoredTensor &before = *byOffset[i - 1], &after = *byOffset[i];
+        if (before.offset + before.bytes > after.offset) {
+            throw Error("MODEL_FORMAT",
+                        "tensors '" + before.name + "' and '" + after.name + "' in '" +
+                            after.file->path() + "' overlap; each must have bytes of its own",
+                        {{"tensor", after.name}, {"path", after.file->path()}});
+        }
+    }
+}
+
+std::uint64_t elementCount(const std::vector<std::int64_t> &shape, const std::string &what) {
+    std::uint64_t count = 1;
+    for (const std::int64_t length : shape) {
+        const auto n = static_cast<std::uint64_t>(length);
+        if (length < 0 || (n != 0 && count > std::numeric_limits<std::uint64_t>::max() / n)) {
+            throw Error("MODEL_FORMAT",
+                        what + " has a shape whose product overflows, or is negative");
+        }
+        count *= n;
+    }
+    return count;
+}
 
 WeightSource::Values valuesOf(const StoredTensor &tensor) {
     WeightSource::Values values;

@@ -36,4 +36,11 @@ WeightSource::Values valuesOf(const StoredTensor &tensor);
 /// it cannot be divided so, and `MODEL_UNSUPPORTED` if its values do not lie one after the other.
 StoredTensor partOfRows(const StoredTensor &tensor, int index, int parts);
 
+/// Throws `MODEL_FORMAT` if two tensors share bytes of a file; all are of the same.
+void refuseOverlaps(const StoredTensors &tensors);
+
+/// The number of elements of a shape. Throws `MODEL_FORMAT` if it is negative somewhere or
+/// overflows; `what` names the tensor in the message.
+std::uint64_t elementCount(const std::vector<std::int64_t> &shape, const std::string &what);
+
 } // namespace magicmix

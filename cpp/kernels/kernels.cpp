@@ -89,13 +89,7 @@ std::int64_t WeightPacker::panelBytes() const {
 }
 
 int WeightPacker::channelOf(int panel, int column) const {
-    if (!shape_.gated) {
-        const int channel = panel * kernels_.panelWidth + column;
-        return channel < shape_.out ? channel : -1;
-    }
-    const int channel = panel * kernels_.lanes + column % kernels_.lanes;
-    if (channel >= shape_.out / 2) return -1;
-    return column < kernels_.lanes ? channel : shape_.out / 2 + channel;
+    return channelInPanel(shape_, kernels_.lanes, panel, column);
 }
 
 template <typename T>
@@ -152,6 +146,7 @@ void WeightPacker::packQ8(const float *channels, std::byte *panel) const {
 }
 
 std::int64_t packedBytes(const Kernels &kernels, const WeightShape &shape) {
+    if (shape.storage == Storage::Blocks) return shape.out * rowBytes(shape);
     const WeightPacker packer(kernels, shape);
     return packer.panels() * packer.panelBytes();
 }

@@ -13,7 +13,13 @@
 /// Rows of bf16 operands have an even number of values, see `operandStride`.
 namespace magicmix::kernels {
 
-enum class Storage { F32, F16, BF16, Q8 };
+enum class Storage { F32, F16, BF16, Q8, Blocks };
+
+/// How a file keeps quantised weights: `values` of them, which share factors, in `bytes` bytes.
+struct BlockFormat {
+    int values = 1, bytes = 4;
+    void (*unpack)(const void *blocks, float *values, std::int64_t count) = nullptr;
+};
 
 /// Of Q8: so many inputs of an output channel share one factor.
 constexpr int kQ8Block = 32;
@@ -22,13 +28,15 @@ constexpr int kQ8Block = 32;
 /// panels of `Kernels::panelWidth` output channels, a panel being `[taps][in][panelWidth]`, in bf16
 /// `[taps][in / 2][panelWidth][2]`. In Q8 it is `[taps][in / 32]` blocks of f16 factors
 /// `[panelWidth]` and signed bytes `[32][panelWidth]`, as in ggml's q8_0. Missing channels are
-/// zeros.
+/// zeros. Weights in Blocks are not packed but as files have them, `[out][in][taps]`, every output
+/// channel in whole blocks.
 struct WeightShape {
     int in = 0, out = 0;
     int taps = 1; ///< height times width of the kernel
     /// The second half of the outputs are gates of the first: a panel holds as many of each.
     bool gated = false;
     Storage storage = Storage::F32;
+    BlockFormat blocks; ///< of Blocks
 };
 
 /// A convolution, or with one tap and one row of pixels a matrix product.
@@ -146,6 +154,20 @@ constexpr std::int64_t packedBytes(Storage storage, std::int64_t count) {
     case Storage::Q8: return count + count / kQ8Block * 2;
     default: return 2 * count;
     }
+}
+/// Bytes of an output channel in Blocks.
+static constexpr std::int64_t rowBytes(const WeightShape &shape) {
+    return std::int64_t{shape.in} * shape.taps / shape.blocks.values * shape.blocks.bytes;
+}
+/// The output channel of a column of a panel, or -1 if there is none.
+static constexpr int channelInPanel(const WeightShape &shape, int lanes, int panel, int column) {
+    if (!shape.gated) {
+        const int channel = panel * 2 * lanes + column;
+        return channel < shape.out ? channel : -1;
+    }
+    const int channel = panel * lanes + column % lanes;
+    if (channel >= shape.out / 2) return -1;
+    return column < lanes ? channel : shape.out / 2 + channel;
 }
 /// Bytes of all packed weights, padding included.
 std::int64_t packedBytes(const Kernels &kernels, const WeightShape &shape);

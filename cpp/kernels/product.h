@@ -27,6 +27,7 @@ int inStride(const WeightShape &shape) {
 
 template <typename S>
 int tapsAtOnce(const WeightShape &shape) {
+    if (shape.storage == Storage::Blocks) return shape.taps; // blocks go across the taps
     const int bytes =
         inStride<S>(shape) * panelWidth<S> * static_cast<int>(sizeof(typename S::Operand));
     return least(most(kPanelBytes / bytes, 1), shape.taps);
@@ -38,7 +39,9 @@ struct ProductMemory {
     const typename S::Operand **rows; ///< [taps, S::rows]
     typename S::Operand *zeros;       ///< [in]: a pixel beyond the border
     typename S::Operand *unpacked;    ///< weights of some taps, as operands
+    float *row;                       ///< [in, taps]: a channel of Blocks
     const void *unpackedFrom = nullptr;
+    int unpackedPanel = -1; ///< of Blocks
 
     ProductMemory(Arena &arena, const WeightShape &shape)
         : sums(arena.take<float>(blockRows<S> * panelWidth<S>)),
@@ -47,7 +50,10 @@ struct ProductMemory {
           unpacked(shape.storage == operandStorage<S>()
                        ? nullptr
                        : arena.take<typename S::Operand>(std::int64_t{tapsAtOnce<S>(shape)} *
-                                                         inStride<S>(shape) * panelWidth<S>)) {}
+                                                         inStride<S>(shape) * panelWidth<S>)),
+          row(shape.storage == Storage::Blocks
+                  ? arena.take<float>(std::int64_t{shape.in} * shape.taps)
+                  : nullptr) {}
 };
 
 template <typename S>
@@ -94,6 +100,33 @@ void unpackQ8(const std::byte *blocks, std::int64_t count, typename S::Operand *
             }
         }
     }
+}
+
+/// A whole panel of weights that are kept in blocks, as operands.
+template <typename S>
+const typename S::Operand *unpackBlocks(const Product &p, int panel, ProductMemory<S> &memory) {
+    if (memory.unpackedPanel == panel) return memory.unpacked;
+    memory.unpackedPanel = panel;
+    constexpr int width = panelWidth<S>;
+    const WeightShape &shape = p.shape;
+    const int stride = inStride<S>(shape);
+    const auto *weights = static_cast<const std::byte *>(p.weights);
+    for (int column = 0; column < width; column++) {
+        const int channel = channelInPanel(shape, S::lanes, panel, column);
+        const std::int64_t count = std::int64_t{shape.in} * shape.taps;
+        if (channel >= 0)
+            shape.blocks.unpack(weights + channel * rowBytes(shape), memory.row, count);
+        for (int tap = 0; tap < shape.taps; tap++) {
+            // Inputs lie `depth` side by side.
+            auto *to = memory.unpacked + std::int64_t{tap} * stride * width + column * S::depth;
+            for (int i = 0; i < stride; i++) {
+                const bool there = channel >= 0 && i < shape.in;
+                storeTo<Scalar>(to + i / S::depth * S::depth * width + i % S::depth,
+                                there ? memory.row[i * shape.taps + tap] : 0.0f);
+            }
+        }
+    }
+    return memory.unpacked;
 }
 
 /// Packed weights of some taps as operands: where they lie if they are, else unpacked.
@@ -186,13 +219,16 @@ void productBlock(const Product &p, int panel, std::int64_t first, int rowCount,
                   ProductMemory<S> &memory) {
     const int taps = p.shape.taps, stride = inStride<S>(p.shape), atOnce = tapsAtOnce<S>(p.shape);
     const std::int64_t tapCount = std::int64_t{stride} * panelWidth<S>;
-    const auto *packed = static_cast<const std::byte *>(p.weights) +
-                         panel * packedBytes(p.shape.storage, taps * tapCount);
+    const auto weightsFrom = [&](int tap, int some) {
+        if (p.shape.storage == Storage::Blocks) return unpackBlocks<S>(p, panel, memory);
+        const auto *packed = static_cast<const std::byte *>(p.weights) +
+                             panel * packedBytes(p.shape.storage, taps * tapCount);
+        return operandPanel<S>(packed + packedBytes(p.shape.storage, tap * tapCount),
+                               some * tapCount, p.shape.storage, memory);
+    };
     for (int tap = 0; tap < taps; tap += atOnce) {
         const int some = least(atOnce, taps - tap);
-        const typename S::Operand *weights =
-            operandPanel<S>(packed + packedBytes(p.shape.storage, tap * tapCount), some * tapCount,
-                            p.shape.storage, memory);
+        const typename S::Operand *weights = weightsFrom(tap, some);
         for (int r = 0; r < rowCount; r += S::rows) {
             const int rows = least(S::rows, rowCount - r);
             findPatches<S>(p, first + r, rows, memory);

@@ -200,6 +200,8 @@ UNetConfig deduceUnet(const Shapes &shapes, const DeclaredConfig &declared,
                                             " levels, but it has " +
                                             std::to_string(config.channels.size()));
         }
+    } else if (declared.unetHeadWidth) {
+        config.heads = headsOfWidth(config.channels, *declared.unetHeadWidth);
     } else if (config.channels.front() == kFinestChannels && config.contextWidth == kWidthOfSd1) {
         config.heads.assign(config.channels.size(), 8);
     } else if (config.channels.front() == kFinestChannels && config.contextWidth == kWidthOfSd2) {

@@ -103,8 +103,36 @@ std::vector<float> runDecoder(Device &device, Precision precision, const Autoenc
                    latent, cancel, stages, [&](Ops &ops, Tensor x) { return vae.decode(ops, x); });
 }
 
+std::uint64_t workingMemory(Device &device, Precision precision, const UNet &unet,
+                            const Autoencoder &vae, int width, int height) {
+    const auto measure = [&](const std::vector<std::int64_t> &shape, const auto &network) {
+        Graph graph(device);
+        const auto ops = makeOps(graph, precision);
+        graph.output(network(*ops, graph.input(shape)));
+        return graph.measure();
+    };
+    const int cellsX = width / kPixelsPerCell, cellsY = height / kPixelsPerCell;
+    return std::max(
+        {measure({width, height, 3, 1}, [&](Ops &ops, Tensor x) { return vae.encode(ops, x); }),
+         UNetSession::measure(device, precision, unet, cellsX, cellsY, 2),
+         measure({cellsX, cellsY, kLatentChannels, 1},
+                 [&](Ops &ops, Tensor x) { return vae.decode(ops, x); })});
+}
+
 UNetSession::UNetSession(Device &device, Precision precision, const UNet &unet, int width,
                          int height, int prompts, bool keepStages)
+    : UNetSession(Unallocated{}, device, precision, unet, width, height, prompts, keepStages) {
+    graph_.allocate("the UNet");
+}
+
+std::uint64_t UNetSession::measure(Device &device, Precision precision, const UNet &unet, int width,
+                                   int height, int prompts) {
+    return UNetSession(Unallocated{}, device, precision, unet, width, height, prompts, false)
+        .graph_.measure();
+}
+
+UNetSession::UNetSession(Unallocated, Device &device, Precision precision, const UNet &unet,
+                         int width, int height, int prompts, bool keepStages)
     : device_(device), precision_(precision), unet_(unet), graph_(device), prompts_(prompts),
       keepStages_(keepStages) {
     if (keepStages) graph_.keepStages();
@@ -118,7 +146,6 @@ UNetSession::UNetSession(Device &device, Precision precision, const UNet &unet, 
         context_.push_back({graph_.constant(shape), graph_.constant(shape)});
     }
     epsilon_ = graph_.output(unet.predict(*ops, latents_, timeShifts_, context_));
-    graph_.allocate("the UNet");
 }
 
 void UNetSession::setPrompts(const std::vector<const PromptContext *> &contexts) {

@@ -41,12 +41,19 @@ std::vector<float> runDecoder(Device &device, Precision precision, const Autoenc
                               const std::vector<float> &latent, int width, int height,
                               const Cancellation &cancel, std::vector<StageValues> *stages);
 
+/// Bytes beside the weights that a mix of pictures `[height, width]` takes at its worst moment.
+std::uint64_t workingMemory(Device &device, Precision precision, const UNet &unet,
+                            const Autoencoder &vae, int width, int height);
+
 /// The UNet for one size of latent and a number of prompts, which it runs as one batch. Its graph
 /// is built once; keys and values stay in it until the prompts change.
 class UNetSession {
 public:
     UNetSession(Device &device, Precision precision, const UNet &unet, int width, int height,
                 int prompts, bool keepStages = false);
+    /// Bytes that a session takes.
+    static std::uint64_t measure(Device &device, Precision precision, const UNet &unet, int width,
+                                 int height, int prompts);
 
     /// One context a prompt.
     void setPrompts(const std::vector<const PromptContext *> &contexts);
@@ -62,6 +69,10 @@ public:
     std::vector<StageValues> stages() const;
 
 private:
+    struct Unallocated {};
+    UNetSession(Unallocated, Device &device, Precision precision, const UNet &unet, int width,
+                int height, int prompts, bool keepStages);
+
     Device &device_;
     Precision precision_;
     const UNet &unet_;

@@ -57,6 +57,13 @@ void Graph::stage(const std::string &name, Tensor tensor) {
     if (keepStages_) stages_.push_back({name, output(tensor)});
 }
 
+std::uint64_t Graph::measure() const {
+    const ggml_gallocr_ptr allocator(ggml_gallocr_new(device_.bufferType()));
+    std::size_t bytes = 0;
+    ggml_gallocr_reserve_n_size(allocator.get(), graph_, nullptr, nullptr, &bytes);
+    return bytes + scratchBytes_ * static_cast<std::size_t>(device_.threads());
+}
+
 void Graph::allocate(const std::string &purpose) {
     if (ggml_get_first_tensor(constants_.get()) != nullptr) {
         constantBuffer_.reset(ggml_backend_alloc_ctx_tensors(constants_.get(), device_.backend()));

@@ -59,6 +59,8 @@ public:
     /// Counts floating point operations that ggml does not know of.
     void addOperations(double count) { operations_ += count; }
 
+    /// Bytes that `allocate` would take, instead of it.
+    std::uint64_t measure() const;
     /// Ends the building. `purpose` names the graph in an `OUT_OF_MEMORY` error.
     void allocate(const std::string &purpose);
 

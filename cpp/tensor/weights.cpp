@@ -1,10 +1,11 @@
 #include "tensor/weights.h"
 
 #include "tensor/alignment.h"
+#include "tensor/conversion.h"
 
 #include <algorithm>
 #include <atomic>
-#include <cstring>
+#include <cmath>
 #include <future>
 
 namespace magicmix {
@@ -23,51 +24,47 @@ std::string shapeText(const std::vector<std::int64_t> &shape) {
     return text + "]";
 }
 
+bool allFinite(const std::vector<float> &values) {
+    return std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); });
+}
+
+kernels::BlockFormat formatOf(ggml_type type) {
+    const BlockSize block = blockSize(type);
+    return {static_cast<int>(block.values), static_cast<int>(block.bytes),
+            ggml_get_type_traits(type)->to_float};
+}
+
 std::vector<std::int64_t> withoutTrailingOnes(std::vector<std::int64_t> shape) {
     while (shape.size() > 1 && shape.back() == 1) shape.pop_back();
     return shape;
 }
 
-void toFloat(const WeightSource::Values &values, std::size_t first, std::size_t count, float *out) {
-    const std::size_t size = ggml_type_size(values.type);
-    std::vector<std::byte> aligned(count * size);
-    std::memcpy(aligned.data(), values.data + first * size, aligned.size());
-    const auto n = static_cast<std::int64_t>(count);
-    switch (values.type) {
-    case GGML_TYPE_F16:
-        ggml_fp16_to_fp32_row(reinterpret_cast<const ggml_fp16_t *>(aligned.data()), out, n);
-        break;
-    case GGML_TYPE_BF16:
-        ggml_bf16_to_fp32_row(reinterpret_cast<const ggml_bf16_t *>(aligned.data()), out, n);
-        break;
-    default: std::memcpy(out, aligned.data(), aligned.size());
+/// A damaged factor would spoil a whole block, and every picture.
+void requireFiniteBlocks(const WeightSource::Values &values, const std::string &name) {
+    const BlockSize block = blockSize(values.type);
+    const std::size_t all = values.bytes / block.bytes;
+    const std::size_t some = kPiece / static_cast<std::size_t>(block.values);
+    std::vector<float> floats;
+    for (std::size_t first = 0; first < all; first += some) {
+        floats.resize(std::min(some, all - first) * static_cast<std::size_t>(block.values));
+        toFloats(values.type, values.data + first * block.bytes, 0, floats.size(), floats.data());
+        if (allFinite(floats)) continue;
+        throw Error("MODEL_FORMAT",
+                    "the quantised tensor '" + name + "' has factors that are not finite numbers",
+                    {{"tensor", name}});
     }
 }
 
-void fromFloat(const float *values, std::size_t count, ggml_type type, std::byte *out) {
-    const auto n = static_cast<std::int64_t>(count);
-    switch (type) {
-    case GGML_TYPE_F16:
-        ggml_fp32_to_fp16_row(values, reinterpret_cast<ggml_fp16_t *>(out), n);
-        break;
-    case GGML_TYPE_BF16:
-        ggml_fp32_to_bf16_row_ref(values, reinterpret_cast<ggml_bf16_t *>(out), n);
-        break;
-    default: std::memcpy(out, values, count * sizeof(float));
+void placeBlocks(const WeightSource::Values &values, Tensor tensor, ggml_type type,
+                 const kernels::WeightShape &shape) {
+    const auto row = static_cast<std::size_t>(shape.in) * static_cast<std::size_t>(shape.taps);
+    const BlockSize block = blockSize(type);
+    const std::size_t rowBytes = row / static_cast<std::size_t>(block.values) * block.bytes;
+    auto *to = static_cast<std::byte *>(aligned(tensor->data));
+    Converter converter;
+    for (std::size_t i = 0; i < static_cast<std::size_t>(shape.out); i++, to += rowBytes) {
+        converter.convert(values.type, values.data, i * row, row, type, to);
     }
-}
-
-/// `count` values from `first` on, in another type.
-void convert(const WeightSource::Values &values, std::size_t first, std::size_t count,
-             ggml_type type, std::vector<float> &floats, std::byte *out) {
-    if (values.type == type) {
-        const std::size_t size = ggml_type_size(type);
-        std::memcpy(out, values.data + first * size, count * size);
-        return;
-    }
-    floats.resize(std::max(floats.size(), count));
-    toFloat(values, first, count, floats.data());
-    fromFloat(floats.data(), count, type, out);
 }
 
 void placePlain(const WeightSource::Values &values, Tensor tensor) {
@@ -76,13 +73,16 @@ void placePlain(const WeightSource::Values &values, Tensor tensor) {
         return;
     }
     const auto count = static_cast<std::size_t>(ggml_nelements(tensor));
-    const std::size_t size = ggml_type_size(tensor->type);
-    std::vector<float> floats;
-    std::vector<std::byte> converted(std::min(count, kPiece) * size);
+    const BlockSize block = blockSize(tensor->type);
+    const auto bytesOf = [&](std::size_t n) {
+        return n / static_cast<std::size_t>(block.values) * block.bytes;
+    };
+    Converter converter;
+    std::vector<std::byte> converted(bytesOf(std::min(count, kPiece)));
     for (std::size_t first = 0; first < count; first += kPiece) {
         const std::size_t n = std::min(kPiece, count - first);
-        convert(values, first, n, tensor->type, floats, converted.data());
-        ggml_backend_tensor_set(tensor, converted.data(), first * size, n * size);
+        converter.convert(values.type, values.data, first, n, tensor->type, converted.data());
+        ggml_backend_tensor_set(tensor, converted.data(), bytesOf(first), bytesOf(n));
     }
 }
 
@@ -93,7 +93,7 @@ void placePacked(const WeightSource::Values &values, Tensor tensor, ggml_type ty
                  int panelWidth) {
     const std::size_t length =
         static_cast<std::size_t>(shape.in) * static_cast<std::size_t>(shape.taps);
-    std::vector<float> floats;
+    Converter converter;
     std::vector<T> channels(length * static_cast<std::size_t>(panelWidth));
     auto *panel = static_cast<std::byte *>(aligned(tensor->data));
     for (int i = 0; i < packer.panels(); i++, panel += packer.panelBytes()) {
@@ -103,8 +103,8 @@ void placePacked(const WeightSource::Values &values, Tensor tensor, ggml_type ty
             if (from < 0) {
                 std::fill(channel, channel + length, T{});
             } else {
-                convert(values, static_cast<std::size_t>(from) * length, length, type, floats,
-                        reinterpret_cast<std::byte *>(channel));
+                converter.convert(values.type, values.data, static_cast<std::size_t>(from) * length,
+                                  length, type, reinterpret_cast<std::byte *>(channel));
             }
         }
         packer.pack(channels.data(), panel);
@@ -113,8 +113,9 @@ void placePacked(const WeightSource::Values &values, Tensor tensor, ggml_type ty
 
 } // namespace
 
-Weights::Weights(Precision precision, const kernels::Kernels *kernels)
-    : precision_(precision), kernels_(kernels) {
+Weights::Weights(Precision precision, const kernels::Kernels *kernels,
+                 const WeightSource *quantised)
+    : precision_(precision), kernels_(kernels), quantised_(quantised) {
     context_.reset(ggml_init({ggml_tensor_overhead() * kMaxTensors, nullptr, /*no_alloc=*/true}));
     if (!context_) throw Error("OUT_OF_MEMORY", "no memory for the list of weights");
 }
@@ -128,20 +129,35 @@ Tensor Weights::declare(const std::string &name, const std::vector<std::int64_t>
     Tensor tensor =
         ggml_new_tensor(context_.get(), type, static_cast<int>(reversed.size()), reversed.data());
     ggml_set_name(tensor, name.c_str());
-    declared_.push_back({name, shape, tensor, std::nullopt});
+    declared_.push_back({name, shape, tensor, std::nullopt, std::nullopt});
     return tensor;
 }
 
 Tensor Weights::factor(const std::string &name, const std::vector<std::int64_t> &shape,
                        kernels::WeightShape &packing) {
-    packing.storage = storageOf(precision_);
-    if (kernels_ == nullptr) return declare(name, shape, weightType(precision_));
+    const std::optional<ggml_type> type = quantisedType(name, shape, packing);
+    if (kernels_ == nullptr) return declare(name, shape, type.value_or(weightType(precision_)));
 
+    packing.storage = type ? kernels::Storage::Blocks : storageOf(precision_);
+    if (type) packing.blocks = formatOf(*type);
     const std::int64_t bytes = kernels::packedBytes(*kernels_, packing);
     Tensor tensor = declare(name, {withAlignment(bytes, 1)}, GGML_TYPE_I8);
     declared_.back().shape = shape;
     declared_.back().packing = packing;
+    declared_.back().blocks = type;
     return tensor;
+}
+
+/// The type in which a factor can stay as the file has it: its rows have to be whole blocks, and
+/// ggml multiplies quantised matrices, but no such kernels of convolutions.
+std::optional<ggml_type> Weights::quantisedType(const std::string &name,
+                                                const std::vector<std::int64_t> &shape,
+                                                const kernels::WeightShape &packing) const {
+    if (quantised_ == nullptr || (kernels_ == nullptr && shape.size() > 2)) return std::nullopt;
+    const auto values = quantised_->read(name);
+    const std::int64_t row = std::int64_t{packing.in} * packing.taps;
+    const bool fits = isQuantised(values.type) && row % blockSize(values.type).values == 0;
+    return fits ? std::optional(values.type) : std::nullopt;
 }
 
 Tensor Weights::vector(const std::string &name, std::int64_t length) {
@@ -154,6 +170,7 @@ Tensor Weights::table(const std::string &name, std::int64_t rows, std::int64_t w
 }
 
 void Weights::place(const WeightSource::Values &values, const Declared &declared) const {
+    if (isQuantised(values.type)) requireFiniteBlocks(values, declared.name);
     if (!declared.packing) return placePlain(values, declared.tensor);
     const kernels::WeightPacker packer(*kernels_, *declared.packing);
     const auto pack = [&](auto zero, ggml_type type) {
@@ -165,6 +182,8 @@ void Weights::place(const WeightSource::Values &values, const Declared &declared
     case kernels::Storage::BF16: return pack(std::uint16_t{}, GGML_TYPE_BF16);
     case kernels::Storage::F32:
     case kernels::Storage::Q8: return pack(float{}, GGML_TYPE_F32);
+    case kernels::Storage::Blocks:
+        return placeBlocks(values, declared.tensor, *declared.blocks, *declared.packing);
     }
 }
 
@@ -185,8 +204,7 @@ void Weights::check(const WeightSource &source) const {
 void Weights::load(const WeightSource &source, Device &device, const Cancellation &cancel,
                    const std::function<void(int, int)> &progress) {
     check(source);
-    std::uint64_t bytes = 0;
-    for (const auto &declared : declared_) bytes += ggml_nbytes(declared.tensor);
+    const std::uint64_t bytes = this->bytes();
     device.requireMemory(bytes, "the model's weights");
     buffer_.reset(ggml_backend_alloc_ctx_tensors(context_.get(), device.backend()));
     if (!buffer_) {
@@ -223,8 +241,16 @@ void Weights::load(const WeightSource &source, Device &device, const Cancellatio
     progress(all, all);
 }
 
+void Weights::pretend() {
+    // Whatever has an address counts as placed.
+    for (const auto &declared : declared_) declared.tensor->data = context_.get();
+}
+
 std::uint64_t Weights::bytes() const {
-    return buffer_ ? ggml_backend_buffer_get_size(buffer_.get()) : 0;
+    if (buffer_) return ggml_backend_buffer_get_size(buffer_.get());
+    std::uint64_t bytes = 0;
+    for (const auto &declared : declared_) bytes += ggml_nbytes(declared.tensor);
+    return bytes;
 }
 
 std::uint64_t Weights::parameters(const std::string &prefix) const {

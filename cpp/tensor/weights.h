@@ -38,8 +38,10 @@ public:
 /// then placed on a device in one piece.
 class Weights {
 public:
-    /// `kernels`: those that will multiply the weights, or null if ggml will.
-    Weights(Precision precision, const kernels::Kernels *kernels);
+    /// `kernels`: those that will multiply the weights, or null if ggml will. `quantised`: factors
+    /// that are quantised there stay as they are, if they can be multiplied so; may be null.
+    Weights(Precision precision, const kernels::Kernels *kernels,
+            const WeightSource *quantised = nullptr);
 
     /// A factor of a matrix product or convolution, in the chosen precision, packed if there are
     /// kernels. `shape` is torch order: `[out, in]` or `[out, in, kernelHeight, kernelWidth]`.
@@ -58,7 +60,11 @@ public:
     void load(const WeightSource &source, Device &device, const Cancellation &cancel,
               const std::function<void(int, int)> &progress);
 
+    /// Counts all that was declared as placed, so that graphs can be measured but never run.
+    void pretend();
+
     Precision precision() const { return precision_; }
+    /// What was placed, or would be.
     std::uint64_t bytes() const;
     /// Elements of the declared tensors whose names start with `prefix`.
     std::uint64_t parameters(const std::string &prefix) const;
@@ -69,12 +75,17 @@ private:
         std::vector<std::int64_t> shape;
         Tensor tensor;
         std::optional<kernels::WeightShape> packing;
+        std::optional<ggml_type> blocks; ///< of a factor that stays quantised
     };
     void place(const WeightSource::Values &values, const Declared &declared) const;
+    std::optional<ggml_type> quantisedType(const std::string &name,
+                                           const std::vector<std::int64_t> &shape,
+                                           const kernels::WeightShape &packing) const;
     Tensor declare(const std::string &name, const std::vector<std::int64_t> &shape, ggml_type type);
 
     Precision precision_;
     const kernels::Kernels *kernels_;
+    const WeightSource *quantised_;
     ggml_context_ptr context_;
     ggml_backend_buffer_ptr buffer_;
     std::vector<Declared> declared_;

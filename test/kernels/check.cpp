@@ -69,6 +69,20 @@ std::uint16_t f16Bits(float x) {
     return static_cast<std::uint16_t>(sign | ((bits - (112u << 23)) >> 13));
 }
 
+/// Blocks of a factor and `count` bytes, from which 100 is taken.
+template <int count>
+void unpackBlocks(const void *blocks, float *values, std::int64_t valueCount) {
+    const auto *from = static_cast<const unsigned char *>(blocks);
+    for (std::int64_t i = 0; i < valueCount; i += count) {
+        float factor;
+        std::memcpy(&factor, from, sizeof factor);
+        from += sizeof factor;
+        for (int j = 0; j < count; j++) *values++ = factor * static_cast<float>(*from++ - 100);
+    }
+}
+template <int count>
+constexpr BlockFormat blockFormat = {count, 4 + count, unpackBlocks<count>};
+
 /// The worst error of each kind of comparison.
 class Report {
 public:
@@ -170,6 +184,7 @@ private:
 
     /// Packs weights, and rounds them to what the storage keeps of them.
     Bytes packed(const WeightShape &shape, Values &weights) {
+        if (shape.storage == Storage::Blocks) return inBlocks(shape, weights);
         const WeightPacker packer(k_, shape);
         Bytes bytes(static_cast<std::size_t>(packedBytes(k_, shape)));
         const auto taps = static_cast<std::size_t>(shape.taps);
@@ -213,6 +228,24 @@ private:
         return bytes;
     }
 
+    Bytes inBlocks(const WeightShape &shape, Values &weights) {
+        Bytes bytes(static_cast<std::size_t>(packedBytes(k_, shape)));
+        unsigned char *to = bytes.data();
+        const auto count = static_cast<std::size_t>(shape.blocks.values);
+        for (std::size_t first = 0; first < weights.size(); first += count) {
+            const float factor = std::fabs(weights[first]) / 50 + 1e-3f;
+            std::memcpy(to, &factor, sizeof factor);
+            to += sizeof factor;
+            for (std::size_t i = first; i < first + count; i++) {
+                const float steps =
+                    std::min(std::max(std::round(weights[i] / factor), -100.0f), 100.0f);
+                *to++ = static_cast<unsigned char>(steps + 100);
+                weights[i] = rounded(factor * steps);
+            }
+        }
+        return bytes;
+    }
+
     void roundToQ8(float *weights, int count, std::size_t step) const {
         for (int first = 0; first < count; first += 32) {
             float largest = 0;
@@ -250,9 +283,11 @@ private:
         p.shape.taps = p.kernel * p.kernel;
         p.shape.gated = p.kernel == 1 && random_.flip();
         if (p.shape.gated) p.shape.out = 2 * ((p.shape.out + 1) / 2);
-        const int kept = whole ? 2 : 3; // Q8 keeps no whole numbers
+        const int kept = whole ? 2 : 4; // Q8 and Blocks keep no whole numbers
         p.shape.storage = static_cast<Storage>(k_.bf16Operands ? random_.between(2, kept)
                                                                : random_.between(0, kept));
+
+        p.shape.blocks = p.shape.in * p.shape.taps % 12 == 0 ? blockFormat<12> : blockFormat<1>;
 
         const std::int64_t inPixels = std::int64_t{p.images} * p.height * p.width;
         const std::int64_t outPixels = std::int64_t{p.images} * p.outHeight * p.outWidth;

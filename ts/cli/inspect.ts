@@ -51,7 +51,7 @@ function describe({ model, ...found }: NativeInspection, listTensors: boolean): 
     ['tensors', `${found.tensors.length} used, ${found.ignored.length} ignored`],
   ]
   if (model) {
-    const { parameters, prediction, sizes } = modelInfo(model)
+    const { parameters, prediction, sizes, memory, nativeSize } = modelInfo(model)
     const { textEncoder, unet, vae } = sizes
     rows.push(
       ['prediction', prediction],
@@ -66,8 +66,14 @@ function describe({ model, ...found }: NativeInspection, listTensors: boolean): 
         `${millions(parameters.unet)}, channels ${unet.channels.join('/')}, ${unet.heads.join('/')} heads`,
       ],
       ['vae', `${millions(parameters.vae)}, channels ${vae.channels.join('/')}`],
+      [
+        'memory',
+        `about ${bytes(memory.weights)} for the weights and ${bytes(found.workingBytes)} ` +
+          `for a mix of ${nativeSize} x ${nativeSize} (on the CPU)`,
+      ],
     )
   }
+  rows.push(...groups(found.tensors))
   const lines = rows.map(([name = '', value = '']) => name.padEnd(14) + value)
   if (listTensors) {
     const width = Math.max(0, ...found.tensors.map(({ name }) => name.length))
@@ -77,6 +83,24 @@ function describe({ model, ...found }: NativeInspection, listTensors: boolean): 
   }
   lines.push('', found.problem ? `It cannot mix: ${found.problem}` : 'It can mix.')
   return lines.join('\n')
+}
+
+/** How many tensors of which types every part of the model has. */
+function groups(tensors: NativeInspection['tensors']): string[][] {
+  const parts = {
+    'text encoder': 'cond_stage_model.',
+    unet: 'model.diffusion_model.',
+    vae: 'first_stage_model.',
+  }
+  return Object.entries(parts).map(([part, prefix]) => {
+    const ofPart = tensors.filter(({ name }) => name.startsWith(prefix))
+    if (ofPart.length === 0) return [part, 'missing']
+    const counts = new Map<string, number>()
+    for (const { type } of ofPart) counts.set(type, (counts.get(type) ?? 0) + 1)
+    const types = [...counts].map(([type, count]) => `${count} ${type}`).join(', ')
+    const size = ofPart.reduce((sum, tensor) => sum + tensor.bytes, 0)
+    return [part, `${bytes(size)} in tensors: ${types}`]
+  })
 }
 
 function millions(parameters: number): string {

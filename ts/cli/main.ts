@@ -10,6 +10,7 @@ import { closest } from 'fastest-levenshtein'
 
 import { MagicMixError, isNativeError } from '../errors.js'
 import { type Command, UsageError, helpOf, readArguments } from './command.js'
+import { command as convert } from './convert.js'
 import { command as demo } from './demo.js'
 import { command as devices } from './devices.js'
 import { command as inspect } from './inspect.js'
@@ -18,7 +19,7 @@ import { command as mix } from './mix.js'
 const exitCode = { done: 0, failed: 1, usage: 2, interrupted: 130 }
 
 /** Each loads the engine when it runs, so that `--help` works where the engine does not. */
-const commands: Readonly<Record<string, Command>> = { mix, demo, devices, inspect }
+const commands: Readonly<Record<string, Command>> = { mix, demo, devices, inspect, convert }
 
 async function main([name, ...args]: readonly string[]): Promise<number> {
   if (name === undefined) {

@@ -1,10 +1,15 @@
 /** Progress on standard error: a bar on a terminal, else plain lines. */
 import { SingleBar } from 'cli-progress'
 
-import type { LoadProgressEvent, ProgressEvent } from '../progress.js'
+import type { ProgressEvent } from '../progress.js'
+
+/** What all events have in common. */
+export type ReportedEvent = Pick<ProgressEvent, 'step' | 'steps' | 'etaMs'> & {
+  stage: keyof typeof stageTexts
+}
 
 export interface Report {
-  show(event: ProgressEvent | LoadProgressEvent): void
+  show(event: ReportedEvent): void
   /** Takes the bar away; to be called before anything else is printed. */
   end(): void
 }
@@ -20,7 +25,7 @@ export function startCount(total: number): { show(done: number): void; end(): vo
   return {
     show(done) {
       const etaMs = ((performance.now() - started) / done) * (total - done)
-      report.show({ stage: 'content', step: done, steps: total, timestep: 0, etaMs })
+      report.show({ stage: 'content', step: done, steps: total, etaMs })
     },
     end: () => report.end(),
   }
@@ -28,6 +33,7 @@ export function startCount(total: number): { show(done: number): void; end(): vo
 
 const stageTexts = {
   load: 'loading the model',
+  convert: 'converting',
   encode: 'reading the input',
   layout: 'layout',
   content: 'mixing',

@@ -1,0 +1,134 @@
+#include "checkpoint/configuration.h"
+
+#include "engine.h"
+#include "error.h"
+
+namespace magicmix {
+namespace {
+
+/// Reads the configuration of one part of a model and complains in its name.
+class Part {
+public:
+    Part(const Json &parts, const char *name, const std::string &where)
+        : where_(where + ", " + name + "/config.json") {
+        const auto found = parts.find(name);
+        if (found != parts.end()) json_ = *found;
+        if (!json_.is_object()) fail("is not a JSON object");
+    }
+
+    std::optional<int> count(const char *key) const {
+        const auto found = json_.find(key);
+        if (found == json_.end() || found->is_null()) return std::nullopt;
+        return toCount(key, *found);
+    }
+
+    /// One number or a list of them.
+    std::vector<int> counts(const char *key) const {
+        const auto found = json_.find(key);
+        if (found == json_.end() || found->is_null()) return {};
+        if (!found->is_array()) return {toCount(key, *found)};
+        std::vector<int> values;
+        for (const auto &value : *found) values.push_back(toCount(key, value));
+        return values;
+    }
+
+    std::optional<double> number(const char *key) const {
+        const auto found = json_.find(key);
+        if (found == json_.end() || found->is_null()) return std::nullopt;
+        if (!found->is_number()) fail(std::string(key) + " is not a number");
+        return found->get<double>();
+    }
+
+    /// The numbers of a list of `rows` lists of `columns` numbers, row by row.
+    std::vector<double> matrix(const char *key, std::size_t rows, std::size_t columns) const {
+        const auto found = json_.find(key);
+        if (found == json_.end() || found->is_null()) return {};
+        std::vector<double> values;
+        for (const auto &row : found->is_array() ? *found : Json::array()) {
+            for (const auto &value : row.is_array() ? row : Json::array()) {
+                if (value.is_number()) values.push_back(value.get<double>());
+            }
+        }
+        if (found->size() != rows || values.size() != rows * columns) {
+            fail(std::string(key) + " is not a list of " + std::to_string(rows) + " lists of " +
+                 std::to_string(columns) + " numbers");
+        }
+        return values;
+    }
+
+    std::optional<std::string> text(const char *key) const {
+        const auto found = json_.find(key);
+        if (found == json_.end() || found->is_null()) return std::nullopt;
+        if (!found->is_string()) fail(std::string(key) + " is not a string");
+        return found->get<std::string>();
+    }
+
+private:
+    [[noreturn]] void fail(const std::string &problem) const {
+        throw Error("MODEL_FORMAT", where_ + ": " + problem, {{"path", where_}});
+    }
+
+    int toCount(const char *key, const Json &value) const {
+        if (!value.is_number_integer() || value.get<std::int64_t>() < 1 ||
+            value.get<std::int64_t>() > 65536) {
+            fail(std::string(key) + " is " + value.dump() + ", not a whole number from 1 to 65536");
+        }
+        return value.get<int>();
+    }
+
+    std::string where_;
+    Json json_ = Json::object();
+};
+
+} // namespace
+
+DeclaredConfig readConfiguration(const Json &parts, const std::string &where) {
+    if (!parts.is_object()) {
+        throw Error("MODEL_FORMAT", where + " is not a JSON object", {{"path", where}});
+    }
+    DeclaredConfig config;
+    const Part unet(parts, "unet", where);
+    // In Stable Diffusion's files `attention_head_dim` has always meant the number of heads.
+    config.unetHeads = unet.counts("num_attention_heads");
+    if (config.unetHeads.empty()) config.unetHeads = unet.counts("attention_head_dim");
+    config.unetHeadWidth = unet.count("head_width"); // ours; diffusers has none
+    config.unetNormGroups = unet.count("norm_num_groups");
+    const auto sampleSides = unet.counts("sample_size");
+    if (!sampleSides.empty()) config.sampleSize = sampleSides.front();
+
+    const Part text(parts, "text_encoder", where);
+    config.textEncoderHeads = text.count("num_attention_heads");
+    config.textEncoderActivation = text.text("hidden_act");
+
+    const Part vae(parts, "vae", where);
+    config.vaeNormGroups = vae.count("norm_num_groups");
+    config.vaeScalingFactor = vae.number("scaling_factor");
+    config.latentRgb = vae.matrix("latent_rgb", 3, kLatentChannels + 1); // ours; diffusers has none
+
+    config.predictionType = Part(parts, "scheduler", where).text("prediction_type");
+    return config;
+}
+
+Json configurationOf(const DeclaredConfig &config) {
+    Json parts = Json::object();
+    const auto put = [&](const char *part, const char *key, const auto &value) {
+        if (value) parts[part][key] = *value;
+    };
+    if (!config.unetHeads.empty()) parts["unet"]["num_attention_heads"] = config.unetHeads;
+    put("unet", "head_width", config.unetHeadWidth);
+    put("unet", "norm_num_groups", config.unetNormGroups);
+    put("unet", "sample_size", config.sampleSize);
+    put("text_encoder", "num_attention_heads", config.textEncoderHeads);
+    put("text_encoder", "hidden_act", config.textEncoderActivation);
+    put("vae", "norm_num_groups", config.vaeNormGroups);
+    put("vae", "scaling_factor", config.vaeScalingFactor);
+    for (std::size_t row = 0; row < config.latentRgb.size(); row += kLatentChannels + 1) {
+        const auto first = config.latentRgb.begin() + static_cast<std::ptrdiff_t>(row);
+        parts["vae"]["latent_rgb"].push_back(
+            Json(std::vector<double>(first, first + kLatentChannels + 1)));
+    }
+    put("scheduler", "prediction_type", config.predictionType);
+    return parts;
+}
+
+} // namespace magicmix

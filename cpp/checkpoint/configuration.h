@@ -1,0 +1,20 @@
+#pragma once
+
+#include "checkpoint/json.h"
+#include "declared_config.h"
+
+namespace magicmix {
+
+/// Under this key our own GGUF and safetensors files keep, as JSON text, what `configurationOf`
+/// gives.
+constexpr const char *kConfigurationKey = "magicmix.config";
+
+/// The configurations of a model's parts in diffusers' naming: objects for "unet", "vae",
+/// "text_encoder" and "scheduler", each of which may be missing. `where` names the source in
+/// messages. Throws `MODEL_FORMAT`.
+DeclaredConfig readConfiguration(const Json &parts, const std::string &where);
+
+/// The reverse; only what is declared.
+Json configurationOf(const DeclaredConfig &config);
+
+} // namespace magicmix

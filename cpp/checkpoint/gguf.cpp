@@ -1,0 +1,292 @@
+#include "checkpoint/gguf.h"
+
+#include "checkpoint/configuration.h"
+#include "error.h"
+#include "tensor/conversion.h"
+
+#include <algorithm>
+#include <cctype>
+#include <cstring>
+
+namespace magicmix {
+namespace {
+
+constexpr char kMagic[] = {'G', 'G', 'U', 'F'};
+constexpr std::uint64_t kMaxTensors = 1 << 16;
+constexpr std::uint64_t kMaxPairs = 1 << 16;
+constexpr std::uint64_t kMaxNameBytes = 1 << 12;
+constexpr std::uint64_t kMaxConfigurationBytes = 1 << 20;
+constexpr std::uint32_t kMaxDimensions = 4; // ggml's limit
+constexpr std::uint64_t kMaxAlignment = 1 << 20;
+constexpr const char *kOriginalShape = "comfy.gguf.orig_shape.";
+
+/// Types of metadata, numbered as the format does it.
+enum class Kind : std::uint32_t {
+    U8,
+    I8,
+    U16,
+    I16,
+    U32,
+    I32,
+    F32,
+    Bool,
+    String,
+    Array,
+    U64,
+    I64,
+    F64
+};
+// clang-format off
+constexpr std::uint64_t kKindBytes[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
+// clang-format on
+
+/// Reads from the front to the back and never beyond the end.
+class Reader {
+public:
+    explicit Reader(const MappedFile &file) : file_(file) {}
+
+    [[noreturn]] void fail(const std::string &problem) const {
+        throw Error("MODEL_FORMAT", "the GGUF file '" + file_.path() + "' " + problem,
+                    {{"path", file_.path()}});
+    }
+
+    std::uint64_t position() const { return at_; }
+    std::uint64_t left() const { return file_.size() - at_; }
+
+    const std::byte *take(std::uint64_t bytes, const std::string &what) {
+        if (bytes > left()) {
+            fail("ends within " + what + " (at byte " + std::to_string(at_) + ", " +
+                 std::to_string(bytes) + " bytes wanted, " + std::to_string(left()) + " left)");
+        }
+        const std::byte *from = file_.data() + at_;
+        at_ += bytes;
+        return from;
+    }
+
+    template <typename T>
+    T number(const std::string &what) {
+        T value;
+        std::memcpy(&value, take(sizeof value, what), sizeof value);
+        return value;
+    }
+
+    std::string text(std::uint64_t limit, const std::string &what) {
+        const auto length = number<std::uint64_t>("the length of " + what);
+        if (length > limit) {
+            fail("has " + what + " of " + std::to_string(length) + " bytes; at most " +
+                 std::to_string(limit) + " are read");
+        }
+        const auto *from = reinterpret_cast<const char *>(take(length, what));
+        return {from, static_cast<std::size_t>(length)};
+    }
+
+    Kind kind(const std::string &what) {
+        const auto number32 = number<std::uint32_t>("the type of " + what);
+        if (number32 > static_cast<std::uint32_t>(Kind::F64)) {
+            fail("has " + what + " of the unknown type " + std::to_string(number32));
+        }
+        return static_cast<Kind>(number32);
+    }
+
+    /// What a key's value begins with, if it is an array: the type and number of its elements.
+    std::pair<Kind, std::uint64_t> arrayHead(const std::string &what) {
+        const Kind element = kind("the elements of " + what);
+        return {element, number<std::uint64_t>("the length of " + what)};
+    }
+
+    void skip(Kind kind, const std::string &what) {
+        if (kind == Kind::Array) {
+            const auto [element, count] = arrayHead(what);
+            skipElements(element, count, what);
+        } else {
+            skipElements(kind, 1, what);
+        }
+    }
+
+    void skipElements(Kind element, std::uint64_t count, const std::string &what) {
+        if (element == Kind::Array) fail("has arrays of arrays in " + what);
+        if (element == Kind::String) {
+            // Every string takes at least the bytes of its length, so the file bounds the count.
+            for (std::uint64_t i = 0; i < count; i++) {
+                take(number<std::uint64_t>("a length in " + what), "a string of " + what);
+            }
+            return;
+        }
+        const std::uint64_t bytes = kKindBytes[static_cast<std::size_t>(element)];
+        if (count > left() / bytes) fail("ends within the elements of " + what);
+        take(count * bytes, what);
+    }
+
+private:
+    const MappedFile &file_;
+    std::uint64_t at_ = 0;
+};
+
+/// What of the metadata is of use.
+struct Metadata {
+    std::uint64_t alignment = 32;
+    std::string configuration;
+    std::map<std::string, std::vector<std::int64_t>> originalShapes; ///< by tensor
+};
+
+std::vector<std::int64_t> readShape(Reader &reader, const std::string &key) {
+    const auto [element, count] = reader.arrayHead(key);
+    if (element != Kind::I32 || count > 8)
+        reader.fail("has no shape of at most 8 numbers in " + key);
+    std::vector<std::int64_t> shape;
+    for (std::uint64_t i = 0; i < count; i++) shape.push_back(reader.number<std::int32_t>(key));
+    return shape;
+}
+
+void readPair(Reader &reader, Metadata &metadata) {
+    const std::string name = reader.text(kMaxNameBytes, "a key");
+    const std::string key = "key '" + name + "'";
+    const Kind kind = reader.kind(key);
+    if (name == "general.alignment") {
+        if (kind != Kind::U32) reader.fail("has an alignment that is no u32");
+        metadata.alignment = reader.number<std::uint32_t>(key);
+        const bool power = (metadata.alignment & (metadata.alignment - 1)) == 0;
+        if (metadata.alignment == 0 || !power || metadata.alignment > kMaxAlignment) {
+            reader.fail("has the alignment " + std::to_string(metadata.alignment) +
+                        ", which is not a power of two up to " + std::to_string(kMaxAlignment));
+        }
+    } else if (name == kConfigurationKey && kind == Kind::String) {
+        metadata.configuration = reader.text(kMaxConfigurationBytes, key);
+    } else if (name.rfind(kOriginalShape, 0) == 0 && kind == Kind::Array) {
+        metadata.originalShapes[name.substr(std::strlen(kOriginalShape))] = readShape(reader, key);
+    } else {
+        reader.skip(kind, key);
+    }
+}
+
+/// "Q4_K" and so on: the name that ggml itself prints, in capitals.
+std::string typeName(std::uint32_t number) {
+    if (number >= GGML_TYPE_COUNT) return "";
+    const auto type = static_cast<ggml_type>(number);
+    if (ggml_blck_size(type) == 0 || ggml_type_size(type) == 0) return ""; // a number out of use
+    std::string name = ggml_type_name(type);
+    std::transform(name.begin(), name.end(), name.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+    return name;
+}
+
+/// The description of a tensor. Its offset is still that from the start of the values.
+StoredTensor readDescription(Reader &reader) {
+    StoredTensor tensor;
+    tensor.name = reader.text(kMaxNameBytes, "the name of a tensor");
+    const std::string what = "tensor '" + tensor.name + "'";
+    const auto dimensions = reader.number<std::uint32_t>("the dimensions of " + what);
+    if (dimensions > kMaxDimensions) {
+        reader.fail("has " + what + " of " + std::to_string(dimensions) + " dimensions; at most " +
+                    std::to_string(kMaxDimensions) + " are possible");
+    }
+    for (std::uint32_t i = 0; i < dimensions; i++) {
+        const auto length = reader.number<std::uint64_t>("the shape of " + what);
+        if (length > std::uint64_t{1} << 40) reader.fail("has " + what + " with an absurd shape");
+        tensor.shape.insert(tensor.shape.begin(), static_cast<std::int64_t>(length));
+    }
+    const auto number = reader.number<std::uint32_t>("the type of " + what);
+    tensor.type = typeName(number);
+    if (tensor.type.empty()) {
+        throw Error("MODEL_UNSUPPORTED",
+                    what + " is of type " + std::to_string(number) + ", which is not known here",
+                    {{"tensor", tensor.name}});
+    }
+    tensor.offset = reader.number<std::uint64_t>("the offset of " + what);
+
+    const BlockSize block = blockSize(static_cast<ggml_type>(number));
+    const std::uint64_t count = elementCount(tensor.shape, what);
+    const std::int64_t row = tensor.shape.empty() ? 1 : tensor.shape.back();
+    if (row % block.values != 0) {
+        reader.fail("has " + what + " of type " + tensor.type + " with rows of " +
+                    std::to_string(row) + " values, which are not whole blocks of " +
+                    std::to_string(block.values));
+    }
+    const std::uint64_t blocks = count / static_cast<std::uint64_t>(block.values);
+    // A file has fewer bytes than this, so the product below does not overflow.
+    if (blocks > std::uint64_t{1} << 48) reader.fail("has " + what + " with an absurd shape");
+    tensor.bytes = blocks * block.bytes;
+    return tensor;
+}
+
+void restoreShape(const Reader &reader, StoredTensor &tensor,
+                  const std::vector<std::int64_t> &original) {
+    const std::string what = "tensor '" + tensor.name + "'";
+    if (elementCount(original, what) != elementCount(tensor.shape, what)) {
+        reader.fail("notes an original shape for " + what + " that has another number of elements");
+    }
+    tensor.shape = original;
+}
+
+} // namespace
+
+bool looksLikeGguf(const MappedFile &file) {
+    return file.size() >= sizeof kMagic && std::memcmp(file.data(), kMagic, sizeof kMagic) == 0;
+}
+
+GgufFile readGguf(const std::string &path) {
+    const auto file = MappedFile::open(path);
+    Reader reader(*file);
+    if (!looksLikeGguf(*file)) reader.fail("does not begin with 'GGUF'");
+    reader.take(sizeof kMagic, "the magic number");
+    const auto version = reader.number<std::uint32_t>("the version");
+    if (version != 2 && version != 3) {
+        const bool swapped = version == 2u << 24 || version == 3u << 24;
+        throw Error("MODEL_UNSUPPORTED",
+                    "'" + path + "' is " +
+                        (swapped ? "a big-endian GGUF file"
+                                 : "of GGUF version " + std::to_string(version)) +
+                        "; versions 2 and 3, little-endian, are read",
+                    {{"path", path}});
+    }
+    const auto tensorCount = reader.number<std::uint64_t>("the number of tensors");
+    const auto pairCount = reader.number<std::uint64_t>("the number of keys");
+    if (tensorCount > kMaxTensors || pairCount > kMaxPairs) {
+        reader.fail("claims " + std::to_string(tensorCount) + " tensors and " +
+                    std::to_string(pairCount) + " keys; at most " + std::to_string(kMaxTensors) +
+                    " of each are read");
+    }
+
+    Metadata metadata;
+    for (std::uint64_t i = 0; i < pairCount; i++) readPair(reader, metadata);
+
+    GgufFile result;
+    for (std::uint64_t i = 0; i < tensorCount; i++) {
+        StoredTensor tensor = readDescription(reader);
+        tensor.file = file;
+        const std::string name = tensor.name;
+        if (!result.tensors.emplace(name, std::move(tensor)).second) {
+            reader.fail("has two tensors called '" + name + "'");
+        }
+    }
+
+    const std::uint64_t padding =
+        (metadata.alignment - reader.position() % metadata.alignment) % metadata.alignment;
+    // A file without values may end without padding.
+    reader.take(std::min(padding, reader.left()), "the padding");
+    for (auto &[name, tensor] : result.tensors) {
+        if (tensor.offset % metadata.alignment != 0) {
+            reader.fail("has tensor '" + name + "' at an offset that is not a multiple of " +
+                        std::to_string(metadata.alignment));
+        }
+        if (tensor.offset > reader.left() || tensor.bytes > reader.left() - tensor.offset) {
+            reader.fail("is too short for the values of tensor '" + name +
+                        "': it is truncated, or its head lies");
+        }
+        tensor.offset += reader.position();
+        const auto original = metadata.originalShapes.find(name);
+        if (original != metadata.originalShapes.end()) {
+            restoreShape(reader, tensor, original->second);
+        }
+    }
+    refuseOverlaps(result.tensors);
+
+    if (!metadata.configuration.empty()) {
+        const std::string where = std::string(kConfigurationKey) + " of '" + path + "'";
+        result.config = readConfiguration(
+            parseJson(metadata.configuration.data(), metadata.configuration.size(), where), where);
+    }
+    return result;
+}
+
+} // namespace magicmix

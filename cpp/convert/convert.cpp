@@ -1,0 +1,159 @@
+// From any checkpoint that is read to one file in the original naming. Nothing is held but the
+// pieces that are being converted: files are mapped, and let go tensor by tensor.
+
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/configuration.h"
+#include "convert/heads.h"
+#include "convert/output_file.h"
+#include "convert/rules.h"
+#include "engine.h"
+#include "tensor/conversion.h"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <future>
+#include <thread>
+
+namespace magicmix {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A multiple of every block, and small enough for any memory.
+constexpr std::size_t kPieceValues = std::size_t{1} << 20;
+
+bool endsWith(const std::string &text, const std::string &end) {
+    return text.size() >= end.size() &&
+           text.compare(text.size() - end.size(), end.size(), end) == 0;
+}
+
+void checkOutput(const ConvertOptions &options) {
+    const std::string &path = options.output;
+    if (!endsWith(path, ".gguf") && !endsWith(path, ".safetensors")) {
+        throw Error("INVALID_ARGUMENT",
+                    "the output '" + path +
+                        "' must end in .gguf or .safetensors, which tells its "
+                        "format",
+                    {{"output", path}});
+    }
+    std::error_code ignored;
+    if (!options.overwrite && fs::exists(fs::u8path(path), ignored)) {
+        throw Error("INVALID_ARGUMENT",
+                    "'" + path + "' exists; it is replaced only with `overwrite`",
+                    {{"output", path}});
+    }
+}
+
+/// What the file is to tell of the configuration: what the input tells, and what the caller says.
+std::string configText(DeclaredConfig config, const ConfigOverrides &overrides) {
+    if (overrides.unetHeads) config.unetHeads = {*overrides.unetHeads};
+    if (overrides.unetHeadWidth) config.unetHeadWidth = overrides.unetHeadWidth;
+    if (overrides.unetPrediction) config.predictionType = overrides.unetPrediction;
+    if (overrides.unetNormGroups) config.unetNormGroups = overrides.unetNormGroups;
+    if (overrides.textEncoderHeads) config.textEncoderHeads = overrides.textEncoderHeads;
+    if (overrides.vaeNormGroups) config.vaeNormGroups = overrides.vaeNormGroups;
+    if (overrides.vaeScalingFactor) config.vaeScalingFactor = overrides.vaeScalingFactor;
+    return configurationOf(config).dump();
+}
+
+std::vector<PlannedTensor> plan(const Checkpoint &checkpoint, ggml_type wanted) {
+    std::vector<PlannedTensor> tensors;
+    for (const auto &[name, stored] : checkpoint.tensors()) {
+        const auto values = checkpoint.read(name);
+        PlannedTensor tensor;
+        tensor.name = name;
+        tensor.shape = values.shape;
+        tensor.type = typeToStore(name, values.shape, values.type, wanted);
+        const BlockSize block = blockSize(tensor.type);
+        tensor.bytes = elementCount(values.shape, "tensor '" + name + "'") /
+                       static_cast<std::uint64_t>(block.values) * block.bytes;
+        tensors.push_back(std::move(tensor));
+    }
+    return tensors;
+}
+
+/// Converts `count` values from `first` on. What was finite has to stay so.
+std::vector<std::byte> convertPiece(const WeightSource::Values &values, std::size_t first,
+                                    std::size_t count, const PlannedTensor &tensor) {
+    const BlockSize block = blockSize(tensor.type);
+    std::vector<std::byte> bytes(count / static_cast<std::size_t>(block.values) * block.bytes);
+    if (values.type == tensor.type) {
+        std::copy_n(values.data + first / static_cast<std::size_t>(block.values) * block.bytes,
+                    bytes.size(), bytes.data());
+        return bytes;
+    }
+    std::vector<float> floats(count);
+    toFloats(values.type, values.data, first, count, floats.data());
+    const float limit = tensor.type == GGML_TYPE_F16 ? 65504.0f : HUGE_VALF;
+    for (const float value : floats) {
+        if (std::fabs(value) < limit) continue;
+        throw Error("MODEL_FORMAT",
+                    "tensor '" + tensor.name + "' has the value " + std::to_string(value) +
+                        ", which " + storedTypeName(tensor.type) +
+                        " cannot hold; choose bf16 or f32 if it is a number",
+                    {{"tensor", tensor.name}});
+    }
+    fromFloats(floats.data(), count, tensor.type, bytes.data());
+    return bytes;
+}
+
+/// Pieces are converted side by side, and written in their order.
+void writeTensor(const WeightSource::Values &values, const PlannedTensor &tensor, OutputFile &file,
+                 const Cancellation &cancel) {
+    const std::size_t threads = std::max(1u, std::thread::hardware_concurrency());
+    const std::size_t all = elementCount(tensor.shape, tensor.name);
+    for (std::size_t first = 0; first < all;) {
+        cancel.throwIfRequested();
+        std::vector<std::future<std::vector<std::byte>>> pieces;
+        for (std::size_t i = 0; i < threads && first < all; i++) {
+            const std::size_t count = std::min(kPieceValues, all - first);
+            pieces.push_back(std::async(std::launch::async, convertPiece, std::cref(values), first,
+                                        count, std::cref(tensor)));
+            first += count;
+        }
+        for (auto &piece : pieces) {
+            const auto bytes = piece.get();
+            file.write(bytes.data(), bytes.size());
+        }
+    }
+}
+
+} // namespace
+
+Conversion convert(const ConvertOptions &options, const Cancellation &cancel,
+                   const ProgressCallback &progress) {
+    const ggml_type wanted = parseStoredType(options.type);
+    checkOutput(options);
+    const Checkpoint checkpoint = Checkpoint::open(options.input);
+
+    Conversion conversion;
+    conversion.path = options.output;
+    std::vector<PlannedTensor> tensors = plan(checkpoint, wanted);
+    if (tensors.empty()) {
+        throw Error("MODEL_FORMAT", "'" + options.input + "' has no tensor that mixing needs",
+                    {{"path", options.input}});
+    }
+    const auto makeHead = endsWith(options.output, ".gguf") ? ggufHead : safetensorsHead;
+    const auto head = makeHead(tensors, configText(checkpoint.config(), options.config));
+    conversion.bytes = tensors.back().offset + tensors.back().bytes;
+
+    OutputFile file(options.output, conversion.bytes);
+    file.write(head.data(), head.size());
+    Progress event;
+    event.stage = Stage::Convert;
+    event.steps = static_cast<int>(tensors.size());
+    for (const auto &tensor : tensors) {
+        const std::vector<std::byte> padding(tensor.offset - file.position());
+        file.write(padding.data(), padding.size());
+        writeTensor(checkpoint.read(tensor.name), tensor, file, cancel);
+        checkpoint.release(tensor.name);
+        conversion.tensorsOfType[storedTypeName(tensor.type)]++;
+        event.step++;
+        progress(event);
+    }
+    file.commit();
+    return conversion;
+}
+
+} // namespace magicmix

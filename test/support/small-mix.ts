@@ -1,0 +1,27 @@
+/** A mix that is quick, and whose states tell models apart. */
+import { MagicMix } from 'magicmix'
+import type { LoadOptions, MixState } from 'magicmix'
+
+import { fixture } from './package-root.js'
+
+/** The states of a small mix with a model that lives only for it. */
+export async function statesOf(
+  model: string,
+  options: Partial<LoadOptions> = {},
+): Promise<MixState[]> {
+  const mixer = await MagicMix.load({ model, device: 'cpu', threads: 1, ...options })
+  try {
+    const mix = await mixer.mix({
+      layout: fixture('landscape64.png'),
+      content: 'a corgi',
+      steps: 4,
+      seed: 1,
+      width: 64,
+      height: 64,
+      trace: true,
+    })
+    return mix.trace
+  } finally {
+    await mixer.dispose()
+  }
+}

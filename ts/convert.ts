@@ -1,0 +1,94 @@
+/** From any checkpoint that is read to one file, in another type of weights. */
+import { calledFrom } from './errors.js'
+import { runJob } from './job.js'
+import { type ModelConfig, checkConfig } from './model.js'
+import { native } from './native.js'
+import type { ConvertProgressEvent } from './progress.js'
+import {
+  flag,
+  nonEmptyText,
+  oneOf,
+  optionalFunction,
+  optionalSignal,
+  record,
+  refuseUnknownKeys,
+} from './validate.js'
+
+/**
+ * How weights are stored. Bits of a weight: f32 32, f16 and bf16 16, q8_0 8.5, q6_k 6.6, q5_1 6,
+ * q5_0 and q5_k 5.5, q4_1 5, q4_0 and q4_k 4.5, q3_k 3.4, q2_k 2.6.
+ */
+export type StoredType = (typeof storedTypes)[number]
+/** All types that {@link convert} writes. */
+export const storedTypes = [
+  ...(['f32', 'f16', 'bf16', 'q8_0', 'q6_k', 'q5_k', 'q5_1', 'q5_0'] as const),
+  ...(['q4_k', 'q4_1', 'q4_0', 'q3_k', 'q2_k'] as const),
+]
+
+/** What {@link convert} takes. */
+export interface ConvertOptions {
+  /** A checkpoint of any format that `MagicMix.load` takes. */
+  input: string
+  /** Ends in '.gguf' or '.safetensors', which tells the format; the latter holds no q types. */
+  output: string
+  /**
+   * Type of the large weights. Norms and biases keep theirs; of the q types, embeddings, the
+   * autoencoder, and where the UNet begins and ends stay at 16 bits. Default 'f16'.
+   */
+  type?: StoredType | undefined
+  /** Replace an output that exists. Default false. */
+  overwrite?: boolean | undefined
+  /** What the input cannot tell; the output will. */
+  config?: ModelConfig | undefined
+  /** Called as tensors are written; what it throws cancels and becomes the rejection. */
+  onProgress?: ((event: ConvertProgressEvent) => void) | undefined
+  /** Cancels; nothing is left behind, and it rejects with the signal's reason. */
+  signal?: AbortSignal | undefined
+}
+
+/** What {@link convert} has written. */
+export interface Conversion {
+  readonly path: string
+  /** Size of the file. */
+  readonly bytes: number
+  /** How many tensors were written in each type. */
+  readonly tensors: Readonly<Record<string, number>>
+}
+
+/**
+ * Writes what mixing needs of a checkpoint as one file with the names of the original Stable
+ * Diffusion. It works off the event loop and piece by piece, with little memory whatever the size
+ * of the model. The output appears when it is complete, and not at all if something goes wrong.
+ *
+ * @throws {@link MagicMixError} INVALID_ARGUMENT, UNKNOWN_OPTION, MODEL_NOT_FOUND, MODEL_FORMAT,
+ * MODEL_UNSUPPORTED, DISK_FULL, FILE_UNWRITABLE; or the signal's reason; or what `onProgress` threw
+ */
+export function convert(options: ConvertOptions): Promise<Conversion> {
+  return calledFrom(convert, async () => {
+    const given = record(options, 'the options of convert')
+    refuseUnknownKeys(
+      given,
+      ['input', 'output', 'type', 'overwrite', 'config', 'onProgress', 'signal'],
+      'convert',
+    )
+    const nativeOptions = {
+      input: nonEmptyText(given.input, 'input'),
+      output: nonEmptyText(given.output, 'output'),
+      type: oneOf(given.type ?? 'f16', storedTypes, 'type'),
+      overwrite: flag(given.overwrite ?? false, 'overwrite'),
+      config: checkConfig(given.config ?? {}),
+    }
+    const watch = {
+      onProgress: optionalFunction<(event: ConvertProgressEvent) => void>(
+        given.onProgress,
+        'onProgress',
+      ),
+      signal: optionalSignal(given.signal, 'signal'),
+    }
+    return runJob(
+      (report) => native.convert(nativeOptions, report),
+      ({ step, steps }): ConvertProgressEvent => ({ stage: 'convert', step, steps }),
+      watch,
+    )
+  })
+}
