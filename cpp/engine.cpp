@@ -1,6 +1,7 @@
 #include "engine.h"
 
 #include "checkpoint/checkpoint.h"
+#include "lora/loras.h"
 #include "mix/magicmix.h"
 #include "mix/preview.h"
 #include "model/names.h"
@@ -43,10 +44,10 @@ void multiply(std::vector<float> &values, double factor) {
 
 /// The networks of a model; declares all their weights.
 struct Networks {
-    Networks(const ModelConfig &modelConfig, Precision precision, const kernels::Kernels *kernels,
+    Networks(const ModelConfig &modelConfig, Precision precision, const Device &device,
              const WeightSource *quantised)
-        : config(modelConfig), weights(precision, kernels, quantised), text(weights, config.text),
-          unet(weights, config.unet), vae(weights, config.vae) {}
+        : config(modelConfig), weights(precision, device.kernels(precision), quantised),
+          text(weights, config.text), unet(weights, config.unet), vae(weights, config.vae) {}
 
     ModelConfig config;
     Weights weights;
@@ -104,14 +105,22 @@ std::vector<float> randn(std::uint64_t seed, std::size_t count) {
 // Loading
 
 struct Engine::Parts {
-    Parts(Device opened, const ModelConfig &config, Precision precision,
-          const WeightSource *quantised)
-        : device(std::move(opened)),
-          networks(config, precision, device.kernels(precision), quantised) {}
+    Parts(Checkpoint opened, Device openedDevice, const LoadOptions &options)
+        : checkpoint(std::move(opened)), device(std::move(openedDevice)),
+          networks(deduceConfig(checkpoint, checkpoint.config(), options.config),
+                   parsePrecision(options.precision, device.isCpu()), device,
+                   options.precision == "auto" ? &checkpoint : nullptr),
+          loras(checkpoint, networks.weights), loadedLoras(options.loras) {}
 
-    Device device; // outlives the weights, which lie in its memory
+    Checkpoint checkpoint; // stays open for the weights under a LoRA
+    Device device;         // outlives the weights, which lie in its memory
     Networks networks;
+    Loras loras;
+    std::vector<Lora> loadedLoras;
     ModelInfo info;
+
+    /// For work that is no request of its own.
+    void useLoadedLoras(const Cancellation &cancel) { loras.use(loadedLoras, device, cancel); }
 
     Precision precision() const { return networks.weights.precision(); }
 
@@ -141,7 +150,7 @@ Inspection inspect(const std::string &path, const ConfigOverrides &overrides) {
         Device device = Device::open("cpu", 0);
         const Precision precision = parsePrecision("auto", true);
         Networks networks(deduceConfig(checkpoint, checkpoint.config(), overrides), precision,
-                          device.kernels(precision), &checkpoint);
+                          device, &checkpoint);
         networks.weights.check(checkpoint);
         inspection.model = describe(checkpoint, networks);
         inspection.family = inspection.model->family;
@@ -158,15 +167,12 @@ Inspection inspect(const std::string &path, const ConfigOverrides &overrides) {
 
 std::unique_ptr<Engine> Engine::load(const LoadOptions &options, const Cancellation &cancel,
                                      const ProgressCallback &progress) {
-    const Checkpoint checkpoint = Checkpoint::open(options.model);
+    Checkpoint checkpoint = Checkpoint::open(options.model);
     checkpoint.requireAllNetworks();
     cancel.throwIfRequested();
     Device device = Device::open(options.device, options.threads);
-    const Precision precision = parsePrecision(options.precision, device.isCpu());
-    auto parts = std::make_unique<Parts>(
-        std::move(device), deduceConfig(checkpoint, checkpoint.config(), options.config), precision,
-        options.precision == "auto" ? &checkpoint : nullptr);
-    parts->networks.weights.load(checkpoint, parts->device, cancel, [&](int done, int all) {
+    auto parts = std::make_unique<Parts>(std::move(checkpoint), std::move(device), options);
+    parts->networks.weights.load(parts->checkpoint, parts->device, cancel, [&](int done, int all) {
         Progress event;
         event.stage = Stage::Load;
         event.step = done;
@@ -175,7 +181,9 @@ std::unique_ptr<Engine> Engine::load(const LoadOptions &options, const Cancellat
     });
 
     parts->findOutPrediction(cancel);
-    parts->info = describe(checkpoint, parts->networks);
+    parts->useLoadedLoras(cancel);
+
+    parts->info = describe(parts->checkpoint, parts->networks);
     parts->info.device = parts->device.id();
     parts->info.threads = parts->device.threads();
     parts->info.weightBytes = parts->networks.weights.bytes();
@@ -192,6 +200,7 @@ const ModelInfo &Engine::info() const { return parts_->info; }
 std::vector<float> Engine::encodeText(const std::vector<std::int32_t> &tokens,
                                       const Cancellation &cancel) {
     checkTokens(tokens, parts_->info.vocabulary, "tokens");
+    parts_->useLoadedLoras(cancel);
     return runTextEncoder(parts_->device, parts_->precision(), parts_->networks.text, tokens,
                           cancel);
 }
@@ -205,6 +214,7 @@ std::vector<float> Engine::predictNoise(const std::vector<float> &latent, int la
     checkLatent(latent, latentWidth, latentHeight);
     checkTextStates(textStates, parts_->info.textWidth);
     checkScales(scales);
+    parts_->useLoadedLoras(cancel);
     Device &device = parts_->device;
     const UNet &unet = parts_->networks.unet;
     const PromptContext context = scaled(
@@ -346,10 +356,12 @@ MixResult Engine::mix(const MixRequest &request, const Cancellation &cancel,
     result.width = request.width;
     result.height = request.height;
 
+    parts_->loras.use(request.loras.value_or(parts_->loadedLoras), device, cancel);
+
     // Encode: the prompts to keys and values, the picture to a latent.
     reporter.begin(Stage::Encode, 3);
     const auto statesOf = [&](const std::vector<std::int32_t> &tokens) {
-        auto states = encodeText(tokens, cancel);
+        auto states = runTextEncoder(device, parts_->precision(), networks.text, tokens, cancel);
         requireFinite(states, "the text encoder");
         return states;
     };

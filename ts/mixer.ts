@@ -3,6 +3,7 @@ import { tokenScales } from './attention.js'
 import { MagicMixError, calledFrom, callSite } from './errors.js'
 import { refuseAborted, runJob } from './job.js'
 import { Mix } from './mix.js'
+import type { FilledLora } from './lora.js'
 import { type LoadOptions, type ModelInfo, checkLoadOptions, modelInfo } from './model.js'
 import {
   type NativeMixRequest,
@@ -42,6 +43,7 @@ export class MagicMix {
   private constructor(
     private readonly native: NativeMixer,
     private readonly tokens: ClipTokens,
+    private readonly loras: FilledLora[],
     private readonly loadTime: number,
   ) {
     this.model = modelInfo(native.info)
@@ -65,7 +67,7 @@ export class MagicMix {
         watch,
         (unwanted) => unwanted.dispose(),
       )
-      return new MagicMix(mixer, tokens, performance.now() - started)
+      return new MagicMix(mixer, tokens, nativeOptions.loras, performance.now() - started)
     })
   }
 
@@ -87,7 +89,7 @@ export class MagicMix {
       const { size, layoutPixels } = await this.inOrder(readLayout(checked, this.model.nativeSize))
       this.refuseDisposed()
 
-      const filled = fillSize(checked, size)
+      const filled = fill(checked, size, this.loras)
       const result = await runJob(
         (report) => this.native.mix(nativeRequest(filled, prompts, layoutPixels), report),
         mixEvent,
@@ -180,9 +182,13 @@ async function readLayout(request: CheckedMixRequest, nativeSize: number): Promi
   return { size, layoutPixels: data }
 }
 
-function fillSize(request: CheckedMixRequest, size: Layout['size']): FilledMixRequest {
+function fill(
+  request: CheckedMixRequest,
+  size: Layout['size'],
+  loras: FilledLora[],
+): FilledMixRequest {
   const { onProgress, signal, ...values } = request
-  return { ...values, ...size }
+  return { ...values, ...size, loras: request.loras ?? loras }
 }
 
 function nativeRequest(
@@ -196,6 +202,7 @@ function nativeRequest(
     ...prompts,
     ...{ width, height, kMin, kMax, nu, guidanceScale, eta, steps, seed, trace },
     otherWeight: request.interpolate?.weight ?? 0,
+    loras: request.loras,
     previewEvery: request.preview,
   }
 }

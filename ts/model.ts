@@ -1,6 +1,7 @@
 /** What a user says about the model to load, and what is known of it then. */
 import path from 'node:path'
 
+import { type Lora, checkLoras } from './lora.js'
 import type { NativeConfig, NativeLoadOptions, NativeModelInfo } from './native.js'
 import type { LoadProgressEvent } from './progress.js'
 import {
@@ -79,6 +80,11 @@ export interface LoadOptions {
    * use several take turns on the cores, step by step.
    */
   threads?: number | undefined
+  /**
+   * LoRAs for every mix that names none of its own. They are merged into the weights: a step takes
+   * no longer with them. Default: none.
+   */
+  loras?: readonly Lora[] | undefined
   /** Called while the weights are read; what it throws cancels and becomes the rejection. */
   onProgress?: ((event: LoadProgressEvent) => void) | undefined
   /** Cancels loading; it rejects with the signal's reason once all has unwound. */
@@ -148,7 +154,7 @@ export function checkLoadOptions(options: unknown): CheckedLoadOptions {
   const given = record(options === undefined ? {} : options, 'the options of load')
   refuseUnknownKeys(
     given,
-    ['model', 'config', 'device', 'precision', 'threads', 'onProgress', 'signal'],
+    ['model', 'config', 'device', 'precision', 'threads', 'loras', 'onProgress', 'signal'],
     'load',
   )
   const { model = modelInTheBox, device = 'auto', precision = 'auto', config = {}, threads } = given
@@ -159,6 +165,7 @@ export function checkLoadOptions(options: unknown): CheckedLoadOptions {
       precision: oneOf(precision, precisions, 'precision'),
       threads: threads === undefined ? 0 : integerBetween(threads, 1, 1024, 'threads'),
       config: checkConfig(config),
+      loras: checkLoras(given.loras ?? []),
     },
     onProgress: optionalFunction(given.onProgress, 'onProgress'),
     signal: optionalSignal(given.signal, 'signal'),

@@ -47,6 +47,11 @@ export interface NativeConfig {
   vaeScalingFactor?: number
 }
 
+export interface NativeLora {
+  file: string
+  strength: number
+}
+
 export interface NativeLoadOptions {
   model: string
   device: string
@@ -54,6 +59,7 @@ export interface NativeLoadOptions {
   /** 0: as many as there are cores */
   threads: number
   config: NativeConfig
+  loras: NativeLora[]
 }
 
 export interface NativeModelInfo {
@@ -144,6 +150,8 @@ export interface NativeMixRequest {
   /** 0: the content alone, 1: the other alone */
   otherWeight: number
   scales: NativeTokenScale[]
+  /** null: those that were loaded */
+  loras: NativeLora[] | null
   width: number
   height: number
   kMin: number
