@@ -131,6 +131,8 @@ std::vector<float> Fields::floats(const char *key) const {
 ConfigOverrides readConfig(const Fields &fields) {
     ConfigOverrides config;
     if (fields.has("unetHeads")) config.unetHeads = fields.integer("unetHeads");
+    if (fields.has("unetHeadWidth")) config.unetHeadWidth = fields.integer("unetHeadWidth");
+    if (fields.has("unetPrediction")) config.unetPrediction = fields.text("unetPrediction");
     if (fields.has("unetNormGroups")) config.unetNormGroups = fields.integer("unetNormGroups");
     if (fields.has("textEncoderHeads"))
         config.textEncoderHeads = fields.integer("textEncoderHeads");
@@ -230,6 +232,7 @@ Napi::Value toJs(Napi::Env env, const ModelInfo &info) {
     object.Set("path", info.path);
     object.Set("format", info.format);
     object.Set("family", info.family);
+    object.Set("prediction", info.prediction);
     object.Set("device", info.device);
     object.Set("precision", info.precision);
     object.Set("threads", info.threads);
@@ -242,7 +245,7 @@ Napi::Value toJs(Napi::Env env, const ModelInfo &info) {
     object.Set("textHeads", info.textHeads);
     object.Set("vocabulary", info.vocabulary);
     object.Set("unetChannels", numbers(env, info.unetChannels));
-    object.Set("unetHeads", info.unetHeads);
+    object.Set("unetHeads", numbers(env, info.unetHeads));
     object.Set("unetLayersPerLevel", info.unetLayersPerLevel);
     object.Set("contextWidth", info.contextWidth);
     object.Set("unetNormGroups", info.unetNormGroups);

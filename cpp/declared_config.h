@@ -9,7 +9,8 @@ namespace magicmix {
 /// What the configuration files beside the weights say; empty where there are none. Written by
 /// checkpoint/, read by model/.
 struct DeclaredConfig {
-    std::vector<int> unetHeads; ///< one number, or one a level
+    std::vector<int> unetHeads;       ///< one number, or one a level
+    std::optional<int> unetHeadWidth; ///< channels of a head, if it is that and not `unetHeads`
     std::optional<int> unetNormGroups;
     std::optional<int> sampleSize; ///< side of the latents that the UNet was trained on
     std::optional<int> textEncoderHeads;

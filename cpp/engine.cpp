@@ -5,6 +5,7 @@
 #include "mix/magicmix.h"
 #include "mix/preview.h"
 #include "model/names.h"
+#include "model/probe.h"
 #include "model/sessions.h"
 #include "pixels.h"
 #include "request.h"
@@ -60,7 +61,8 @@ ModelInfo describe(const Checkpoint &checkpoint, const Networks &networks) {
     ModelInfo info;
     info.path = checkpoint.path();
     info.format = checkpoint.format();
-    info.family = "sd1";
+    info.family = config.family;
+    info.prediction = config.unet.prediction ? predictionName(*config.unet.prediction) : "";
     info.precision = precisionName(networks.weights.precision());
     info.textEncoderParameters = networks.weights.parameters(kTextPrefix);
     info.unetParameters = networks.weights.parameters(kUnetPrefix);
@@ -70,14 +72,14 @@ ModelInfo describe(const Checkpoint &checkpoint, const Networks &networks) {
     info.textHeads = config.text.heads;
     info.vocabulary = config.text.vocabulary;
     info.unetChannels = config.unet.channels;
-    info.unetHeads = config.unet.heads.front();
+    info.unetHeads = config.unet.heads;
     info.unetLayersPerLevel = config.unet.layers;
     info.contextWidth = config.unet.contextWidth;
     info.unetNormGroups = config.unet.normGroups;
     info.vaeChannels = config.vae.channels;
     info.vaeNormGroups = config.vae.normGroups;
     info.vaeScalingFactor = config.vae.scalingFactor;
-    info.nativeSize = config.unet.sampleSize * kPixelsPerCell;
+    info.nativeSize = config.unet.sampleSize() * kPixelsPerCell;
     return info;
 }
 
@@ -121,6 +123,15 @@ struct Engine::Parts {
     void useLoadedLoras(const Cancellation &cancel) { loras.use(loadedLoras, device, cancel); }
 
     Precision precision() const { return networks.weights.precision(); }
+
+    /// For models that come in two kinds and do not tell of which they are.
+    void findOutPrediction(const Cancellation &cancel) {
+        auto &prediction = networks.config.unet.prediction;
+        if (prediction) return;
+        prediction = probePrediction(device, precision(), networks.text, networks.unet, cancel);
+    }
+
+    Prediction prediction() const { return *networks.config.unet.prediction; }
 };
 
 Inspection inspect(const std::string &path, const ConfigOverrides &overrides) {
@@ -135,6 +146,7 @@ Inspection inspect(const std::string &path, const ConfigOverrides &overrides) {
             {name, tensor.type, tensor.shape, tensor.bytes, tensor.file->path()});
     }
     try {
+        checkpoint.requireAllNetworks();
         Device device = Device::open("cpu", 0);
         const Precision precision = parsePrecision("auto", true);
         Networks networks(deduceConfig(checkpoint, checkpoint.config(), overrides), precision,
@@ -156,6 +168,7 @@ Inspection inspect(const std::string &path, const ConfigOverrides &overrides) {
 std::unique_ptr<Engine> Engine::load(const LoadOptions &options, const Cancellation &cancel,
                                      const ProgressCallback &progress) {
     Checkpoint checkpoint = Checkpoint::open(options.model);
+    checkpoint.requireAllNetworks();
     cancel.throwIfRequested();
     Device device = Device::open(options.device, options.threads);
     auto parts = std::make_unique<Parts>(std::move(checkpoint), std::move(device), options);
@@ -167,6 +180,7 @@ std::unique_ptr<Engine> Engine::load(const LoadOptions &options, const Cancellat
         progress(event);
     });
 
+    parts->findOutPrediction(cancel);
     parts->useLoadedLoras(cancel);
 
     parts->info = describe(parts->checkpoint, parts->networks);
@@ -208,9 +222,9 @@ std::vector<float> Engine::predictNoise(const std::vector<float> &latent, int la
     UNetSession session(device, parts_->precision(), unet, latentWidth, latentHeight, 1,
                         stages != nullptr);
     session.setPrompts({&context});
-    auto epsilon = session.predict(latent, timestep, cancel).front();
+    auto predicted = session.predict(latent, timestep, cancel).front();
     if (stages) *stages = session.stages();
-    return epsilon;
+    return noiseOf(parts_->prediction(), std::move(predicted), latent, timestep);
 }
 
 std::vector<float> Engine::encodePicture(const std::vector<std::uint8_t> &rgb, int width,
@@ -281,18 +295,18 @@ private:
 /// Calls the UNet for the two prompts of guidance at once, for the one prompt if guidance is 1.
 class GuidedUnet {
 public:
-    GuidedUnet(Device &device, Precision precision, const UNet &unet, const MixRequest &request,
-               const PromptContext &negative, const std::vector<int> &timesteps, Reporter &reporter,
-               const Cancellation &cancel)
-        : guidanceScale_(request.guidanceScale),
+    GuidedUnet(Device &device, Precision precision, const UNet &unet, Prediction prediction,
+               const MixRequest &request, const PromptContext &negative,
+               const std::vector<int> &timesteps, Reporter &reporter, const Cancellation &cancel)
+        : prediction_(prediction), guidanceScale_(request.guidanceScale),
           session_(device, precision, unet, request.width / kPixelsPerCell,
-                   request.height / kPixelsPerCell, guided() ? 2 : 1),
+                   request.height / kPixelsPerCell, isGuided() ? 2 : 1),
           negative_(negative), reporter_(reporter), cancel_(cancel) {
         session_.prepare(timesteps, cancel);
     }
 
     void setPrompt(const PromptContext &context) {
-        if (guided()) {
+        if (isGuided()) {
             session_.setPrompts({&negative_, &context});
         } else {
             session_.setPrompts({&context});
@@ -301,16 +315,18 @@ public:
 
     Latent denoise(const Latent &latent, int timestep) {
         const auto start = Clock::now();
-        std::vector<Latent> eps = session_.predict(latent, timestep, cancel_);
-        Latent result = guided() ? guide(eps[0], eps[1], guidanceScale_) : std::move(eps[0]);
+        std::vector<Latent> each = session_.predict(latent, timestep, cancel_);
+        Latent guided = isGuided() ? guide(each[0], each[1], guidanceScale_) : std::move(each[0]);
+        Latent result = noiseOf(prediction_, std::move(guided), latent, timestep);
         requireFinite(result, "the UNet at timestep " + std::to_string(timestep));
         reporter_.unetStepTook(millisecondsSince(start));
         return result;
     }
 
 private:
-    bool guided() const { return guidanceScale_ != 1; }
+    bool isGuided() const { return guidanceScale_ != 1; }
 
+    Prediction prediction_;
     double guidanceScale_;
     UNetSession session_;
     const PromptContext &negative_;
@@ -380,8 +396,8 @@ MixResult Engine::mix(const MixRequest &request, const Cancellation &cancel,
         std::vector<int> timesteps;
         const int first = fromPrompt ? 0 : mixing.iMax;
         for (int i = first; i < request.steps; i++) timesteps.push_back(ddim.timestep(i));
-        GuidedUnet unet(device, parts_->precision(), networks.unet, request, negative, timesteps,
-                        reporter, cancel);
+        GuidedUnet unet(device, parts_->precision(), networks.unet, parts_->prediction(), request,
+                        negative, timesteps, reporter, cancel);
         const auto observe = [&](std::vector<State> &trace) {
             return [&](int i, const Latent &state, const Latent *clean) {
                 if (request.trace) trace.push_back({i, ddim.timestep(i), state});

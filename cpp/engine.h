@@ -24,7 +24,7 @@ namespace magicmix {
 
 /// Number of rows that the text encoder sees: BOS, at most 75 tokens, EOS, padding.
 constexpr int kContextLength = 77;
-/// Channels of a latent of Stable Diffusion 1.x.
+/// Channels of a latent of Stable Diffusion 1.x and 2.x.
 constexpr int kLatentChannels = 4;
 /// Pixels along one side of a latent's cell.
 constexpr int kPixelsPerCell = 8;
@@ -50,11 +50,13 @@ std::vector<DeviceInfo> listDevices();
 
 /// What a single file cannot tell; each wins over the model's own config.json.
 struct ConfigOverrides {
-    std::optional<int> unetHeads;           ///< attention heads of the UNet, on every level
-    std::optional<int> unetNormGroups;      ///< default 32
-    std::optional<int> textEncoderHeads;    ///< attention heads of the text encoder
-    std::optional<int> vaeNormGroups;       ///< default 32
-    std::optional<double> vaeScalingFactor; ///< default 0.18215
+    std::optional<int> unetHeads;              ///< attention heads of the UNet, on every level
+    std::optional<int> unetHeadWidth;          ///< or channels of each of them, on every level
+    std::optional<std::string> unetPrediction; ///< "epsilon" or "v_prediction"
+    std::optional<int> unetNormGroups;         ///< default 32
+    std::optional<int> textEncoderHeads;       ///< attention heads of the text encoder
+    std::optional<int> vaeNormGroups;          ///< default 32
+    std::optional<double> vaeScalingFactor;    ///< default 0.18215
 };
 
 /// A file of low-rank changes to the weights, and how strong they are: 1 as it was trained.
@@ -75,7 +77,10 @@ struct LoadOptions {
 struct ModelInfo {
     std::string path;
     std::string format; ///< "safetensors" or "diffusers"
-    std::string family; ///< "sd1"
+    std::string family; ///< "sd1" or "sd2"
+    /// What the UNet predicts: "epsilon" or "v_prediction". Empty in an `Inspection` where only
+    /// running it could tell.
+    std::string prediction;
     std::string device; ///< id of the device in use
     std::string precision;
     int threads = 0;
@@ -84,7 +89,8 @@ struct ModelInfo {
 
     int textWidth = 0, textLayers = 0, textHeads = 0, vocabulary = 0;
     std::vector<int> unetChannels; ///< by level, from fine to coarse
-    int unetHeads = 0, unetLayersPerLevel = 0, contextWidth = 0, unetNormGroups = 0;
+    std::vector<int> unetHeads;    ///< by level
+    int unetLayersPerLevel = 0, contextWidth = 0, unetNormGroups = 0;
     std::vector<int> vaeChannels; ///< by level, from fine to coarse
     int vaeNormGroups = 0;
     double vaeScalingFactor = 0;
@@ -239,9 +245,9 @@ public:
     std::vector<float> encodeText(const std::vector<std::int32_t> &tokens,
                                   const Cancellation &cancel);
 
-    /// One call of the UNet without guidance: the predicted noise `[4, h, w]` in `latent` at
-    /// `timestep`, given the text states `[77, width]` and scales of their tokens.
-    /// `stages`, if not null, receives the outputs of the UNet's blocks.
+    /// One call of the UNet without guidance: the noise `[4, h, w]` in `latent` at `timestep`,
+    /// 0..999, that follows from what it predicts, given the text states `[77, width]` and scales
+    /// of their tokens. `stages`, if not null, receives the outputs of the UNet's blocks.
     std::vector<float>
     predictNoise(const std::vector<float> &latent, int latentWidth, int latentHeight, int timestep,
                  const std::vector<float> &textStates, const std::vector<TokenScale> &scales,

@@ -199,7 +199,7 @@ describe('command line', () => {
     const { format, family, problem } = JSON.parse(stdout) as Record<string, unknown>
     assert.deepEqual([format, family, problem], ['safetensors', 'sd1', ''])
     const text = (await magicmix(['inspect', model, ...heads, '--tensors'])).stdout
-    assert.match(text, /^unet .* channels 32\/64\/128\/128, 4 heads$/m)
+    assert.match(text, /^unet .* channels 32\/64\/128\/128, 4\/4\/4\/4 heads$/m)
     assert.match(text, /^model\.diffusion_model\.out\.2\.weight +F16 +4 x 32 x 3 x 3$/m)
     assert.match(text, /It can mix\.\n$/)
   })

@@ -25,7 +25,7 @@ function inventoryOf(tensors: TensorSpec[]): { tensors: number; sha256: string }
   return { tensors: tensors.length, sha256 }
 }
 
-const configs = { tiny: tinyConfig, sd15: sd15Config }
+const configs = { tiny: tinyConfig, sd15: sd15Config } as const
 
 describe('formula-weight models', () => {
   for (const name of ['tiny', 'sd15'] as const) {

@@ -231,7 +231,7 @@ describe('a mix', () => {
     const { total, textEncoder, unet, vae } = parameters
     assert.equal(total, textEncoder + unet + vae)
     assert.deepEqual(sizes.unet.channels, [32, 64, 128, 128])
-    assert.equal(sizes.unet.heads, 4)
+    assert.deepEqual(sizes.unet.heads, [4, 4, 4, 4])
     assert.equal(sizes.textEncoder.heads, 2)
     assert.ok(memory.weights > 0)
     assert.throws(() => Object.assign(sizes.unet, { heads: 8 }), TypeError)

@@ -283,12 +283,14 @@ describe('load options', () => {
 
   it('passes the config on', () => {
     const config = {
-      unet: { heads: 4, normGroups: 16 },
+      unet: { heads: 4, headWidth: 16, prediction: 'v_prediction', normGroups: 16 },
       textEncoder: { heads: 2 },
       vae: { normGroups: 8, scalingFactor: 0.5 },
     }
     assert.deepEqual(checkLoadOptions({ model: 'm', config }).native.config, {
       unetHeads: 4,
+      unetHeadWidth: 16,
+      unetPrediction: 'v_prediction',
       unetNormGroups: 16,
       textEncoderHeads: 2,
       vaeNormGroups: 8,
@@ -317,6 +319,12 @@ describe('load options', () => {
       { config: { unet: { heads: 1.5 } } },
       'INVALID_ARGUMENT',
       /config\.unet\.heads/,
+    ],
+    [
+      'another prediction',
+      { config: { unet: { prediction: 'v' } } },
+      'INVALID_ARGUMENT',
+      /'epsilon', 'v_prediction' for config\.unet\.prediction/,
     ],
     ['no scaling', { config: { vae: { scalingFactor: 0 } } }, 'INVALID_ARGUMENT', /scalingFactor/],
     ['a config that is no object', { config: 4 }, 'INVALID_ARGUMENT', /config/],

@@ -12,7 +12,7 @@ export { type PullOptions, type PulledModel, pull } from './hub/pull.js'
 export type { FilledLora, Lora } from './lora.js'
 export { Mix, type MixState, type MixTimings, type PictureFormat } from './mix.js'
 export { MagicMix } from './mixer.js'
-export type { LoadOptions, ModelConfig, ModelInfo, Precision } from './model.js'
+export type { LoadOptions, ModelConfig, ModelInfo, Precision, Prediction } from './model.js'
 export type { Fit, LayoutPicture, Picture, RawPixels } from './picture.js'
 export type {
   ConvertProgressEvent,

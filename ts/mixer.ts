@@ -21,7 +21,7 @@ import {
   checkRequest,
   isPrompt,
 } from './request.js'
-import { ClipTokens, type Token, beginningOf, contextOf } from './tokens.js'
+import { ClipTokens, type Token, beginningOf, contextOf, paddingOf } from './tokens.js'
 
 /**
  * A loaded model that mixes pictures. Any number of mixes may be asked for at a time; they run one
@@ -150,12 +150,14 @@ export class MagicMix {
     const { layout, content, interpolate, negativePrompt, attention, truncate } = request
     const tokensOf = (text: string, name: string) =>
       this.tokens.tokensOf(truncate ? beginningOf(text) : text, name)
-    const context = (text: string, name: string) => contextOf(tokensOf(text, name), truncate, name)
+    const padding = paddingOf(this.model.family)
+    const context = (text: string, name: string) =>
+      contextOf(tokensOf(text, name), truncate, name, padding)
 
     const contentTokens = tokensOf(content, 'the content prompt')
     return {
       layoutTokens: isPrompt(layout) ? context(layout.prompt, 'the layout prompt') : null,
-      contentTokens: contextOf(contentTokens, truncate, 'the content prompt'),
+      contentTokens: contextOf(contentTokens, truncate, 'the content prompt', padding),
       negativeTokens: context(negativePrompt, 'the negative prompt'),
       otherTokens: interpolate && context(interpolate.prompt, 'the prompt to interpolate with'),
       scales: tokenScales(attention, { text: content, tokens: contentTokens }, (phrase) =>

@@ -24,11 +24,21 @@ export interface ModelConfig {
   unet?: {
     /** Attention heads of the UNet, on every level. Default 8 where the sizes are those of SD 1.x. */
     heads?: number | undefined
+    /**
+     * Channels of an attention head, on every level, instead of `heads`. Default 64 where the sizes
+     * are those of SD 2.x.
+     */
+    headWidth?: number | undefined
+    /**
+     * What the UNet predicts: the noise, or the velocity between noise and picture. Default: what
+     * the files say; else 'epsilon' for SD 1.x, and for SD 2.x what it is found to do when loaded.
+     */
+    prediction?: Prediction | undefined
     /** Groups of its group norms. Default 32. */
     normGroups?: number | undefined
   }
   textEncoder?: {
-    /** Attention heads. Default 12 where the sizes are those of SD 1.x. */
+    /** Attention heads. Default 12 and 16 where the sizes are those of SD 1.x and 2.x. */
     heads?: number | undefined
   }
   vae?: {
@@ -39,6 +49,10 @@ export interface ModelConfig {
   }
 }
 
+/** What a UNet predicts. */
+export type Prediction = 'epsilon' | 'v_prediction'
+const predictions: readonly Prediction[] = ['epsilon', 'v_prediction']
+
 /** In which type the large weights are kept. */
 export type Precision = 'auto' | 'f32' | 'f16' | 'bf16' | 'q8_0'
 const precisions: readonly Precision[] = ['auto', 'f32', 'f16', 'bf16', 'q8_0']
@@ -46,8 +60,9 @@ const precisions: readonly Precision[] = ['auto', 'f32', 'f16', 'bf16', 'q8_0']
 /** What {@link MagicMix.load} takes. */
 export interface LoadOptions {
   /**
-   * A Stable Diffusion 1.x checkpoint: a .safetensors file, or a folder as diffusers writes it. Or
-   * 'hf:' and what {@link pull} takes, such as 'hf:sd1.5': it is downloaded unless it is in the cache.
+   * A Stable Diffusion 1.x or 2.x checkpoint: a .safetensors, .ckpt or .gguf file, or a folder as
+   * diffusers writes it. Or 'hf:' and what {@link pull} takes, such as 'hf:sd1.5': it is downloaded
+   * unless it is in the cache.
    * Default: the small model in the package, which knows some twenty things (see
    * `models/README.md`) and makes pictures of 128 x 128.
    */
@@ -81,8 +96,10 @@ export interface LoadOptions {
 /** A loaded model, as {@link MagicMix.model} describes it. */
 export interface ModelInfo {
   readonly path: string
-  /** 'sd1'. */
+  /** 'sd1' or 'sd2'. */
   readonly family: string
+  /** What the UNet predicts; 'unknown' only in what `magicmix inspect` tells. */
+  readonly prediction: Prediction | 'unknown'
   /** 'safetensors' or 'diffusers'. */
   readonly format: string
   /** Id of the device in use. */
@@ -110,7 +127,8 @@ export interface ModelInfo {
     }
     readonly unet: {
       readonly channels: readonly number[]
-      readonly heads: number
+      /** By level, too. */
+      readonly heads: readonly number[]
       readonly layersPerLevel: number
       readonly contextWidth: number
       readonly normGroups: number
@@ -160,7 +178,7 @@ export function checkLoadOptions(options: unknown): CheckedLoadOptions {
 export function checkConfig(value: unknown): NativeConfig {
   const config = record(value, 'config')
   refuseUnknownKeys(config, ['unet', 'textEncoder', 'vae'], 'config')
-  const unet = part(config, 'unet', ['heads', 'normGroups'])
+  const unet = part(config, 'unet', ['heads', 'headWidth', 'prediction', 'normGroups'])
   const textEncoder = part(config, 'textEncoder', ['heads'])
   const vae = part(config, 'vae', ['normGroups', 'scalingFactor'])
 
@@ -168,6 +186,10 @@ export function checkConfig(value: unknown): NativeConfig {
     integerBetween(given[key], 1, 1024, `config.${owner}.${key}`)
   return {
     ...(unet.heads === undefined ? {} : { unetHeads: count(unet, 'heads', 'unet') }),
+    ...(unet.headWidth === undefined ? {} : { unetHeadWidth: count(unet, 'headWidth', 'unet') }),
+    ...(unet.prediction === undefined
+      ? {}
+      : { unetPrediction: oneOf(unet.prediction, predictions, 'config.unet.prediction') }),
     ...(unet.normGroups === undefined ? {} : { unetNormGroups: count(unet, 'normGroups', 'unet') }),
     ...(textEncoder.heads === undefined
       ? {}
@@ -194,6 +216,7 @@ export function modelInfo(info: NativeModelInfo): ModelInfo {
   return freeze({
     path: info.path,
     family: info.family,
+    prediction: (info.prediction || 'unknown') as ModelInfo['prediction'],
     format: info.format,
     device: info.device,
     precision: info.precision,
@@ -214,7 +237,7 @@ export function modelInfo(info: NativeModelInfo): ModelInfo {
       },
       unet: {
         channels: [...info.unetChannels],
-        heads: info.unetHeads,
+        heads: [...info.unetHeads],
         layersPerLevel: info.unetLayersPerLevel,
         contextWidth: info.contextWidth,
         normGroups: info.unetNormGroups,

@@ -39,6 +39,8 @@ export interface NativeDevice {
 
 export interface NativeConfig {
   unetHeads?: number
+  unetHeadWidth?: number
+  unetPrediction?: string
   unetNormGroups?: number
   textEncoderHeads?: number
   vaeNormGroups?: number
@@ -64,6 +66,8 @@ export interface NativeModelInfo {
   path: string
   format: string
   family: string
+  /** '' in an inspection where only running the UNet could tell */
+  prediction: string
   device: string
   precision: string
   threads: number
@@ -76,7 +80,8 @@ export interface NativeModelInfo {
   textHeads: number
   vocabulary: number
   unetChannels: number[]
-  unetHeads: number
+  /** by level */
+  unetHeads: number[]
   unetLayersPerLevel: number
   contextWidth: number
   unetNormGroups: number

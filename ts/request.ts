@@ -97,7 +97,7 @@ export interface MixRequest {
   seed?: number | undefined
   /**
    * Width of the mix in pixels, a multiple of 8 in 8..4096. Default: for a picture, see
-   * `height`; for a prompt, the model's native size (512 for Stable Diffusion 1.x).
+   * `height`; for a prompt, the model's native size (512 for Stable Diffusion 1.x; 512 or 768 for 2.x).
    */
   width?: number | undefined
   /**

@@ -84,11 +84,21 @@ export function beginningOf(text: string): string {
   return /^.*\s/su.exec(beginning)?.[0] ?? beginning
 }
 
+/** The id after the end of a prompt, by the family of the model: the end again, or OpenCLIP's 0. */
+export function paddingOf(family: string): number {
+  return family === 'sd2' ? 0 : endOfText.id
+}
+
 /**
- * The 77 ids that the text encoder sees: begin, tokens, end, and the end again as padding.
+ * The 77 ids that the text encoder sees: begin, tokens, end, padding.
  * `name` says in errors which prompt it is.
  */
-export function contextOf(tokens: readonly Token[], truncate: boolean, name: string): Int32Array {
+export function contextOf(
+  tokens: readonly Token[],
+  truncate: boolean,
+  name: string,
+  padding = endOfText.id,
+): Int32Array {
   const firstCut = tokens[maxTokens]
   if (firstCut && !truncate) {
     throw new MagicMixError(
@@ -98,12 +108,9 @@ export function contextOf(tokens: readonly Token[], truncate: boolean, name: str
       { name, tokens: tokens.length, maxTokens, firstCut: firstCut.text },
     )
   }
-  const ids = new Int32Array(contextLength).fill(endOfText.id)
-  ids[0] = beginOfText.id
-  ids.set(
-    tokens.slice(0, maxTokens).map((token) => token.id),
-    1,
-  )
+  const fitting = tokens.slice(0, maxTokens).map((token) => token.id)
+  const ids = new Int32Array(contextLength).fill(padding)
+  ids.set([beginOfText.id, ...fitting, endOfText.id])
   return ids
 }
 

@@ -1,7 +1,9 @@
 #include "checkpoint/checkpoint.h"
 
 #include "checkpoint/diffusers.h"
+#include "checkpoint/family.h"
 #include "checkpoint/model_file.h"
+#include "checkpoint/openclip.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -18,28 +20,6 @@ constexpr std::size_t kMaxNameBytes = 128;
 
 bool startsWith(const std::string &text, const std::string &prefix) {
     return text.rfind(prefix, 0) == 0;
-}
-
-/// Networks that are not Stable Diffusion 1.x are told by names that only they have.
-void refuseOtherFamilies(const StoredTensors &tensors, const std::string &path) {
-    const std::pair<const char *, const char *> families[] = {
-        {"conditioner.embedders.", "Stable Diffusion XL"},
-        {"cond_stage_model.model.", "Stable Diffusion 2.x"},
-        {"model.diffusion_model.joint_blocks.", "Stable Diffusion 3"},
-        {"model.diffusion_model.double_blocks.", "Flux"},
-        {"double_blocks.", "Flux"},
-        {"lora_unet_", "a LoRA, not a whole model"},
-        {"lora_te_", "a LoRA, not a whole model"},
-    };
-    for (const auto &[prefix, family] : families) {
-        const auto found = tensors.lower_bound(prefix);
-        if (found != tensors.end() && startsWith(found->first, prefix)) {
-            throw Error("MODEL_UNSUPPORTED",
-                        "'" + path + "' holds " + family + " (tensor '" + found->first +
-                            "'); only Stable Diffusion 1.x can be mixed with",
-                        {{"family", family}, {"tensor", found->first}, {"path", path}});
-        }
-    }
 }
 
 /// The original name as the networks use it, or "" for what mixing does not need.
@@ -97,16 +77,50 @@ Checkpoint Checkpoint::open(const std::string &path) {
     checkpoint.format_ = file.format;
     checkpoint.config_ = file.config;
     refuseOtherFamilies(file.tensors, path);
-    add(file.tensors, "", [](const auto &name) { return name; });
+    const bool openClip = hasOpenClipText(file.tensors);
+    if (openClip) checkpoint.config_.textEncoderActivation = "gelu";
+    add(withTransformersNames(file.tensors), "", [](const auto &name) { return name; });
+    checkpoint.dropUnusedTextLayer(openClip);
     if (checkpoint.tensors_.empty()) {
-        throw Error(
-            "MODEL_FORMAT",
-            "'" + path +
-                "' has no tensor of a Stable Diffusion 1.x checkpoint (no name starts with '" +
-                kUnet + "')",
-            {{"path", path}});
+        throw Error("MODEL_FORMAT",
+                    "'" + path +
+                        "' has no tensor of a Stable Diffusion checkpoint (no name starts with '" +
+                        kUnet + "'); give a checkpoint of Stable Diffusion 1.x or 2.x",
+                    {{"path", path}});
     }
     return checkpoint;
+}
+
+/// Stable Diffusion 2.x takes the states that go into the last of OpenCLIP's 24 layers. Some files
+/// have that layer, others the 23 that are used.
+void Checkpoint::dropUnusedTextLayer(bool openClip) {
+    const auto layer = [](int n) { return kText + ("encoder.layers." + std::to_string(n) + "."); };
+    int layers = 0;
+    while (hasAny(layer(layers))) layers++;
+    if (layers < 2 || (openClip ? layers == 23 : layers != 24)) return;
+
+    const std::string unused = layer(layers - 1);
+    auto first = tensors_.lower_bound(unused), last = first;
+    for (; last != tensors_.end() && startsWith(last->first, unused); ++last) {
+        unknown_.push_back(last->second.name);
+    }
+    tensors_.erase(first, last);
+}
+
+void Checkpoint::requireAllNetworks() const {
+    const std::pair<const char *, const char *> networks[] = {
+        {kUnet, "a UNet"}, {kVae, "an autoencoder (VAE)"}, {kText, "a text encoder"}};
+    std::string missing;
+    for (const auto &[prefix, network] : networks) {
+        if (hasAny(prefix)) continue;
+        missing += (missing.empty() ? "" : " and ") + std::string(network) + " (no tensor '" +
+                   prefix + "...')";
+    }
+    if (missing.empty()) return;
+    throw Error("MODEL_FORMAT",
+                "'" + path_ + "' lacks " + missing +
+                    "; give a whole checkpoint, with a UNet, an autoencoder and a text encoder",
+                {{"path", path_}});
 }
 
 std::uint64_t Checkpoint::fileBytes() const {

@@ -22,12 +22,16 @@ public:
     const std::vector<std::string> &unknown() const { return unknown_; }
     std::uint64_t fileBytes() const;
 
+    /// Throws `MODEL_FORMAT` if a whole network is missing, and says which.
+    void requireAllNetworks() const;
+
     bool hasAny(const std::string &prefix) const override;
     Values read(const std::string &name) const override;
     void release(const std::string &name) const override;
 
 private:
     Checkpoint() = default;
+    void dropUnusedTextLayer(bool openClip);
 
     std::string path_, format_;
     DeclaredConfig config_;

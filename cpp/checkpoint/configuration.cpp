@@ -91,6 +91,7 @@ DeclaredConfig readConfiguration(const Json &parts, const std::string &where) {
     // In Stable Diffusion's files `attention_head_dim` has always meant the number of heads.
     config.unetHeads = unet.counts("num_attention_heads");
     if (config.unetHeads.empty()) config.unetHeads = unet.counts("attention_head_dim");
+    config.unetHeadWidth = unet.count("head_width"); // ours; diffusers has none
     config.unetNormGroups = unet.count("norm_num_groups");
     const auto sampleSides = unet.counts("sample_size");
     if (!sampleSides.empty()) config.sampleSize = sampleSides.front();
@@ -114,6 +115,7 @@ Json configurationOf(const DeclaredConfig &config) {
         if (value) parts[part][key] = *value;
     };
     if (!config.unetHeads.empty()) parts["unet"]["num_attention_heads"] = config.unetHeads;
+    put("unet", "head_width", config.unetHeadWidth);
     put("unet", "norm_num_groups", config.unetNormGroups);
     put("unet", "sample_size", config.sampleSize);
     put("text_encoder", "num_attention_heads", config.textEncoderHeads);

@@ -1,6 +1,7 @@
 #include "checkpoint/diffusers.h"
 
 #include "checkpoint/configuration.h"
+#include "checkpoint/family.h"
 #include "checkpoint/model_file.h"
 #include "engine.h"
 #include "error.h"
@@ -88,30 +89,29 @@ Json readConfigFiles(const fs::path &root) {
     return parts;
 }
 
+/// The class that a configuration of a pipeline, or of one of its parts, names; else "".
+std::string classOf(const fs::path &path) {
+    const Json json = fs::exists(path) ? parseJsonFile(path.u8string()) : Json::object();
+    if (!json.is_object()) return "";
+    // transformers has a list of classes where diffusers has one
+    const Json list = json.value("architectures", Json::array());
+    const Json name = json.contains("_class_name")       ? json["_class_name"]
+                      : list.is_array() && !list.empty() ? list.front()
+                                                         : Json();
+    return name.is_string() ? name.get<std::string>() : "";
+}
+
 /// The classes that a folder names: a pipeline of another family is refused by its name.
 void checkPipeline(const fs::path &root) {
     const fs::path path = root / "model_index.json";
     if (!fs::exists(path)) {
+        refusePartOfModel(classOf(root / "config.json"), root.u8string());
         throw Error("MODEL_FORMAT",
                     "folder '" + root.u8string() +
                         "' has no model_index.json; give a diffusers folder or a .safetensors file",
                     {{"path", root.u8string()}});
     }
-    const Json index = parseJsonFile(path.u8string());
-    const std::string pipeline =
-        index.is_object() && index.contains("_class_name") && index["_class_name"].is_string()
-            ? index["_class_name"].get<std::string>()
-            : "";
-    const bool ours = pipeline.rfind("StableDiffusion", 0) == 0 || pipeline == "MagicMixPipeline";
-    const bool other = pipeline.find("XL") != std::string::npos ||
-                       pipeline.find("3") != std::string::npos ||
-                       pipeline.find("Inpaint") != std::string::npos;
-    if (!pipeline.empty() && (!ours || other)) {
-        throw Error("MODEL_UNSUPPORTED",
-                    "'" + root.u8string() + "' is a " + pipeline +
-                        "; only Stable Diffusion 1.x pipelines can be mixed with",
-                    {{"family", pipeline}});
-    }
+    refuseOtherPipelines(classOf(path), root.u8string());
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -184,6 +184,7 @@ DiffusersFolder readDiffusersFolder(const std::string &path) {
     DiffusersFolder folder;
     folder.config = readConfiguration(readConfigFiles(root), "'" + path + "'");
     folder.unet = readComponent(root / "unet", "diffusion_pytorch_model");
+    refuseOtherUnets(folder.unet, path);
     folder.vae = readComponent(root / "vae", "diffusion_pytorch_model");
     folder.textEncoder = readComponent(root / "text_encoder", "model");
     return folder;

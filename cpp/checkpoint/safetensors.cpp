@@ -1,6 +1,7 @@
 #include "checkpoint/safetensors.h"
 
 #include "checkpoint/configuration.h"
+#include "checkpoint/modelspec.h"
 #include "error.h"
 
 #include <algorithm>
@@ -128,7 +129,7 @@ DeclaredConfig readMetadata(const Json &header, const std::string &path) {
     const auto metadata = header.find(kMetadata);
     if (metadata == header.end() || !metadata->is_object()) return {};
     const auto text = metadata->find(kConfigurationKey);
-    if (text == metadata->end() || !text->is_string()) return {};
+    if (text == metadata->end() || !text->is_string()) return configOfModelSpec(*metadata);
     const std::string where = std::string(kConfigurationKey) + " of '" + path + "'";
     const auto &json = text->get_ref<const std::string &>();
     return readConfiguration(parseJson(json.data(), json.size(), where), where);

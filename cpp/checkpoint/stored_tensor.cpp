@@ -129,4 +129,29 @@ WeightSource::Values valuesOf(const StoredTensor &tensor) {
     return values;
 }
 
+StoredTensor partOfRows(const StoredTensor &tensor, int index, int parts) {
+    const auto refuse = [&](const char *code, const std::string &problem) {
+        throw Error(code,
+                    "tensor '" + tensor.name + "' in '" + tensor.file->path() + "' " + problem,
+                    {{"tensor", tensor.name}, {"path", tensor.file->path()}});
+    };
+    if (!tensor.strides.empty()) {
+        refuse("MODEL_UNSUPPORTED", "is fused of several, and its values do not lie one after the "
+                                    "other; save it contiguous");
+    }
+    // Blocks of a quantised type lie along rows: a part has to have whole ones.
+    const auto type = ggmlTypeNamed(tensor.type);
+    const std::uint64_t unit =
+        static_cast<std::uint64_t>(parts) * (type ? ggml_type_size(*type) : 1);
+    if (tensor.shape.empty() || tensor.shape[0] % parts != 0 || tensor.bytes % unit != 0) {
+        refuse("MODEL_FORMAT",
+               "is fused of " + std::to_string(parts) + ", but cannot be divided by that number");
+    }
+    StoredTensor part = tensor;
+    part.shape[0] /= parts;
+    part.bytes /= static_cast<std::uint64_t>(parts);
+    part.offset += part.bytes * static_cast<std::uint64_t>(index);
+    return part;
+}
+
 } // namespace magicmix

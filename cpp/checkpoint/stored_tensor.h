@@ -32,6 +32,10 @@ using StoredTensors = std::map<std::string, StoredTensor>;
 /// gathered or are F64. Throws `MODEL_UNSUPPORTED` for types that are no weights.
 WeightSource::Values valuesOf(const StoredTensor &tensor);
 
+/// Part `index` of `parts` equal ones, along the first axis, of a tensor. Throws `MODEL_FORMAT` if
+/// it cannot be divided so, and `MODEL_UNSUPPORTED` if its values do not lie one after the other.
+StoredTensor partOfRows(const StoredTensor &tensor, int index, int parts);
+
 /// Throws `MODEL_FORMAT` if two tensors share bytes of a file; all are of the same.
 void refuseOverlaps(const StoredTensors &tensors);
 

@@ -54,6 +54,8 @@ void checkOutput(const ConvertOptions &options) {
 /// What the file is to tell of the configuration: what the input tells, and what the caller says.
 std::string configText(DeclaredConfig config, const ConfigOverrides &overrides) {
     if (overrides.unetHeads) config.unetHeads = {*overrides.unetHeads};
+    if (overrides.unetHeadWidth) config.unetHeadWidth = overrides.unetHeadWidth;
+    if (overrides.unetPrediction) config.predictionType = overrides.unetPrediction;
     if (overrides.unetNormGroups) config.unetNormGroups = overrides.unetNormGroups;
     if (overrides.textEncoderHeads) config.textEncoderHeads = overrides.textEncoderHeads;
     if (overrides.vaeNormGroups) config.vaeNormGroups = overrides.vaeNormGroups;

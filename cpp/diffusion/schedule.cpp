@@ -1,3 +1,5 @@
+#include "diffusion/schedule.h"
+
 #include "engine.h"
 
 #include <cmath>
@@ -12,7 +14,7 @@ constexpr double kBetaEnd = 0.012;
 constexpr int kStepsOffset = 1;
 
 /// Cumulative products of 1 - beta, with betas linear in their roots ("scaled linear").
-std::vector<double> cumulativeAlphas() {
+std::vector<double> makeCumulativeAlphas() {
     const double first = std::sqrt(kBetaStart), last = std::sqrt(kBetaEnd);
     std::vector<double> alphaBar;
     double product = 1;
@@ -24,7 +26,22 @@ std::vector<double> cumulativeAlphas() {
     return alphaBar;
 }
 
+const std::vector<double> &cumulativeAlphas() {
+    static const std::vector<double> table = makeCumulativeAlphas();
+    return table;
+}
+
 } // namespace
+
+double alphaBarAt(int timestep) {
+    if (timestep < 0 || timestep >= kTrainingSteps) {
+        throw Error("INVALID_ARGUMENT",
+                    "a timestep must be a whole number from 0 to 999, not " +
+                        std::to_string(timestep),
+                    {{"timestep", static_cast<double>(timestep)}});
+    }
+    return cumulativeAlphas()[static_cast<std::size_t>(timestep)];
+}
 
 Schedule schedule(int steps) {
     // With 1000 steps the first timestep would be 1000, one past the last that was trained.
@@ -33,7 +50,7 @@ Schedule schedule(int steps) {
                     "steps must be a whole number from 1 to 999, not " + std::to_string(steps),
                     {{"steps", static_cast<double>(steps)}});
     }
-    const std::vector<double> table = cumulativeAlphas();
+    const std::vector<double> &table = cumulativeAlphas();
     const int stride = kTrainingSteps / steps;
     Schedule result;
     for (int i = 0; i < steps; i++) {

@@ -12,6 +12,12 @@ constexpr int kMaxLayers = 16; // of a level
 // The largest id of CLIP's vocabulary, the end of text, is 49407.
 constexpr std::int64_t kVocabulary = 49408;
 
+// Widths of text states, and channels of the UNet's finest level.
+constexpr int kWidthOfSd1 = 768, kWidthOfSd2 = 1024, kFinestChannels = 320;
+constexpr int kHeadWidthOfSd2 = 64;
+// Sides of latents: pictures of 512 pixels, and of 768 for the 2.x that predict velocity.
+constexpr int kSampleSize = 64, kLargeSampleSize = 96;
+
 std::string numbered(const std::string &before, int n, const std::string &after) {
     return before + std::to_string(n) + after;
 }
@@ -69,7 +75,8 @@ void requireDivisible(int width, int parts, const std::string &what, const std::
     throw Error(
         "CONFIG_NEEDED",
         "the file does not tell how many attention heads the " + network +
-            " has, and its sizes are not those of Stable Diffusion 1.x; pass config: " + option,
+            " has, and its sizes are not those of Stable Diffusion 1.x or 2.x; pass config: " +
+            option,
         {{"option", option}});
 }
 
@@ -91,18 +98,22 @@ TextEncoderConfig deduceText(const Shapes &shapes, const DeclaredConfig &declare
         unsupported("the text encoder has " + std::to_string(positions) + " positions; CLIP has " +
                     std::to_string(kContextLength));
     }
-    const std::string activation = declared.textEncoderActivation.value_or("quick_gelu");
-    if (activation != "quick_gelu") {
+    const std::string activation = declared.textEncoderActivation.value_or(
+        config.width == kWidthOfSd2 ? "gelu" : "quick_gelu");
+    if (activation != "quick_gelu" && activation != "gelu") {
         unsupported("the text encoder uses '" + activation +
-                    "'; Stable Diffusion 1.x has quick_gelu");
+                    "'; Stable Diffusion 1.x has quick_gelu, 2.x gelu");
     }
+    config.exactGelu = activation == "gelu";
 
     if (overrides.textEncoderHeads) {
         config.heads = *overrides.textEncoderHeads;
     } else if (declared.textEncoderHeads) {
         config.heads = *declared.textEncoderHeads;
-    } else if (config.width == 768) {
+    } else if (config.width == kWidthOfSd1) {
         config.heads = 12;
+    } else if (config.width == kWidthOfSd2) {
+        config.heads = 16;
     } else {
         needHeads("text encoder", "{ textEncoder: { heads: ... } }");
     }
@@ -110,23 +121,50 @@ TextEncoderConfig deduceText(const Shapes &shapes, const DeclaredConfig &declare
     return config;
 }
 
+std::vector<int> headsOfWidth(const std::vector<int> &channels, int width) {
+    std::vector<int> heads;
+    for (const int n : channels) {
+        requireDivisible(n, width, "a UNet level", "unet.headWidth");
+        heads.push_back(n / width);
+    }
+    return heads;
+}
+
+/// A UNet that takes more than a latent, by the number of its input channels.
+std::string unetOfChannels(int channels) {
+    switch (channels) {
+    case 5: return "a depth-to-image UNet";
+    case 7: return "an upscaler's UNet";
+    case 8: return "a UNet that edits pictures by instruction";
+    case 9: return "an inpainting UNet";
+    default: return "a UNet of an unknown kind";
+    }
+}
+
+std::optional<Prediction> deducePrediction(const DeclaredConfig &declared,
+                                           const ConfigOverrides &overrides) {
+    const auto name = overrides.unetPrediction ? overrides.unetPrediction : declared.predictionType;
+    if (!name) return std::nullopt;
+    for (const Prediction prediction : {Prediction::Noise, Prediction::Velocity}) {
+        if (*name == predictionName(prediction)) return prediction;
+    }
+    unsupported("the UNet predicts '" + *name +
+                "'; those of Stable Diffusion predict epsilon or v_prediction");
+}
+
 UNetConfig deduceUnet(const Shapes &shapes, const DeclaredConfig &declared,
-                      const ConfigOverrides &overrides) {
+                      const ConfigOverrides &overrides, const std::string &family) {
     const std::string p = kUnetPrefix;
     UNetConfig config;
     const std::string first = p + "input_blocks.0.0.weight";
     const int in = shapes.size(first, 1, 4);
-    if (in == 9)
-        unsupported("this is an inpainting UNet (9 input channels), not a text-to-image one");
     if (in != kLatentChannels) {
-        unsupported("the UNet takes " + std::to_string(in) +
-                    " channels; Stable Diffusion 1.x takes " + std::to_string(kLatentChannels));
+        unsupported("this is " + unetOfChannels(in) + " (" + std::to_string(in) +
+                    " input channels); a text-to-image UNet of Stable Diffusion 1.x or 2.x takes " +
+                    std::to_string(kLatentChannels));
     }
-    const std::string prediction = declared.predictionType.value_or("epsilon");
-    if (prediction != "epsilon") {
-        unsupported("the UNet predicts '" + prediction +
-                    "'; Stable Diffusion 1.x predicts epsilon");
-    }
+    config.prediction = deducePrediction(declared, overrides);
+    if (!config.prediction && family == "sd1") config.prediction = Prediction::Noise;
 
     const auto isResBlock = [&](int n) {
         const std::string block = numbered(p + "input_blocks.", n, ".0.");
@@ -142,13 +180,16 @@ UNetConfig deduceUnet(const Shapes &shapes, const DeclaredConfig &declared,
         config.attention.push_back(shapes.hasAny(name + "1."));
     }
     if (shapes.hasAny(p + "middle_block.1.transformer_blocks.1.")) {
-        unsupported("the UNet has transformers of several blocks; Stable Diffusion 1.x has one");
+        unsupported(
+            "the UNet has transformers of several blocks; Stable Diffusion 1.x and 2.x have one");
     }
     config.contextWidth =
         shapes.size(p + "middle_block.1.transformer_blocks.0.attn2.to_k.weight", 1, 2);
 
     if (overrides.unetHeads) {
         config.heads.assign(config.channels.size(), *overrides.unetHeads);
+    } else if (overrides.unetHeadWidth) {
+        config.heads = headsOfWidth(config.channels, *overrides.unetHeadWidth);
     } else if (declared.unetHeads.size() == 1) {
         config.heads.assign(config.channels.size(), declared.unetHeads.front());
     } else if (!declared.unetHeads.empty()) {
@@ -159,12 +200,16 @@ UNetConfig deduceUnet(const Shapes &shapes, const DeclaredConfig &declared,
                                             " levels, but it has " +
                                             std::to_string(config.channels.size()));
         }
-    } else if (config.channels.front() == 320 && config.contextWidth == 768) {
+    } else if (declared.unetHeadWidth) {
+        config.heads = headsOfWidth(config.channels, *declared.unetHeadWidth);
+    } else if (config.channels.front() == kFinestChannels && config.contextWidth == kWidthOfSd1) {
         config.heads.assign(config.channels.size(), 8);
+    } else if (config.channels.front() == kFinestChannels && config.contextWidth == kWidthOfSd2) {
+        config.heads = headsOfWidth(config.channels, kHeadWidthOfSd2);
     } else {
         needHeads("UNet", "{ unet: { heads: ... } }");
     }
-    config.sampleSize = declared.sampleSize.value_or(config.sampleSize);
+    config.declaredSampleSize = declared.sampleSize;
     config.normGroups = overrides.unetNormGroups.value_or(declared.unetNormGroups.value_or(32));
     for (std::size_t level = 0; level < config.channels.size(); level++) {
         requireDivisible(config.channels[level], config.heads[level], "a UNet level", "unet.heads");
@@ -185,7 +230,7 @@ AutoencoderConfig deduceVae(const Shapes &shapes, const DeclaredConfig &declared
     }
     if (config.channels.size() != 4) {
         unsupported("the autoencoder has " + std::to_string(config.channels.size()) +
-                    " levels; Stable Diffusion 1.x has 4");
+                    " levels; that of Stable Diffusion has 4");
     }
     config.layers = shapes.count(p + "encoder.down.0.block.", kMaxLayers);
     const int latent = shapes.size(p + "post_quant_conv.weight", 0, 2);
@@ -208,12 +253,19 @@ AutoencoderConfig deduceVae(const Shapes &shapes, const DeclaredConfig &declared
 
 } // namespace
 
+int UNetConfig::sampleSize() const {
+    if (declaredSampleSize) return *declaredSampleSize;
+    const bool large = contextWidth != kWidthOfSd1 && prediction == Prediction::Velocity;
+    return large ? kLargeSampleSize : kSampleSize;
+}
+
 ModelConfig deduceConfig(const WeightSource &source, const DeclaredConfig &declared,
                          const ConfigOverrides &overrides) {
     const Shapes shapes(source);
     ModelConfig config;
     config.text = deduceText(shapes, declared, overrides);
-    config.unet = deduceUnet(shapes, declared, overrides);
+    config.family = config.text.exactGelu ? "sd2" : "sd1";
+    config.unet = deduceUnet(shapes, declared, overrides, config.family);
     config.vae = deduceVae(shapes, declared, overrides);
     if (config.unet.contextWidth != config.text.width) {
         unsupported("the UNet wants text states of width " +

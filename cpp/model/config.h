@@ -1,6 +1,7 @@
 #pragma once
 
 #include "declared_config.h"
+#include "diffusion/prediction.h"
 #include "engine.h"
 #include "mix/preview.h"
 #include "tensor/weights.h"
@@ -11,6 +12,7 @@ namespace magicmix {
 
 struct TextEncoderConfig {
     int width = 0, layers = 0, heads = 0, hidden = 0, vocabulary = 0;
+    bool exactGelu = false; ///< OpenCLIP's; CLIP has the quick one
 };
 
 struct UNetConfig {
@@ -20,7 +22,12 @@ struct UNetConfig {
     int layers = 0;              ///< ResBlocks a level on the way down; one more on the way up
     int contextWidth = 0;
     int normGroups = 32;
-    int sampleSize = 64; ///< side of the latents that it was trained on
+    /// Empty if neither files nor caller tell: model/probe.h finds it out.
+    std::optional<Prediction> prediction;
+    std::optional<int> declaredSampleSize;
+
+    /// Side of the latents that it was trained on.
+    int sampleSize() const;
 };
 
 struct AutoencoderConfig {
@@ -32,13 +39,14 @@ struct AutoencoderConfig {
 };
 
 struct ModelConfig {
+    std::string family; ///< "sd1" or "sd2"
     TextEncoderConfig text;
     UNetConfig unet;
     AutoencoderConfig vae;
 };
 
 /// Sizes from the shapes of tensors; heads, groups and factors from the caller, else from the
-/// model's own configuration, else from what Stable Diffusion 1.x is known to have.
+/// model's own configuration, else from what Stable Diffusion is known to have.
 /// Throws `MODEL_FORMAT`, `MODEL_UNSUPPORTED`, and `CONFIG_NEEDED` where nothing tells.
 ModelConfig deduceConfig(const WeightSource &source, const DeclaredConfig &declared,
                          const ConfigOverrides &overrides);

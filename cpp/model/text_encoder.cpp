@@ -41,8 +41,9 @@ Tensor TextEncoder::encode(Ops &ops, Tensor ids, Tensor positions) const {
         x = ops.add(x, ops.linear(y, layer.out));
 
         y = ops.layerNorm(x, layer.norm2, kEpsilon);
-        y = ops.linear(ops.quickGelu(ops.linear(y, layer.fc1)), layer.fc2);
-        x = ops.add(x, y);
+        y = ops.linear(y, layer.fc1);
+        y = config_.exactGelu ? ops.gelu(y) : ops.quickGelu(y);
+        x = ops.add(x, ops.linear(y, layer.fc2));
     }
     return ops.finalLayerNorm(x, finalNorm_, kEpsilon);
 }

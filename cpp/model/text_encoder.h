@@ -5,7 +5,9 @@
 
 namespace magicmix {
 
-/// CLIP's text transformer (Radford et al. 2021), as in transformers' `CLIPTextModel`.
+/// CLIP's text transformer (Radford et al. 2021), as in transformers' `CLIPTextModel`. OpenCLIP's,
+/// in Stable Diffusion 2.x, has another activation and is used without its last layer, which
+/// checkpoint/ leaves out.
 class TextEncoder {
 public:
     TextEncoder(Weights &weights, const TextEncoderConfig &config);

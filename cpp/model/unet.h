@@ -12,8 +12,8 @@ struct KeysValues {
     Tensor keys = nullptr, values = nullptr;
 };
 
-/// The denoiser of Stable Diffusion 1.x (Rombach et al. 2022, Ho et al. 2020): a UNet of ResBlocks
-/// and transformers that see the prompt through cross-attention.
+/// The denoiser of Stable Diffusion 1.x and 2.x (Rombach et al. 2022, Ho et al. 2020): a UNet of
+/// ResBlocks and transformers that see the prompt through cross-attention.
 class UNet {
 public:
     UNet(Weights &weights, const UNetConfig &config);

@@ -45,6 +45,8 @@ Tensor Ops::add(Tensor a, Tensor b) { return ggml_add(context_, a, b); }
 
 Tensor Ops::silu(Tensor x) { return ggml_silu(context_, x); }
 
+Tensor Ops::gelu(Tensor x) { return ggml_gelu_erf(context_, x); }
+
 // Not ggml_gelu_quick: on the CPU that one looks its values up in a table of f16.
 Tensor Ops::quickGelu(Tensor x) {
     return ggml_mul(context_, x, ggml_sigmoid(context_, ggml_scale(context_, x, 1.702f)));

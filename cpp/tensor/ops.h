@@ -88,6 +88,8 @@ public:
     // What every device does in the same way.
     Tensor add(Tensor a, Tensor b);
     Tensor silu(Tensor x);
+    /// The exact (erf) GELU.
+    Tensor gelu(Tensor x);
     /// x sigmoid(1.702 x)
     Tensor quickGelu(Tensor x);
     Tensor rows(Tensor table, Tensor ids);

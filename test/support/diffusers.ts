@@ -1,4 +1,4 @@
-/** Writes the tiny formula-weight model as a folder in the manner of diffusers. */
+/** Writes the tiny formula-weight models as folders in the manner of diffusers. */
 import { mkdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 
@@ -6,6 +6,7 @@ import {
   dtypeBytes,
   formulaChunks,
   formulaTensors,
+  tiny2Config,
   tinyConfig,
   writeSafetensors,
 } from './formula-model.js'
@@ -19,6 +20,8 @@ export interface DiffusersOptions {
   bareTextNames?: boolean
   /** Shards of at most this many bytes, with an index. */
   shardBytes?: number
+  /** The tiny model of Stable Diffusion 2.x, which predicts velocity. */
+  sd2?: boolean
 }
 
 interface Part {
@@ -34,18 +37,22 @@ export async function writeDiffusersFolder(
   await mkdir(root, { recursive: true })
   await writeJson(path.join(root, 'model_index.json'), modelIndex)
   await mkdir(path.join(root, 'scheduler'))
-  await writeJson(path.join(root, 'scheduler', 'scheduler_config.json'), schedulerConfig)
+  const config = options.sd2 ? sd2Configs : configs
+  await writeJson(path.join(root, 'scheduler', 'scheduler_config.json'), config.scheduler)
   for (const part of diffusersParts(options)) {
     const folder = path.join(root, part.folder)
     await mkdir(folder)
-    await writeJson(path.join(folder, 'config.json'), configs[part.folder])
+    await writeJson(path.join(folder, 'config.json'), config[part.folder])
     await writeWeights(path.join(folder, part.file), part.tensors, options.shardBytes)
   }
 }
 
 /** The tensors of the three networks under diffusers' names. */
 export function diffusersParts(options: DiffusersOptions = {}): Part[] {
-  const stored = formulaTensors(tinyConfig).map((spec) => store(spec, options))
+  const config = options.sd2 ? tiny2Config : tinyConfig
+  const stored = formulaTensors(config).flatMap((spec) =>
+    spec.name.startsWith(openClip) ? storeOpenClip(spec, options) : store(spec, options),
+  )
   const of = (prefix: string) => stored.filter(({ original }) => original.startsWith(prefix))
   return [
     { folder: 'unet', file: 'diffusion_pytorch_model', tensors: of('model.diffusion_model.') },
@@ -54,7 +61,52 @@ export function diffusersParts(options: DiffusersOptions = {}): Part[] {
   ]
 }
 
-function store(spec: TensorSpec, options: DiffusersOptions): StoredTensor & { original: string } {
+type Stored = StoredTensor & { original: string }
+
+const openClip = 'cond_stage_model.model.'
+
+/** A tensor of OpenCLIP under transformers' names: queries, keys and values apart, no last layer. */
+function storeOpenClip(spec: TensorSpec, { dtype = 'F16' }: DiffusersOptions): Stored[] {
+  const original = spec.name
+  const entry = (name: string) => ({
+    ...{ original, name: `text_model.${name}`, shape: spec.shape, dtype },
+    chunks: () => formulaChunks(spec, dtype),
+  })
+  const name = original.slice(openClip.length)
+  const [, layer, part = ''] = /^transformer\.resblocks\.(\d+)\.(.+)$/.exec(name) ?? []
+  if (layer === undefined) {
+    const outer = openClipNames[name.replace(/\.(weight|bias)$/, '')]
+    return outer ? [entry(`${outer}.${name.endsWith('bias') ? 'bias' : 'weight'}`)] : []
+  }
+  if (Number(layer) === tiny2Config.text.layers - 1) return []
+  const kind = part.endsWith('bias') ? 'bias' : 'weight'
+  const inner = openClipNames[part.replace(/[._](weight|bias)$/, '')]
+  const root = `encoder.layers.${layer}`
+  if (inner) return [entry(`${root}.${inner}.${kind}`)]
+
+  const [rows = 0, ...columns] = spec.shape
+  return ['q', 'k', 'v'].map((projection, i) => ({
+    ...entry(`${root}.self_attn.${projection}_proj.${kind}`),
+    shape: [rows / 3, ...columns],
+    chunks: () => {
+      const all = Buffer.concat([...formulaChunks(spec, dtype)])
+      return [all.subarray((i * all.length) / 3, ((i + 1) * all.length) / 3)]
+    },
+  }))
+}
+
+const openClipNames: Record<string, string> = {
+  token_embedding: 'embeddings.token_embedding',
+  positional_embedding: 'embeddings.position_embedding',
+  ln_final: 'final_layer_norm',
+  ln_1: 'layer_norm1',
+  ln_2: 'layer_norm2',
+  'attn.out_proj': 'self_attn.out_proj',
+  'mlp.c_fc': 'mlp.fc1',
+  'mlp.c_proj': 'mlp.fc2',
+}
+
+function store(spec: TensorSpec, options: DiffusersOptions): Stored {
   const dtype = options.dtype ?? 'F16'
   return {
     original: spec.name,
@@ -225,6 +277,7 @@ const schedulerConfig = {
 }
 
 const configs = {
+  scheduler: schedulerConfig,
   unet: {
     _class_name: 'UNet2DConditionModel',
     in_channels: 4,
@@ -271,4 +324,15 @@ const configs = {
     hidden_act: 'quick_gelu',
     layer_norm_eps: 1e-5,
   },
+}
+
+const sd2Configs = {
+  scheduler: { ...configs.scheduler, prediction_type: 'v_prediction' },
+  unet: {
+    ...configs.unet,
+    ...{ attention_head_dim: [2, 4, 8, 8], use_linear_projection: true, upcast_attention: true },
+    sample_size: 96,
+  },
+  vae: configs.vae,
+  text_encoder: { ...configs.text_encoder, num_hidden_layers: 2, hidden_act: 'gelu' },
 }

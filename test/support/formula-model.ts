@@ -1,5 +1,5 @@
 /**
- * Checkpoints without a download: a Stable Diffusion 1.x network whose weights are computed from the
+ * Checkpoints without a download: Stable Diffusion 1.x and 2.x networks whose weights are computed from the
  * tensors' names. It draws nothing recognisable, but runs through the same code as a trained one, and
  * its numbers are the same everywhere. `magicmix demo`, the tests and the benchmarks use it.
  */
@@ -17,9 +17,25 @@ export {
 
 /** The sizes that tell one SD 1.x network from another. */
 export interface FormulaConfig {
-  text: { vocabulary: number; positions: number; width: number; layers: number; mlpWidth: number }
-  /** `channels` by level, from fine to coarse; every level but the coarsest has attention. */
-  unet: { latentChannels: number; channels: number[]; layersPerLevel: number }
+  text: {
+    vocabulary: number
+    positions: number
+    width: number
+    layers: number
+    mlpWidth: number
+    /** The names of OpenCLIP, which Stable Diffusion 2.x has. */
+    openClip?: true
+  }
+  /**
+   * `channels` by level, from fine to coarse; every level but the coarsest has attention, in 2.x
+   * between linear projections instead of convolutions.
+   */
+  unet: {
+    latentChannels: number
+    channels: number[]
+    layersPerLevel: number
+    linearProjections?: true
+  }
   vae: { channels: number[]; layersPerLevel: number }
 }
 
@@ -30,6 +46,16 @@ export const tinyConfig: FormulaConfig = {
   text: { ...clip, width: 64, layers: 2, mlpWidth: 256 },
   unet: { latentChannels: 4, channels: [32, 64, 128, 128], layersPerLevel: 2 },
   vae: { channels: [32, 64, 64, 64], layersPerLevel: 2 },
+}
+
+/**
+ * The same in the manner of Stable Diffusion 2.x: of the text encoder's layers all but the last are
+ * used; UNet heads are 16 channels wide.
+ */
+export const tiny2Config: FormulaConfig = {
+  text: { ...tinyConfig.text, layers: 3, openClip: true },
+  unet: { ...tinyConfig.unet, linearProjections: true },
+  vae: tinyConfig.vae,
 }
 
 /** The sizes of Stable Diffusion 1.5: about 1.07 billion parameters. */
@@ -72,7 +98,30 @@ function* norm(name: string, channels: number): Generator<TensorSpec> {
   yield { name: `${name}.bias`, shape: [channels] }
 }
 
-function* textEncoder({ text }: FormulaConfig): Generator<TensorSpec> {
+function* textEncoder(config: FormulaConfig): Generator<TensorSpec> {
+  yield* config.text.openClip ? openClipEncoder(config) : clipEncoder(config)
+}
+
+function* openClipEncoder({ text }: FormulaConfig): Generator<TensorSpec> {
+  const root = 'cond_stage_model.model'
+  const { width, mlpWidth } = text
+  yield { name: `${root}.token_embedding.weight`, shape: [text.vocabulary, width] }
+  yield { name: `${root}.positional_embedding`, shape: [text.positions, width] }
+  for (let i = 0; i < text.layers; i++) {
+    const block = `${root}.transformer.resblocks.${i}`
+    yield* norm(`${block}.ln_1`, width)
+    yield { name: `${block}.attn.in_proj_weight`, shape: [3 * width, width] }
+    yield { name: `${block}.attn.in_proj_bias`, shape: [3 * width] }
+    yield* linear(`${block}.attn.out_proj`, width, width)
+    yield* norm(`${block}.ln_2`, width)
+    yield* linear(`${block}.mlp.c_fc`, width, mlpWidth)
+    yield* linear(`${block}.mlp.c_proj`, mlpWidth, width)
+  }
+  yield* norm(`${root}.ln_final`, width)
+  yield { name: `${root}.text_projection`, shape: [width, width] }
+}
+
+function* clipEncoder({ text }: FormulaConfig): Generator<TensorSpec> {
   const root = 'cond_stage_model.transformer.text_model'
   yield { name: `${root}.embeddings.token_embedding.weight`, shape: [text.vocabulary, text.width] }
   yield {
@@ -109,7 +158,7 @@ function* unet(config: FormulaConfig): Generator<TensorSpec> {
     for (let layer = 0; layer < layersPerLevel; layer++) {
       const block = `${root}.input_blocks.${skips.length}`
       yield* unetResBlock(`${block}.0`, width, to, timeWidth)
-      if (level < coarsest) yield* transformer(`${block}.1`, to, config.text.width)
+      if (level < coarsest) yield* transformer(`${block}.1`, to, config)
       width = to
       skips.push(width)
     }
@@ -120,7 +169,7 @@ function* unet(config: FormulaConfig): Generator<TensorSpec> {
   }
 
   yield* unetResBlock(`${root}.middle_block.0`, width, width, timeWidth)
-  yield* transformer(`${root}.middle_block.1`, width, config.text.width)
+  yield* transformer(`${root}.middle_block.1`, width, config)
   yield* unetResBlock(`${root}.middle_block.2`, width, width, timeWidth)
 
   let index = 0
@@ -128,7 +177,7 @@ function* unet(config: FormulaConfig): Generator<TensorSpec> {
     for (let layer = 0; layer <= layersPerLevel; layer++) {
       const block = `${root}.output_blocks.${index++}`
       yield* unetResBlock(`${block}.0`, width + (skips.pop() ?? 0), to, timeWidth)
-      if (level < coarsest) yield* transformer(`${block}.1`, to, config.text.width)
+      if (level < coarsest) yield* transformer(`${block}.1`, to, config)
       width = to
       if (level > 0 && layer === layersPerLevel) {
         yield* conv(`${block}.${level < coarsest ? 2 : 1}.conv`, width, width, 3)
@@ -154,13 +203,19 @@ function* unetResBlock(
   if (from !== to) yield* conv(`${name}.skip_connection`, from, to, 1)
 }
 
-function* transformer(name: string, width: number, contextWidth: number): Generator<TensorSpec> {
+function* transformer(
+  name: string,
+  width: number,
+  { text, unet }: FormulaConfig,
+): Generator<TensorSpec> {
+  const projection = (at: string) =>
+    unet.linearProjections ? linear(at, width, width) : conv(at, width, width, 1)
   yield* norm(`${name}.norm`, width)
-  yield* conv(`${name}.proj_in`, width, width, 1)
+  yield* projection(`${name}.proj_in`)
   const block = `${name}.transformer_blocks.0`
   const attentions = [
     ['attn1', width],
-    ['attn2', contextWidth],
+    ['attn2', text.width],
   ] as const
   for (const [attention, keyWidth] of attentions) {
     yield { name: `${block}.${attention}.to_q.weight`, shape: [width, width] }
@@ -171,7 +226,7 @@ function* transformer(name: string, width: number, contextWidth: number): Genera
   yield* linear(`${block}.ff.net.0.proj`, width, 8 * width)
   yield* linear(`${block}.ff.net.2`, 4 * width, width)
   for (const layerNorm of ['norm1', 'norm2', 'norm3']) yield* norm(`${block}.${layerNorm}`, width)
-  yield* conv(`${name}.proj_out`, width, width, 1)
+  yield* projection(`${name}.proj_out`)
 }
 
 function* autoencoder({ unet, vae }: FormulaConfig): Generator<TensorSpec> {

@@ -87,7 +87,7 @@ function fnv1a64(name: string): bigint {
 
 /** `[offset, scale]` of value = offset + scale r. */
 function affine({ name, shape }: TensorSpec): [number, number] {
-  if (shape.length === 1) return name.endsWith('.bias') ? [0, 0.05] : [1, 0.1]
+  if (shape.length === 1) return name.endsWith('bias') ? [0, 0.05] : [1, 0.1]
   if (/(token|position)_embedding\.weight$/.test(name)) return [0, 0.5]
   const fanIn = shape.slice(1).reduce((product, side) => product * side, 1)
   return [0, Math.sqrt(3 / fanIn)]

@@ -30,16 +30,18 @@ import { fixture, packageRoot } from './package-root.js'
 
 export type Precision = 'f32' | 'f16' | 'bf16' | 'q8_0'
 
-/** Defines the tests of `model`'s golden cases, with one mixer at a time. */
+/** Defines the tests of `model`'s golden cases, with one mixer at a time; `as` says of which file. */
 export function describeGolden(
   model: ModelName,
   load: (precision: Precision) => Promise<MagicMix>,
+  precisions: readonly Precision[] = ['f32', 'f16', 'bf16', 'q8_0'],
+  as = '',
 ): void {
   const table: Measurement[] = []
-  after(() => writeTable(model, table))
+  after(() => writeTable(model + as.replaceAll(' ', '-'), table))
 
-  for (const precision of ['f32', 'f16', 'bf16', 'q8_0'] as const) {
-    describe(`golden numbers: ${model} in ${precision}`, () => {
+  for (const precision of precisions) {
+    describe(`golden numbers: ${model}${as} in ${precision}`, () => {
       let mixer: MagicMix
       before(async () => {
         mixer = await load(precision)
@@ -87,7 +89,7 @@ async function compareText(golden: ClipCase, mixer: MagicMix, check: Check): Pro
     tokens.map(({ id }) => id),
     golden.prompt_ids,
   )
-  const states = await nativeOf(mixer).encodeText(padded(golden.prompt_ids)).done
+  const states = await nativeOf(mixer).encodeText(padded(golden.prompt_ids, mixer)).done
   check.tensor('hidden', states, golden.outputs.hidden)
 }
 

@@ -1,4 +1,4 @@
-/** The golden numbers: test/fixtures/manifest.json and the tensors that it names. */
+/** The golden numbers: those of test/fixtures/*.json and the tensors that they name. */
 import { readFileSync } from 'node:fs'
 
 import { fixture } from './package-root.js'
@@ -53,7 +53,7 @@ export interface WeightsCase {
   kind: 'weights'
   id: string
   probes: {
-    config: ModelName
+    config: 'tiny' | 'sd15'
     tensor: string
     shape: number[]
     sha256_f16le: string
@@ -61,7 +61,7 @@ export interface WeightsCase {
   }[]
 }
 
-export type ModelName = 'tiny' | 'sd15'
+export type ModelName = 'tiny' | 'sd15' | 'tiny2' | 'tiny2-epsilon'
 
 export interface ClipCase {
   kind: 'clip'
@@ -150,33 +150,32 @@ export interface MagicMixCase {
 export type ModelCase = ClipCase | UnetCase | EncodeCase | DecodeCase | TraceCase | MagicMixCase
 export type CommonCase = RandnCase | ScheduleCase | ScheduleTableCase | WeightsCase
 
-const manifest = JSON.parse(readFileSync(fixture('manifest.json'), 'utf8')) as {
-  cases: (ModelCase | CommonCase)[]
-}
+const cases = ['manifest.json', 'sd2.json'].flatMap((file) => {
+  const manifest = JSON.parse(readFileSync(fixture(file), 'utf8')) as {
+    cases: (ModelCase | CommonCase)[]
+  }
+  return manifest.cases
+})
 
 /** The cases that need no model. */
-export const commonCases = manifest.cases.filter(
-  (golden): golden is CommonCase => !('model' in golden),
-)
+export const commonCases = cases.filter((golden): golden is CommonCase => !('model' in golden))
 
 export function casesOf(model: ModelName): ModelCase[] {
-  return manifest.cases.filter(
-    (golden): golden is ModelCase => 'model' in golden && golden.model === model,
-  )
+  return cases.filter((golden): golden is ModelCase => 'model' in golden && golden.model === model)
 }
 
 export function caseById<Kind extends ModelCase['kind']>(
   kind: Kind,
   id: string,
 ): Extract<ModelCase, { kind: Kind }> {
-  const found = manifest.cases.find((golden) => golden.id === id)
+  const found = cases.find((golden) => golden.id === id)
   if (found?.kind !== kind) throw new Error(`the manifest has no ${kind} case '${id}'`)
   return found as Extract<ModelCase, { kind: Kind }>
 }
 
 /** Number and digest of the tensors of each configuration. */
 export const inventory = JSON.parse(readFileSync(fixture('inventory.json'), 'utf8')) as Record<
-  ModelName,
+  'tiny' | 'sd15',
   { tensors: number; parameters: number; sha256: string }
 > & {
   tiny_diffusers: Record<

@@ -13,6 +13,7 @@ import {
   formulaChunks,
   formulaTensors,
   sd15Config,
+  tiny2Config,
   tinyConfig,
   writeSafetensors,
 } from './formula-model.js'
@@ -29,6 +30,14 @@ export function tinyModel(dtype: Dtype = 'F16'): Promise<string> {
   return singleFile('tiny', tinyConfig, dtype)
 }
 
+/** What the file of {@link tiny2Model} cannot tell, but for what its UNet predicts. */
+export const tiny2Heads = { unet: { headWidth: 16 }, textEncoder: { heads: 2 } }
+
+/** Path of the tiny model in the manner of Stable Diffusion 2.x, a single file. */
+export function tiny2Model(dtype: Dtype = 'F16'): Promise<string> {
+  return singleFile('tiny2', tiny2Config, dtype)
+}
+
 /** Path of a model with the sizes of SD 1.5, a single file of 2.1 GB (F16). */
 export function sd15Model(dtype: Dtype = 'F16'): Promise<string> {
   return singleFile('sd15', sd15Config, dtype)
@@ -37,7 +46,8 @@ export function sd15Model(dtype: Dtype = 'F16'): Promise<string> {
 /** Path of the tiny model as a diffusers folder. */
 export function tinyDiffusers(options: DiffusersOptions = {}): Promise<string> {
   const variant = Object.entries(options).flat().map(String)
-  const name = ['tiny-diffusers', ...variant, digest(tinyConfig)].join('-')
+  const config = options.sd2 ? tiny2Config : tinyConfig
+  const name = ['tiny-diffusers', ...variant, digest(config)].join('-')
   return made(name, (target) => writeDiffusersFolder(target, options))
 }
 

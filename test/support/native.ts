@@ -12,14 +12,17 @@ export function nativeOf(mixer: MagicMix): NativeMixer {
   return mixer['native'] as NativeMixer
 }
 
-/** The 77 ids that the text encoder sees: `ids` from BOS to the first EOS, then more EOS. */
-export function padded(ids: ArrayLike<number>): Int32Array {
-  const context = new Int32Array(77).fill(49407)
+/** The 77 ids that the text encoder sees: `ids` from BOS to the first EOS, then EOS, or 0 in 2.x. */
+export function padded(ids: ArrayLike<number>, mixer: MagicMix): Int32Array {
+  const context = new Int32Array(77).fill(mixer.model.family === 'sd2' ? 0 : 49407)
   context.set(ids)
   return context
 }
 
 /** The 77 ids of a text. */
 export function idsOf(mixer: MagicMix, text: string): Int32Array {
-  return padded(mixer.tokenize(text).map(({ id }) => id))
+  return padded(
+    mixer.tokenize(text).map(({ id }) => id),
+    mixer,
+  )
 }

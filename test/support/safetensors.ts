@@ -1,6 +1,9 @@
 /** Reading and forging safetensors files. */
 import { readFileSync } from 'node:fs'
 
+import { dtypeBytes } from './safetensors-writer.js'
+import type { Dtype } from './safetensors-writer.js'
+
 export interface Entry {
   dtype: string
   shape: number[]
@@ -26,6 +29,20 @@ export function safetensorsBytes(header: object | string, data: Uint8Array): Buf
   const length = Buffer.alloc(8)
   length.writeBigUInt64LE(BigInt(json.length))
   return Buffer.concat([length, json, data])
+}
+
+/** The header of tensors that lie one after the other, and the bytes that they take. */
+export function headerOf(
+  tensors: readonly { name: string; shape: number[] }[],
+  dtype: Dtype,
+): { header: Record<string, Entry>; dataBytes: number } {
+  let end = 0
+  const entries = tensors.map(({ name, shape }) => {
+    const begin = end
+    end += shape.reduce((product, side) => product * side, dtypeBytes[dtype])
+    return [name, { dtype, shape, data_offsets: [begin, end] }] as const
+  })
+  return { header: Object.fromEntries(entries) as Record<string, Entry>, dataBytes: end }
 }
 
 /** One tensor's values, whatever number type it has. */

@@ -75,7 +75,7 @@ async function run({ positionals, values, signal }: Arguments): Promise<void> {
 ${plans.map(({ title }, i) => `  ${written[i]!.padEnd(width)}  ${title}`).join('\n')}
 
 The model in the package is small: it knows 21 things, drawn by formula, at 128 x 128. With a
-Stable Diffusion 1.x checkpoint it works the same way on anything:
+Stable Diffusion checkpoint it works the same way on anything:
 
   magicmix mix corgi.jpg "a photo of a coffee machine" -o mix.png --model sd-v1-4.safetensors`)
 }

@@ -62,9 +62,10 @@ function describe({ model, ...found }: NativeInspection, listTensors: boolean): 
     ['tensors', `${found.tensors.length} used, ${found.ignored.length} ignored`],
   ]
   if (model) {
-    const { parameters, sizes, memory, nativeSize } = modelInfo(model)
+    const { parameters, prediction, sizes, memory, nativeSize } = modelInfo(model)
     const { textEncoder, unet, vae } = sizes
     rows.push(
+      ['prediction', prediction],
       ['parameters', `${millions(parameters.total)}`],
       [
         'text encoder',
@@ -73,7 +74,7 @@ function describe({ model, ...found }: NativeInspection, listTensors: boolean): 
       ],
       [
         'unet',
-        `${millions(parameters.unet)}, channels ${unet.channels.join('/')}, ${unet.heads} heads`,
+        `${millions(parameters.unet)}, channels ${unet.channels.join('/')}, ${unet.heads.join('/')} heads`,
       ],
       ['vae', `${millions(parameters.vae)}, channels ${vae.channels.join('/')}`],
       [

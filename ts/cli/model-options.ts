@@ -1,5 +1,5 @@
 /** The options of every command that reads a model. */
-import type { LoadOptions, ModelConfig } from '../model.js'
+import type { LoadOptions, ModelConfig, Prediction } from '../model.js'
 import { type Options, type Values, given, numberOption, textOption } from './command.js'
 
 export const deviceOptions: Options = {
@@ -21,6 +21,7 @@ export const modelOptions: Options = {
 /** What a single file cannot tell. */
 export const configOptions: Options = {
   'unet-heads': { type: 'string', value: 'N', help: 'attention heads of a small UNet' },
+  prediction: { type: 'string', value: 'TYPE', help: 'of the UNet: epsilon or v_prediction' },
   'text-heads': { type: 'string', value: 'N', help: 'attention heads of a small text encoder' },
 }
 
@@ -41,7 +42,10 @@ export function deviceChoice(
 
 export function modelConfig(values: Values): ModelConfig {
   return {
-    unet: given({ heads: numberOption(values, 'unet-heads') }),
+    unet: given({
+      heads: numberOption(values, 'unet-heads'),
+      prediction: textOption(values, 'prediction') as Prediction | undefined,
+    }),
     textEncoder: given({ heads: numberOption(values, 'text-heads') }),
   }
 }

@@ -1,0 +1,195 @@
+#include "checkpoint/family.h"
+
+#include "error.h"
+
+#include <algorithm>
+
+namespace magicmix {
+namespace {
+
+const char *const kWhole = "give a whole checkpoint of Stable Diffusion 1.x or 2.x";
+const char *const kLora = "pass it in loras, and a whole checkpoint as the model";
+const char *const kEmbedding = "pass it in embeddings, and a whole checkpoint as the model";
+const char *const kTextToImage =
+    "give a text-to-image checkpoint of Stable Diffusion 1.x or 2.x; a mix starts from its layout "
+    "picture without other inputs";
+
+struct Family {
+    const char *sign; ///< what only its names have
+    const char *name;
+    const char *instead;
+};
+
+// The first that fits counts: what is special stands before what it is made from.
+
+/// Signs are how names begin.
+const Family kByPrefix[] = {
+    {"conditioner.embedders.1.", "Stable Diffusion XL", kWhole},
+    {"conditioner.embedders.0.model.", "the refiner of Stable Diffusion XL", kWhole},
+    {"conditioner.embedders.", "Stable Diffusion XL", kWhole},
+    {"cond_stage_model.1.", "Stable Diffusion XL", kWhole},
+    {"model.diffusion_model.joint_blocks.", "Stable Diffusion 3", kWhole},
+    {"joint_blocks.", "Stable Diffusion 3", kWhole},
+    {"model.diffusion_model.double_blocks.", "Flux", kWhole},
+    {"double_blocks.", "Flux", kWhole},
+    {"single_transformer_blocks.", "Flux", kWhole},
+    {"model.diffusion_model.clf.", "Stable Cascade", kWhole},
+    {"clf.", "Stable Cascade", kWhole},
+    {"clip_txt_pooled_mapper.", "Stable Cascade", kWhole},
+    {"effnet_mapper.", "Stable Cascade", kWhole},
+    {"model.diffusion_model.t_block.", "PixArt", kWhole},
+    {"t_block.", "PixArt", kWhole},
+    {"adaln_single.", "PixArt", kWhole},
+    {"depth_model.", "a depth-to-image model of Stable Diffusion 2", kTextToImage},
+    {"low_scale_model.", "an upscaler", kTextToImage},
+    {"noise_augmentor.", "an unCLIP model of Stable Diffusion 2", kTextToImage},
+    {"model.diffusion_model.label_emb.",
+     "a model whose UNet takes more than text (Stable Diffusion XL, unCLIP, or an upscaler)",
+     kTextToImage},
+    {"model.diffusion_model.time_embed.cond_proj.", "a latent consistency model", kWhole},
+    {"control_model.", "a ControlNet", kWhole},
+    {"controlnet_cond_embedding.", "a ControlNet", kWhole},
+    {"input_hint_block.", "a ControlNet", kWhole},
+    {"ip_adapter.", "an IP-Adapter", kWhole},
+    {"lora_unet_", "a LoRA", kLora},
+    {"lora_te", "a LoRA", kLora},
+    {"emb_params", "an embedding (textual inversion)", kEmbedding},
+    {"string_to_param", "an embedding (textual inversion)", kEmbedding},
+};
+
+/// Signs may be anywhere in a name.
+const Family kByPart[] = {
+    {".lora_down.", "a LoRA", kLora},
+    {".lora_up.", "a LoRA", kLora},
+    {".lora_A.", "a LoRA", kLora},
+    {".lora_B.", "a LoRA", kLora},
+    {".lora.down.", "a LoRA", kLora},
+    {".lora.up.", "a LoRA", kLora},
+    {".lora_linear_layer.", "a LoRA", kLora},
+};
+
+/// Signs are how names begin that have no prefix of their network: the file holds one alone.
+const Family kAlone[] = {
+    {"input_blocks.", "a UNet without text encoder and autoencoder", kWhole},
+    {"down_blocks.", "a UNet without text encoder and autoencoder",
+     "give the folder that has unet/, vae/ and text_encoder/"},
+    {"encoder.conv_in.", "an autoencoder (VAE) without UNet and text encoder", kWhole},
+    {"decoder.conv_in.", "an autoencoder (VAE) without UNet and text encoder", kWhole},
+    {"text_model.", "a text encoder without UNet and autoencoder", kWhole},
+    {"transformer.resblocks.", "a text encoder without UNet and autoencoder", kWhole},
+    {"encoder.block.", "a T5 text encoder", kWhole},
+};
+
+/// Signs are how names of inputs that ours does not have begin, in the UNet of a diffusers folder.
+const Family kUnets[] = {
+    {"add_embedding.", "a model with the UNet of Stable Diffusion XL", kWhole},
+    {"class_embedding.", "a model whose UNet takes more than text (unCLIP, or an upscaler)",
+     kTextToImage},
+    {"encoder_hid_proj.", "a model whose UNet takes more than text", kTextToImage},
+    {"time_embedding.cond_proj.", "a latent consistency model", kWhole},
+};
+
+/// Signs may be anywhere in the name of a pipeline's class.
+const Family kPipelines[] = {
+    {"XL", "Stable Diffusion XL", kWhole},
+    {"StableDiffusion3", "Stable Diffusion 3", kWhole},
+    {"Flux", "Flux", kWhole},
+    {"StableCascade", "Stable Cascade", kWhole},
+    {"PixArt", "PixArt", kWhole},
+    {"Inpaint", "an inpainting model", kTextToImage},
+    {"Depth", "a depth-to-image model", kTextToImage},
+    {"Upscale", "an upscaler", kTextToImage},
+    {"UnCLIP", "an unCLIP model", kTextToImage},
+    {"ControlNet", "a ControlNet", kWhole},
+    {"Pix2Pix", "a model that edits pictures by instruction", kTextToImage},
+    {"ImageVariation", "a model of variations of pictures", kTextToImage},
+    {"LatentConsistency", "a latent consistency model", kWhole},
+};
+
+/// Classes that a folder with one part of a model names.
+const Family kComponents[] = {
+    {"UNet2DConditionModel", "a UNet alone",
+     "give the folder above it, with unet/, vae/ and text_encoder/"},
+    {"AutoencoderKL", "an autoencoder (VAE) alone",
+     "give the folder above it, with unet/, vae/ and text_encoder/"},
+    {"CLIPTextModel", "a text encoder alone",
+     "give the folder above it, with unet/, vae/ and text_encoder/"},
+    {"ControlNet", "a ControlNet", kWhole},
+    {"Flux", "Flux", kWhole},
+    {"SD3Transformer", "Stable Diffusion 3", kWhole},
+    {"StableCascade", "Stable Cascade", kWhole},
+    {"PixArt", "PixArt", kWhole},
+};
+
+bool contains(const std::string &text, const std::string &part) {
+    return text.find(part) != std::string::npos;
+}
+
+[[noreturn]] void refuse(const Family &family, const std::string &path, const std::string &kind,
+                         const std::string &sign) {
+    throw Error("MODEL_UNSUPPORTED",
+                "'" + path + "' is " + family.name + " (" + kind + " '" + sign +
+                    "'), which cannot be mixed with; " + family.instead,
+                {{"family", family.name}, {kind, sign}, {"path", path}});
+}
+
+bool hasPrefix(const StoredTensors &tensors, const std::string &prefix) {
+    const auto found = tensors.lower_bound(prefix);
+    return found != tensors.end() && found->first.rfind(prefix, 0) == 0;
+}
+
+void refuseByPrefix(const Family &family, const StoredTensors &tensors, const std::string &path) {
+    if (!hasPrefix(tensors, family.sign)) return;
+    refuse(family, path, "tensor", tensors.lower_bound(family.sign)->first);
+}
+
+/// A few vectors of a text encoder's width under plain names, which are their words.
+bool looksLikeEmbedding(const StoredTensors &tensors) {
+    return !tensors.empty() && std::all_of(tensors.begin(), tensors.end(), [](const auto &entry) {
+        const auto &shape = entry.second.shape;
+        const bool vectors = shape.size() == 1 || (shape.size() == 2 && shape[0] <= 77);
+        return !contains(entry.first, ".") && vectors &&
+               (shape.back() == 768 || shape.back() == 1024 || shape.back() == 1280);
+    });
+}
+
+} // namespace
+
+void refuseOtherFamilies(const StoredTensors &tensors, const std::string &path) {
+    for (const Family &family : kByPrefix) refuseByPrefix(family, tensors, path);
+    for (const Family &family : kByPart) {
+        for (const auto &[name, tensor] : tensors) {
+            if (contains(name, family.sign)) refuse(family, path, "tensor", name);
+        }
+    }
+    if (hasPrefix(tensors, "model.diffusion_model.")) return;
+    for (const Family &family : kAlone) refuseByPrefix(family, tensors, path);
+    if (looksLikeEmbedding(tensors)) {
+        refuse({"", "an embedding (textual inversion)", kEmbedding}, path, "tensor",
+               tensors.begin()->first);
+    }
+}
+
+void refuseOtherUnets(const StoredTensors &tensors, const std::string &path) {
+    for (const Family &family : kUnets) refuseByPrefix(family, tensors, path);
+}
+
+void refuseOtherPipelines(const std::string &className, const std::string &path) {
+    if (className.empty()) return;
+    for (const Family &family : kPipelines) {
+        if (contains(className, family.sign)) refuse(family, path, "pipeline", className);
+    }
+    if (className.rfind("StableDiffusion", 0) != 0 && className != "MagicMixPipeline") {
+        refuse({"", "of an unknown family", kWhole}, path, "pipeline", className);
+    }
+}
+
+void refusePartOfModel(const std::string &className, const std::string &path) {
+    if (className.empty()) return;
+    for (const Family &family : kComponents) {
+        if (contains(className, family.sign)) refuse(family, path, "class", className);
+    }
+    refuse({"", "one part of a model", kWhole}, path, "class", className);
+}
+
+} // namespace magicmix

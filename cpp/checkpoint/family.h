@@ -1,0 +1,22 @@
+#pragma once
+
+#include "checkpoint/stored_tensor.h"
+
+namespace magicmix {
+
+/// Refuses, by their names, models of other families than Stable Diffusion 1.x and 2.x, and files
+/// that hold a part of a model only. What shapes tell apart, model/config.cpp refuses.
+/// Throws `MODEL_UNSUPPORTED`.
+void refuseOtherFamilies(const StoredTensors &tensors, const std::string &path);
+
+/// The same for the UNet of a diffusers folder, in diffusers' naming.
+void refuseOtherUnets(const StoredTensors &tensors, const std::string &path);
+
+/// The same for a diffusers folder by the name of its pipeline's class.
+void refuseOtherPipelines(const std::string &className, const std::string &path);
+
+/// The same for a folder with one part of a model, by the class that its config.json names. Does
+/// nothing if that is empty.
+void refusePartOfModel(const std::string &className, const std::string &path);
+
+} // namespace magicmix

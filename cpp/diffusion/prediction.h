@@ -1,0 +1,19 @@
+#pragma once
+
+#include "diffusion/ddim.h"
+
+namespace magicmix {
+
+/// What a UNet was trained to predict from a noised latent x = sqrt(a) clean + sqrt(1 - a) noise.
+enum class Prediction {
+    Noise,    ///< "epsilon"
+    Velocity, ///< "v_prediction": sqrt(a) noise - sqrt(1 - a) clean (Salimans and Ho 2022)
+};
+
+const char *predictionName(Prediction prediction);
+
+/// The noise in `x` at `timestep`, whatever was predicted. It is linear in the prediction, and a
+/// prediction that is guided stays one: the noise may be taken after guidance.
+Latent noiseOf(Prediction prediction, Latent predicted, const Latent &x, int timestep);
+
+} // namespace magicmix

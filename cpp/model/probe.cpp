@@ -1,0 +1,61 @@
+#include "model/probe.h"
+
+#include "diffusion/random.h"
+#include "model/sessions.h"
+
+#include <cmath>
+
+namespace magicmix {
+namespace {
+
+constexpr int kLastTimestep = 999;
+// Of the latent: 2.x began its training with pictures of 256 pixels, and more takes longer.
+constexpr int kSide = 32;
+constexpr double kThreshold = 0.5;
+
+// Begin and end of text, padded as OpenCLIP does it.
+constexpr std::int32_t kBeginOfText = 49406, kEndOfText = 49407, kPadding = 0;
+
+std::vector<std::int32_t> emptyPrompt() {
+    std::vector<std::int32_t> tokens(kContextLength, kPadding);
+    tokens[0] = kBeginOfText;
+    tokens[1] = kEndOfText;
+    return tokens;
+}
+
+double correlation(const Latent &a, const Latent &b) {
+    double meanA = 0, meanB = 0;
+    for (std::size_t k = 0; k < a.size(); k++) {
+        meanA += a[k] / static_cast<double>(a.size());
+        meanB += b[k] / static_cast<double>(a.size());
+    }
+    double ab = 0, aa = 0, bb = 0;
+    for (std::size_t k = 0; k < a.size(); k++) {
+        ab += (a[k] - meanA) * (b[k] - meanB);
+        aa += (a[k] - meanA) * (a[k] - meanA);
+        bb += (b[k] - meanB) * (b[k] - meanB);
+    }
+    return ab / std::sqrt(aa * bb);
+}
+
+} // namespace
+
+double correlationWithNoise(Device &device, Precision precision, const TextEncoder &encoder,
+                            const UNet &unet, const Cancellation &cancel) {
+    const auto states = runTextEncoder(device, precision, encoder, emptyPrompt(), cancel);
+    const PromptContext context = runContext(device, precision, unet, states, cancel);
+    UNetSession session(device, precision, unet, kSide, kSide, 1);
+    session.setPrompts({&context});
+    const Latent noise =
+        Generator(0).randn(static_cast<std::size_t>(kLatentChannels * kSide * kSide));
+    return correlation(noise, session.predict(noise, kLastTimestep, cancel).front());
+}
+
+Prediction probePrediction(Device &device, Precision precision, const TextEncoder &encoder,
+                           const UNet &unet, const Cancellation &cancel) {
+    return correlationWithNoise(device, precision, encoder, unet, cancel) > kThreshold
+               ? Prediction::Noise
+               : Prediction::Velocity;
+}
+
+} // namespace magicmix
