@@ -18,6 +18,7 @@ describe('request', () => {
       nu: 0.9,
       attention: [],
       interpolate: null,
+      loras: undefined, // the mixer's
       negativePrompt: '',
       guidanceScale: 7.5,
       steps: 50,
@@ -49,6 +50,7 @@ describe('request', () => {
     const onProgress = () => {}
     const request = {
       ...smallest,
+      loras: [{ file: 'a.safetensors', strength: -1 }],
       negativePrompt: 'rain',
       kMin: 0,
       kMax: 1,
@@ -278,6 +280,7 @@ describe('load options', () => {
       precision: 'auto',
       threads: 0,
       config: {},
+      loras: [],
     })
   })
 
