@@ -17,9 +17,11 @@ import { statesOf } from './support/small-mix.js'
 import {
   legacyFile,
   pickled,
+  pickledTensor,
   pickledTensors,
   torchArchive,
   torchCheckpoint,
+  zipBytes,
 } from './support/torch-writer.js'
 
 type Expected = Record<string, { shape: number[]; values: number[] }>
@@ -39,10 +41,17 @@ describe('files of torch', () => {
         const converted = readSafetensors(output)
         for (const [tensor, { shape, values }] of Object.entries(expected)) {
           assert.deepEqual(converted.header[tensor]?.shape, shape, tensor)
-          assert.deepEqual([...Array.from(tensorValues(converted, tensor))], values, tensor)
+          assert.deepEqual(Array.from(tensorValues(converted, tensor)), values, tensor)
         }
       })
     }
+  })
+
+  it('of modules of torch give their parameters', async () => {
+    const output = path.join(folder, 'module.safetensors')
+    await convert({ input: fixture('torch/module.pt'), output, type: 'f32' })
+    const values = tensorValues(readSafetensors(output), 'model.diffusion_model.parameter')
+    assert.deepEqual(Array.from(values), [-1, -0.75, -0.5, -0.25])
   })
 
   describe('of the tiny model give the same states as safetensors', () => {
@@ -82,6 +91,19 @@ describe('files of torch', () => {
       }
       assert.deepEqual(await statesOf(root), expected)
     })
+  })
+
+  it('in a zip64 archive are read', async () => {
+    const input = path.join(folder, 'zip64.pt')
+    const name = 'model.diffusion_model.a'
+    const view = { storage: 'FloatStorage', key: '0', elements: 2, shape: [1, 2] }
+    const values = Buffer.from(new Float32Array([0.5, -2]).buffer)
+    const pickle = pickled.whole(pickled.dictionary([pickled.text(name), pickledTensor(view)]))
+    const first = { name: 'a/data.pkl', data: pickle, claimed: { offset: 0xffffffff, zip64: 0n } }
+    await writeFile(input, zipBytes([first, { name: 'a/data/0', data: values }]))
+    const output = path.join(folder, 'zip64.safetensors')
+    await convert({ input, output, type: 'f32' })
+    assert.deepEqual(Array.from(tensorValues(readSafetensors(output), name)), [0.5, -2])
   })
 
   it('that are truncated anywhere are refused', async () => {

@@ -6,9 +6,9 @@ import type { Dtype, StoredTensor } from './safetensors-writer.js'
 // -------------------------------------------------------------------------------------------------
 // Pickles, as pieces that can be put together wrongly
 
-const byte = (...values: number[]) => Buffer.from(values)
+export const byte = (...values: number[]) => Buffer.from(values)
 const u16 = (value: number) => byte(value & 255, value >> 8)
-const u32 = (value: number) => {
+export const u32 = (value: number) => {
   const bytes = Buffer.alloc(4)
   bytes.writeUInt32LE(value)
   return bytes
