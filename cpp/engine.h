@@ -74,7 +74,7 @@ struct LoadOptions {
 
 struct ModelInfo {
     std::string path;
-    std::string format; ///< "safetensors" or "diffusers"
+    std::string format; ///< "safetensors", "ckpt", "gguf" or "diffusers"
     std::string family; ///< "sd1"
     std::string device; ///< id of the device in use
     std::string precision;

@@ -83,7 +83,7 @@ export interface ModelInfo {
   readonly path: string
   /** 'sd1'. */
   readonly family: string
-  /** 'safetensors' or 'diffusers'. */
+  /** 'safetensors', 'ckpt', 'gguf' or 'diffusers'. */
   readonly format: string
   /** Id of the device in use. */
   readonly device: string

@@ -4,7 +4,6 @@
 #include "checkpoint/zip.h"
 
 #include <algorithm>
-#include <limits>
 #include <optional>
 #include <set>
 
@@ -19,6 +18,9 @@ constexpr std::size_t kMaxDimensions = 8;
 constexpr int kMaxDepth = 16;
 // A dictionary can be mentioned in many places: a few opcodes would make a tree without end.
 constexpr std::uint64_t kMaxVisits = 1 << 20;
+
+// A module of torch has some 20 properties.
+constexpr std::size_t kMaxStateItems = 128;
 
 struct Type {
     std::string name; ///< as in `StoredTensor`
@@ -298,8 +300,7 @@ bool isUtf8(const std::string &text) {
 /// Walks through what was pickled and gives every tensor its dotted name.
 class Flattener {
 public:
-    explicit Flattener(const MappedFile &file, const TensorReader &reader)
-        : file_(file), reader_(reader) {}
+    Flattener(const MappedFile &file, const TensorReader &reader) : file_(file), reader_(reader) {}
 
     StoredTensors flatten(const PickleValue &root) {
         visit(unwrapped(root), "", 0);
@@ -336,7 +337,7 @@ private:
         if (value.kind == Kind::Call && value.name() == kParameterDict && value.state != nullptr &&
             value.state->kind == Kind::Dictionary) {
             const auto &state = value.state->items;
-            for (std::size_t i = 0; i + 1 < state.size(); i += 2) {
+            for (std::size_t i = 0; i + 1 < std::min(state.size(), kMaxStateItems); i += 2) {
                 if (state[i]->text == "_parameters" && isDictionary(*state[i + 1])) {
                     return state[i + 1]->items;
                 }
@@ -349,7 +350,7 @@ private:
         if (depth > kMaxDepth) {
             fail(file_, "is nested deeper than " + std::to_string(kMaxDepth) + " levels");
         }
-        if (++visits_ > kMaxVisits) fail(file_, "mentions its parts too often");
+        countVisits(1 + value.items.size());
         if (TensorReader::isTensor(value)) {
             add(name, value);
         } else if (value.kind == Kind::List || value.kind == Kind::Tuple) {
@@ -358,11 +359,17 @@ private:
             }
         } else if (isDictionary(value)) {
             const auto pairs = pairsOf(value);
+            countVisits(pairs.size());
             for (std::size_t i = 0; i + 1 < pairs.size(); i += 2) {
                 const auto key = keyOf(*pairs[i]);
                 if (key) visit(*pairs[i + 1], joined(name, *key), depth + 1);
             }
         }
+    }
+
+    void countVisits(std::uint64_t count) {
+        visits_ += count;
+        if (visits_ > kMaxVisits) fail(file_, "mentions its parts too often");
     }
 
     void add(const std::string &name, const PickleValue &value) {

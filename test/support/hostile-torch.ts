@@ -187,6 +187,10 @@ export const hostilePickles: Record<string, HostileFile> = {
     pickle(']', `q\0](${'h\0'.repeat(64)}e`.repeat(5)),
     /mentions its parts too often/,
   ),
+  'that mentions a large dictionary 20000 times': format(
+    pickle(`}q\0(${'NN'.repeat(20000)}u0](${'h\0'.repeat(20000)}e`),
+    /mentions its parts too often/,
+  ),
   'of three million opcodes': format(pickle('N0'.repeat(1.5e6), 'N'), /more than 2097152 opcodes/),
 }
 
