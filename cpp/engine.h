@@ -76,7 +76,7 @@ struct LoadOptions {
 
 struct ModelInfo {
     std::string path;
-    std::string format; ///< "safetensors" or "diffusers"
+    std::string format; ///< "safetensors", "ckpt", "gguf" or "diffusers"
     std::string family; ///< "sd1" or "sd2"
     /// What the UNet predicts: "epsilon" or "v_prediction". Empty in an `Inspection` where only
     /// running it could tell.

@@ -260,7 +260,12 @@ describe('checkpoints', () => {
         ],
         'sizes of 0': [() => withTarget({ shape: [0, 0, 0, 0], data_offsets: [0, 0] }), name],
         'a GGUF file': [() => Buffer.from('GGUF\x03'.padEnd(100)), /GGUF/, 'MODEL_UNSUPPORTED'],
-        'a zip archive': [() => Buffer.from('PK\x03\x04'.padEnd(99)), /zip/, 'MODEL_UNSUPPORTED'],
+        'a zip archive that is cut off': [() => Buffer.from('PK\x03\x04'.padEnd(99)), /truncated/],
+        'a pickle': [
+          () => Buffer.from('\x80\x02}.'.padEnd(99), 'latin1'),
+          /a pickle that torch\.save has not written/,
+          'MODEL_UNSUPPORTED',
+        ],
         'Stable Diffusion XL': [
           () => renamed(/^cond_stage_model\.transformer/, 'conditioner.embedders.0.transformer'),
           /Stable Diffusion XL/,
@@ -469,13 +474,12 @@ describe('checkpoints', () => {
           /text_encoder/,
           'MODEL_NOT_FOUND',
         ],
-        'with pickled weights only': [
+        'with weights of torch that are none': [
           async () => {
             await rm(inFolder('vae/diffusion_pytorch_model.safetensors'))
             await writeFile(inFolder('vae/diffusion_pytorch_model.bin'), 'pickled')
           },
           /vae.*\.bin/,
-          'MODEL_UNSUPPORTED',
         ],
         'with a config.json that is no JSON': [
           () => writeFile(inFolder('unet/config.json'), '{"attention_head_dim": 4,'),

@@ -100,7 +100,7 @@ export interface ModelInfo {
   readonly family: string
   /** What the UNet predicts; 'unknown' only in what `magicmix inspect` tells. */
   readonly prediction: Prediction | 'unknown'
-  /** 'safetensors' or 'diffusers'. */
+  /** 'safetensors', 'ckpt', 'gguf' or 'diffusers'. */
   readonly format: string
   /** Id of the device in use. */
   readonly device: string

@@ -9,12 +9,14 @@ namespace magicmix {
 /// A model on disk: named tensors in the original Stable Diffusion naming, wherever they lie.
 class Checkpoint final : public WeightSource {
 public:
-    /// `path` is a safetensors file with original names, or a diffusers folder.
+    /// `path` is a file of a format that is read, with original names, or a diffusers folder.
     /// Throws `MODEL_NOT_FOUND`, `MODEL_FORMAT` or `MODEL_UNSUPPORTED`.
     static Checkpoint open(const std::string &path);
 
     const std::string &path() const { return path_; }
-    const std::string &format() const { return format_; } ///< "safetensors" or "diffusers"
+    const std::string &format() const {
+        return format_;
+    } ///< "safetensors", "ckpt", "gguf" or "diffusers"
     const DeclaredConfig &config() const { return config_; }
     /// By original name.
     const StoredTensors &tensors() const { return tensors_; }

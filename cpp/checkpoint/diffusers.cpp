@@ -18,13 +18,76 @@ namespace fs = std::filesystem;
 // ---------------------------------------------------------------------------------------------
 // Files
 
+/// The folder models--ORG--NAME that `root` lies in, if it is a snapshot in the Hugging Face cache.
+/// There snapshots/REVISION/unet/x.safetensors is a link to ../../../blobs/HASH.
+fs::path cachedRepository(const fs::path &root) {
+    for (fs::path path = root; path.has_relative_path(); path = path.parent_path()) {
+        const fs::path repository = path.parent_path().parent_path();
+        if (path.parent_path().filename() == "snapshots" &&
+            repository.filename().u8string().rfind("models--", 0) == 0) {
+            return repository;
+        }
+    }
+    return {};
+}
+
+/// `path` without links, as far as it exists.
+fs::path resolved(const fs::path &path) {
+    std::error_code error;
+    const fs::path result = fs::weakly_canonical(path, error);
+    if (error) {
+        throw Error("MODEL_NOT_FOUND", "cannot read '" + path.u8string() + "': " + error.message(),
+                    {{"path", path.u8string()}});
+    }
+    return result;
+}
+
+bool liesIn(const fs::path &file, const fs::path &folder) {
+    const auto [end, ignored] =
+        std::mismatch(folder.begin(), folder.end(), file.begin(), file.end());
+    return end == folder.end();
+}
+
+/// A model's folder, whose links must not lead out of it: who unpacks a folder from somewhere must
+/// not have other files of the machine read.
+class ModelFolder {
+public:
+    explicit ModelFolder(const fs::path &root)
+        : root_(root), real_(resolved(root)), repository_(cachedRepository(real_)) {}
+
+    const fs::path &root() const { return root_; }
+
+    bool has(const fs::path &file) const {
+        std::error_code ignored;
+        return fs::exists(root_ / file, ignored);
+    }
+
+    /// The path of a file to be read; `file` is relative to the folder.
+    /// Throws `MODEL_FORMAT` if a link on the way leads out.
+    std::string path(const fs::path &file) const {
+        const fs::path full = root_ / file;
+        const fs::path target = resolved(full);
+        const bool cached = !repository_.empty() && liesIn(target, repository_);
+        if (!liesIn(target, real_) && !cached) {
+            throw Error("MODEL_FORMAT",
+                        "'" + full.u8string() + "' is a link that leads out of the model's folder",
+                        {{"path", full.u8string()}});
+        }
+        return full.u8string();
+    }
+
+private:
+    fs::path root_, real_, repository_;
+};
+
 /// Adds the shards that an index names. A shard is a plain file name: a path could lead out of the
 /// folder.
-StoredTensors readShards(const fs::path &folder, const fs::path &indexPath) {
-    const Json index = parseJsonFile(indexPath.u8string());
+StoredTensors readShards(const ModelFolder &model, const fs::path &part, const std::string &file) {
+    const std::string indexPath = model.path(part / file);
+    const Json index = parseJsonFile(indexPath);
     const auto map = index.is_object() ? index.find("weight_map") : index.end();
     if (!index.is_object() || map == index.end() || !map->is_object()) {
-        throw Error("MODEL_FORMAT", "'" + indexPath.u8string() + "' has no weight_map");
+        throw Error("MODEL_FORMAT", "'" + indexPath + "' has no weight_map");
     }
     std::map<std::string, StoredTensors> shards;
     StoredTensors tensors;
@@ -32,19 +95,19 @@ StoredTensors readShards(const fs::path &folder, const fs::path &indexPath) {
         const std::string shard = value.is_string() ? value.get<std::string>() : "";
         if (shard.empty() || shard.find_first_of("/\\:") != std::string::npos || shard[0] == '.') {
             throw Error("MODEL_FORMAT",
-                        "'" + indexPath.u8string() + "' puts tensor '" + name + "' into '" + shard +
+                        "'" + indexPath + "' puts tensor '" + name + "' into '" + shard +
                             "'; a shard must be the plain name of a file in the same folder",
                         {{"tensor", name}});
         }
         if (shards.count(shard) == 0) {
-            shards.emplace(shard, readModelFile((folder / shard).u8string()).tensors);
+            shards.emplace(shard, readModelFile(model.path(part / shard)).tensors);
         }
         const auto &stored = shards.at(shard);
         const auto found = stored.find(name);
         if (found == stored.end()) {
             throw Error("MODEL_FORMAT",
-                        "shard '" + shard + "' lacks tensor '" + name + "', which '" +
-                            indexPath.u8string() + "' puts there",
+                        "shard '" + shard + "' lacks tensor '" + name + "', which '" + indexPath +
+                            "' puts there",
                         {{"tensor", name}});
         }
         tensors.emplace(name, found->second);
@@ -52,35 +115,36 @@ StoredTensors readShards(const fs::path &folder, const fs::path &indexPath) {
     return tensors;
 }
 
-/// The weights in `folder`, whose files start with `stem`.
-StoredTensors readComponent(const fs::path &folder, const std::string &stem) {
-    for (const char *variant : {"", ".fp16"}) {
-        const fs::path single = folder / (stem + variant + ".safetensors");
-        if (fs::exists(single)) return readModelFile(single.u8string()).tensors;
-        // transformers and diffusers put the variant on different sides of the index's name
-        for (const std::string &name : {stem + variant + ".safetensors.index.json",
-                                        stem + ".safetensors.index" + variant + ".json"}) {
-            if (fs::exists(folder / name)) return readShards(folder, folder / name);
+/// The weights of a part, in one file or in shards: `stem`.safetensors, or `pickledStem`.bin where
+/// there is no such file.
+StoredTensors readComponent(const ModelFolder &model, const fs::path &part, const std::string &stem,
+                            const std::string &pickledStem) {
+    for (const auto &[name, ending] : {std::pair{stem, ".safetensors"}, {pickledStem, ".bin"}}) {
+        for (const std::string variant : {"", ".fp16"}) {
+            const std::string single = name + variant + ending;
+            if (model.has(part / single)) return readModelFile(model.path(part / single)).tensors;
+            // transformers and diffusers put the variant on different sides of the index's name
+            for (const std::string &index :
+                 {single + ".index.json", name + ending + ".index" + variant + ".json"}) {
+                if (model.has(part / index)) return readShards(model, part, index);
+            }
         }
     }
-    const bool pickled =
-        fs::exists(folder / (stem + ".bin")) || fs::exists(folder / "pytorch_model.bin");
-    throw Error(
-        pickled ? "MODEL_UNSUPPORTED" : "MODEL_NOT_FOUND",
-        "'" + folder.u8string() + "' has no " + stem + ".safetensors" +
-            (pickled ? ", only a pickled .bin; save the model with safe_serialization=True" : ""),
-        {{"path", folder.u8string()}});
+    throw Error("MODEL_NOT_FOUND",
+                "'" + (model.root() / part).u8string() + "' has no " + stem +
+                    ".safetensors and no " + pickledStem + ".bin",
+                {{"path", (model.root() / part).u8string()}});
 }
 
 // ---------------------------------------------------------------------------------------------
 // Configuration
 
 /// The configurations of the parts, those that are there.
-Json readConfigFiles(const fs::path &root) {
+Json readConfigFiles(const ModelFolder &model) {
     Json parts = Json::object();
     const auto read = [&](const char *part, const char *file) {
-        const fs::path path = root / part / file;
-        if (fs::exists(path)) parts[part] = parseJsonFile(path.u8string());
+        const fs::path path = fs::path(part) / file;
+        if (model.has(path)) parts[part] = parseJsonFile(model.path(path));
     };
     read("unet", "config.json");
     read("vae", "config.json");
@@ -90,8 +154,8 @@ Json readConfigFiles(const fs::path &root) {
 }
 
 /// The class that a configuration of a pipeline, or of one of its parts, names; else "".
-std::string classOf(const fs::path &path) {
-    const Json json = fs::exists(path) ? parseJsonFile(path.u8string()) : Json::object();
+std::string classOf(const ModelFolder &model, const char *file) {
+    const Json json = model.has(file) ? parseJsonFile(model.path(file)) : Json::object();
     if (!json.is_object()) return "";
     // transformers has a list of classes where diffusers has one
     const Json list = json.value("architectures", Json::array());
@@ -102,16 +166,16 @@ std::string classOf(const fs::path &path) {
 }
 
 /// The classes that a folder names: a pipeline of another family is refused by its name.
-void checkPipeline(const fs::path &root) {
-    const fs::path path = root / "model_index.json";
-    if (!fs::exists(path)) {
-        refusePartOfModel(classOf(root / "config.json"), root.u8string());
+void checkPipeline(const ModelFolder &model) {
+    const std::string root = model.root().u8string();
+    if (!model.has("model_index.json")) {
+        refusePartOfModel(classOf(model, "config.json"), root);
         throw Error("MODEL_FORMAT",
-                    "folder '" + root.u8string() +
-                        "' has no model_index.json; give a diffusers folder or a .safetensors file",
-                    {{"path", root.u8string()}});
+                    "folder '" + root +
+                        "' has no model_index.json; give a diffusers folder or a file",
+                    {{"path", root}});
     }
-    refuseOtherPipelines(classOf(path), root.u8string());
+    refuseOtherPipelines(classOf(model, "model_index.json"), root);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -179,14 +243,15 @@ int countNumbered(const StoredTensors &tensors, const std::string &before, const
 } // namespace
 
 DiffusersFolder readDiffusersFolder(const std::string &path) {
-    const fs::path root = fs::u8path(path);
-    checkPipeline(root);
+    const ModelFolder model(fs::u8path(path));
+    checkPipeline(model);
     DiffusersFolder folder;
-    folder.config = readConfiguration(readConfigFiles(root), "'" + path + "'");
-    folder.unet = readComponent(root / "unet", "diffusion_pytorch_model");
+    folder.config = readConfiguration(readConfigFiles(model), "'" + path + "'");
+    const std::string diffusion = "diffusion_pytorch_model";
+    folder.unet = readComponent(model, "unet", diffusion, diffusion);
     refuseOtherUnets(folder.unet, path);
-    folder.vae = readComponent(root / "vae", "diffusion_pytorch_model");
-    folder.textEncoder = readComponent(root / "text_encoder", "model");
+    folder.vae = readComponent(model, "vae", diffusion, diffusion);
+    folder.textEncoder = readComponent(model, "text_encoder", "model", "pytorch_model");
     return folder;
 }
 

@@ -2,31 +2,18 @@
 
 #include "checkpoint/gguf.h"
 #include "checkpoint/safetensors.h"
+#include "checkpoint/torch.h"
 #include "error.h"
 
-#include <algorithm>
-#include <string_view>
+#include <cstddef>
 
 namespace magicmix {
 namespace {
 
-bool startsWith(const MappedFile &file, std::string_view magic) {
-    return file.size() >= magic.size() &&
-           std::equal(magic.begin(), magic.end(), file.data(), [](char a, std::byte b) {
-               return static_cast<unsigned char>(a) == std::to_integer<unsigned char>(b);
-           });
-}
-
-/// Formats that people have and we do not read are named, with what to do.
-void refuseOtherFormats(const MappedFile &file) {
-    const auto refuse = [&](const std::string &what) {
-        throw Error("MODEL_UNSUPPORTED",
-                    "'" + file.path() + "' is " + what +
-                        ", which is not read; give a .safetensors file or a diffusers folder",
-                    {{"path", file.path()}});
-    };
-    if (startsWith(file, "PK\x03\x04")) refuse("a zip archive (a .ckpt?)");
-    if (startsWith(file, "\x80\x02")) refuse("a pickle (a .ckpt?)");
+/// A pickle with nothing of torch around it, of protocols 2 to 5.
+bool looksLikeBarePickle(const MappedFile &file) {
+    return file.size() >= 2 && file.data()[0] == std::byte{0x80} &&
+           file.data()[1] >= std::byte{2} && file.data()[1] <= std::byte{5};
 }
 
 } // namespace
@@ -37,7 +24,12 @@ ModelFile readModelFile(const std::string &path) {
         GgufFile gguf = readGguf(path);
         return {"gguf", std::move(gguf.tensors), std::move(gguf.config)};
     }
-    refuseOtherFormats(*file);
+    if (looksLikeTorch(*file)) return {"ckpt", readTorch(path), {}};
+    if (looksLikeBarePickle(*file)) {
+        throw Error("MODEL_UNSUPPORTED",
+                    "'" + path + "' is a pickle that torch.save has not written, which is not read",
+                    {{"path", path}});
+    }
     SafetensorsFile safetensors = readSafetensors(path);
     return {"safetensors", std::move(safetensors.tensors), std::move(safetensors.config)};
 }

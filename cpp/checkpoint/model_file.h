@@ -7,7 +7,7 @@ namespace magicmix {
 
 /// One file of any format that is read: its tensors under the names that they have there.
 struct ModelFile {
-    std::string format; ///< "safetensors" or "gguf"
+    std::string format; ///< "safetensors", "gguf" or "ckpt"
     StoredTensors tensors;
     DeclaredConfig config; ///< what the file itself tells
 };

@@ -11,7 +11,7 @@ export const command: Command = {
   name: 'inspect',
   usage: 'inspect [options] MODEL',
   summary: 'tell what is in a checkpoint, and whether it can mix',
-  about: `Reads the headers of MODEL, a .safetensors file, a diffusers folder or hf:NAME, but not its
+  about: `Reads the headers of MODEL, a file, a diffusers folder or hf:NAME, but not its
 weights. The exit code is 1 if it cannot be used for mixing.`,
   examples: ['magicmix inspect sd-v1-4.safetensors'],
   options: {

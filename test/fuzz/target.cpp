@@ -1,0 +1,67 @@
+#include "target.h"
+
+#include "checkpoint/checkpoint.h"
+#include "error.h"
+#include "model/config.h"
+
+#include <cstdio>
+#include <cstdlib>
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+namespace magicmix {
+namespace {
+
+// Read by nobody: it keeps the compiler from leaving reads out.
+volatile unsigned touched = 0;
+
+void require(bool done, const char *what) {
+    if (!done) {
+        std::perror(what);
+        std::exit(1);
+    }
+}
+
+void touchEnds(const WeightSource::Values &values) {
+    if (values.bytes == 0) return;
+    touched = touched + std::to_integer<unsigned>(values.data[0]) +
+              std::to_integer<unsigned>(values.data[values.bytes - 1]);
+}
+
+} // namespace
+
+std::string memoryFile(const std::uint8_t *data, std::size_t size) {
+    static const int file = ::memfd_create("checkpoint", MFD_CLOEXEC);
+    require(file >= 0, "memfd_create");
+    require(::ftruncate(file, 0) == 0 && ::ftruncate(file, static_cast<off_t>(size)) == 0,
+            "ftruncate");
+    require(::pwrite(file, data, size, 0) == static_cast<ssize_t>(size), "pwrite");
+    return "/proc/self/fd/" + std::to_string(file);
+}
+
+void expectErrorAtMost(const std::function<void()> &read) {
+    try {
+        read();
+    } catch (const Error &) {
+    }
+}
+
+void touch(const StoredTensors &tensors) {
+    for (const auto &[name, tensor] : tensors) {
+        const StoredTensor &one = tensor;
+        expectErrorAtMost([&] { touchEnds(valuesOf(one)); });
+    }
+}
+
+void openAsModel(const std::string &path) {
+    const Checkpoint checkpoint = Checkpoint::open(path);
+    for (const auto &[name, tensor] : checkpoint.tensors()) {
+        const std::string &one = name;
+        expectErrorAtMost([&] { touchEnds(checkpoint.read(one)); });
+        checkpoint.release(name);
+    }
+    deduceConfig(checkpoint, checkpoint.config(), ConfigOverrides());
+}
+
+} // namespace magicmix

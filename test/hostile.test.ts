@@ -1,0 +1,192 @@
+/**
+ * Files made to do harm, of every format: each is refused with a code and a reason, nothing in it is
+ * run, and a model that was loaded before still mixes the same picture.
+ *
+ * A case of a single file is a line in a table of `support/hostile-FORMAT.ts`.
+ */
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { cp, mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+
+import { MagicMix, MagicMixError } from 'magicmix'
+import type { Mix } from 'magicmix'
+
+import { hostileGguf } from './support/hostile-gguf.js'
+import { hostileSafetensors } from './support/hostile-safetensors.js'
+import {
+  type HostileFile,
+  hostileLegacy,
+  hostilePickles,
+  hostileTensors,
+  hostileZip,
+  somethingWasRun,
+} from './support/hostile-torch.js'
+import { tinyDiffusers, tinyHeads } from './support/models.js'
+import { native } from './support/native.js'
+import { smallRequest, tinyOptions } from './support/programs.js'
+
+const files: Record<string, Record<string, HostileFile>> = {
+  safetensors: hostileSafetensors,
+  gguf: hostileGguf,
+  'torch archive': hostileZip,
+  pickle: hostilePickles,
+  'tensor of torch': hostileTensors,
+  'torch before 1.6': hostileLegacy,
+}
+
+const shardBytes = 4e6
+const index = 'unet/diffusion_pytorch_model.safetensors.index.json'
+const shard = 'unet/diffusion_pytorch_model-00002-of-00005.safetensors'
+
+describe('hostile files', () => {
+  let folder: string
+  let survivor: MagicMix
+  let untouched: Mix
+  before(async () => {
+    folder = await mkdtemp(path.join(tmpdir(), 'magicmix-hostile-'))
+    survivor = await MagicMix.load(await tinyOptions())
+    untouched = await survivor.mix(smallRequest)
+  })
+  after(async () => {
+    await survivor?.dispose()
+    await rm(folder, { recursive: true })
+  })
+
+  async function assertRefused(model: string, code: string, message: RegExp): Promise<void> {
+    const options = { model, config: tinyHeads, device: 'cpu', threads: 1 }
+    await assert.rejects(MagicMix.load(options), (error) => {
+      assert.ok(error instanceof MagicMixError, String(error))
+      assert.equal(error.code, code, error.message)
+      assert.match(error.message, message)
+      return true
+    })
+    const told = await native.inspect(model, { unetHeads: 4, textEncoderHeads: 2 }).done.then(
+      ({ problem }) => problem,
+      (error: Error) => error.message,
+    )
+    assert.notEqual(told, '')
+    assert.ok(!somethingWasRun(), 'a pickle was run')
+  }
+
+  for (const [format, cases] of Object.entries(files)) {
+    for (const [what, [bytes, code, message]] of Object.entries(cases)) {
+      it(`${format}: ${what} -> ${code}`, async () => {
+        const file = path.join(folder, 'hostile')
+        await writeFile(file, bytes)
+        await assertRefused(file, code, message)
+        await rm(file)
+      })
+    }
+  }
+
+  describe('diffusers', () => {
+    let model: string
+    const within = (file: string) => path.join(model, ...file.split('/'))
+    beforeEach(async () => {
+      model = path.join(folder, 'model')
+      await cp(await tinyDiffusers({ shardBytes }), model, { recursive: true })
+    })
+    afterEach(() => rm(model, { recursive: true }))
+
+    /** Moves a file out of the folder and leaves a link to it there. */
+    async function moveOut(file: string): Promise<void> {
+      const outside = path.join(folder, path.basename(file))
+      await rename(within(file), outside)
+      await symlink(outside, within(file))
+    }
+
+    const leadsOut = /leads out of the model's folder/
+    type Case = [change: () => unknown, message: RegExp, code?: string]
+    const cases: Record<string, Case> = {
+      'a shard that is a link out of the folder': [() => moveOut(shard), leadsOut],
+      'an index that is a link out of the folder': [() => moveOut(index), leadsOut],
+      'a configuration that is a link out': [() => moveOut('unet/config.json'), leadsOut],
+      'a model_index.json that is a link out': [() => moveOut('model_index.json'), leadsOut],
+      'weights that are a link to a device': [
+        async () => {
+          await rm(within(shard))
+          await symlink('/dev/zero', within(shard))
+        },
+        leadsOut,
+      ],
+      'a part that is a link out of the folder': [() => moveOut('vae'), leadsOut],
+      'a shard that is a link to itself': [
+        async () => {
+          await rm(within(shard))
+          await symlink(within(shard), within(shard))
+        },
+        /00002-of-00005/,
+        'MODEL_NOT_FOUND',
+      ],
+      'a shard that is a folder': [
+        async () => {
+          await rm(within(shard))
+          await mkdir(within(shard))
+        },
+        /not a regular file/,
+      ],
+      'a shard that is a pipe': [
+        async () => {
+          await rm(within(shard))
+          execFileSync('mkfifo', [within(shard)])
+        },
+        /not a regular file/,
+      ],
+      'a shard with a name of 5000 bytes': [
+        () => writeFile(within(index), JSON.stringify({ weight_map: { a: 'x'.repeat(5000) } })),
+        /too long/,
+        'MODEL_NOT_FOUND',
+      ],
+      'a shard of another kind that lies': [
+        () => writeFile(within(shard), hostileZip['with an entry inside of another']![0]),
+        /overlap/,
+      ],
+      'a shard that calls os.system': [
+        () => writeFile(within(shard), hostilePickles['that calls os.system']![0]),
+        /os system/,
+        'MODEL_UNSUPPORTED',
+      ],
+      'an index that is cut off': [
+        async () => {
+          const text = await readFile(within(index), 'utf8')
+          await writeFile(within(index), text.slice(0, 1000))
+        },
+        /index\.json.*JSON/,
+      ],
+      'an index of 1000 nested lists': [
+        () => writeFile(within(index), `{"a":${'['.repeat(1000)}${']'.repeat(1000)}}`),
+        /nested deeper/,
+      ],
+      'an index that is a list': [() => writeFile(within(index), '[]'), /no weight_map/],
+      'an index that is empty': [() => writeFile(within(index), ''), /empty/],
+    }
+    for (const [what, [change, message, code = 'MODEL_FORMAT']] of Object.entries(cases)) {
+      it(`${what} -> ${code}`, async () => {
+        await change()
+        await assertRefused(model, code, message)
+      })
+    }
+
+    it('in the Hugging Face cache, whose files are links to blobs, is read', async () => {
+      const repository = path.join(folder, 'models--somebody--tiny')
+      const blob = path.join(repository, 'blobs', '0123abcd')
+      const snapshot = path.join(repository, 'snapshots', 'main')
+      await mkdir(path.dirname(blob), { recursive: true })
+      await cp(model, snapshot, { recursive: true })
+      const link = path.join(snapshot, ...shard.split('/'))
+      await rename(link, blob)
+      await symlink('../../../blobs/0123abcd', link)
+      await using mixer = await MagicMix.load({ model: snapshot, device: 'cpu', threads: 1 })
+      assert.equal(mixer.model.format, 'diffusers')
+    })
+  })
+
+  // in a suite of its own: mocha runs tests before suites
+  describe('all of them', () => {
+    it('leave a model that was loaded before as it was', async () => {
+      assert.deepEqual((await survivor.mix(smallRequest)).data, untouched.data)
+    })
+  })
+})
