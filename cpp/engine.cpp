@@ -1,6 +1,7 @@
 #include "engine.h"
 
 #include "checkpoint/checkpoint.h"
+#include "embeddings/learnt_tokens.h"
 #include "mix/magicmix.h"
 #include "mix/preview.h"
 #include "model/names.h"
@@ -150,10 +151,12 @@ std::unique_ptr<Engine> Engine::load(const LoadOptions &options, const Cancellat
     cancel.throwIfRequested();
     Device device = Device::open(options.device, options.threads);
     const Precision precision = parsePrecision(options.precision, device.isCpu());
-    auto parts = std::make_unique<Parts>(
-        std::move(device), deduceConfig(checkpoint, checkpoint.config(), options.config), precision,
-        options.precision == "auto" ? &checkpoint : nullptr);
-    parts->networks.weights.load(checkpoint, parts->device, cancel, [&](int done, int all) {
+    ModelConfig config = deduceConfig(checkpoint, checkpoint.config(), options.config);
+    const LearntTokens source(checkpoint, options.embeddings);
+    config.text.vocabulary += source.count();
+    auto parts = std::make_unique<Parts>(std::move(device), config, precision,
+                                         options.precision == "auto" ? &checkpoint : nullptr);
+    parts->networks.weights.load(source, parts->device, cancel, [&](int done, int all) {
         Progress event;
         event.stage = Stage::Load;
         event.step = done;
@@ -162,6 +165,7 @@ std::unique_ptr<Engine> Engine::load(const LoadOptions &options, const Cancellat
     });
 
     parts->info = describe(checkpoint, parts->networks);
+    parts->info.learnt = source.placeholders();
     parts->info.device = parts->device.id();
     parts->info.threads = parts->device.threads();
     parts->info.weightBytes = parts->networks.weights.bytes();

@@ -45,8 +45,22 @@ export interface NativeConfig {
   vaeScalingFactor?: number
 }
 
+/** A file of textual inversion, and what stands for it in prompts. */
+export interface NativeEmbedding {
+  placeholder: string
+  file: string
+}
+
+/** `count` ids from `firstId` on. */
+export interface NativeLearntToken {
+  placeholder: string
+  firstId: number
+  count: number
+}
+
 export interface NativeLoadOptions {
   model: string
+  embeddings: NativeEmbedding[]
   device: string
   precision: string
   /** 0: as many as there are cores */
@@ -68,7 +82,9 @@ export interface NativeModelInfo {
   textWidth: number
   textLayers: number
   textHeads: number
+  /** ids of learnt tokens included */
   vocabulary: number
+  learnt: NativeLearntToken[]
   unetChannels: number[]
   unetHeads: number
   unetLayersPerLevel: number
