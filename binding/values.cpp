@@ -139,6 +139,14 @@ ConfigOverrides readConfig(const Fields &fields) {
     return config;
 }
 
+std::vector<Lora> readLoras(const Fields &fields) {
+    std::vector<Lora> loras;
+    for (const auto &entry : fields.objects("loras")) {
+        loras.push_back({entry.text("file"), static_cast<float>(entry.number("strength"))});
+    }
+    return loras;
+}
+
 LoadOptions readLoadOptions(const Fields &fields) {
     LoadOptions options;
     options.model = fields.text("model");
@@ -149,6 +157,7 @@ LoadOptions readLoadOptions(const Fields &fields) {
     options.precision = fields.text("precision");
     options.threads = fields.integer("threads");
     options.config = readConfig(fields.object("config"));
+    options.loras = readLoras(fields);
     return options;
 }
 
@@ -180,6 +189,7 @@ MixRequest readMixRequest(const Fields &fields) {
     if (fields.has("otherTokens")) request.otherTokens = fields.integers("otherTokens");
     request.otherWeight = fields.number("otherWeight");
     request.scales = readScales(fields);
+    if (fields.has("loras")) request.loras = readLoras(fields);
     request.width = fields.integer("width");
     request.height = fields.integer("height");
     request.kMin = fields.number("kMin");

@@ -2,6 +2,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "embeddings/learnt_tokens.h"
+#include "lora/loras.h"
 #include "mix/magicmix.h"
 #include "mix/preview.h"
 #include "model/names.h"
@@ -43,10 +44,10 @@ void multiply(std::vector<float> &values, double factor) {
 
 /// The networks of a model; declares all their weights.
 struct Networks {
-    Networks(const ModelConfig &modelConfig, Precision precision, const kernels::Kernels *kernels,
+    Networks(const ModelConfig &modelConfig, Precision precision, const Device &device,
              const WeightSource *quantised)
-        : config(modelConfig), weights(precision, kernels, quantised), text(weights, config.text),
-          unet(weights, config.unet), vae(weights, config.vae) {}
+        : config(modelConfig), weights(precision, device.kernels(precision), quantised),
+          text(weights, config.text), unet(weights, config.unet), vae(weights, config.vae) {}
 
     ModelConfig config;
     Weights weights;
@@ -102,15 +103,36 @@ std::vector<float> randn(std::uint64_t seed, std::size_t count) {
 // ---------------------------------------------------------------------------------------------
 // Loading
 
-struct Engine::Parts {
-    Parts(Device opened, const ModelConfig &config, Precision precision,
-          const WeightSource *quantised)
-        : device(std::move(opened)),
-          networks(config, precision, device.kernels(precision), quantised) {}
+namespace {
 
+ModelConfig configOf(const Checkpoint &checkpoint, const LearntTokens &learnt,
+                     const ConfigOverrides &overrides) {
+    ModelConfig config = deduceConfig(checkpoint, checkpoint.config(), overrides);
+    config.text.vocabulary += learnt.count();
+    return config;
+}
+
+} // namespace
+
+struct Engine::Parts {
+    Parts(Checkpoint opened, Device openedDevice, const LoadOptions &options)
+        : checkpoint(std::move(opened)), learnt(checkpoint, options.embeddings),
+          device(std::move(openedDevice)),
+          networks(configOf(checkpoint, learnt, options.config),
+                   parsePrecision(options.precision, device.isCpu()), device,
+                   options.precision == "auto" ? &checkpoint : nullptr),
+          loras(checkpoint, networks.weights), loadedLoras(options.loras) {}
+
+    Checkpoint checkpoint; // stays open for the weights under a LoRA
+    LearntTokens learnt;
     Device device; // outlives the weights, which lie in its memory
     Networks networks;
+    Loras loras;
+    std::vector<Lora> loadedLoras;
     ModelInfo info;
+
+    /// For work that is no request of its own.
+    void useLoadedLoras(const Cancellation &cancel) { loras.use(loadedLoras, device, cancel); }
 
     Precision precision() const { return networks.weights.precision(); }
 };
@@ -130,7 +152,7 @@ Inspection inspect(const std::string &path, const ConfigOverrides &overrides) {
         Device device = Device::open("cpu", 0);
         const Precision precision = parsePrecision("auto", true);
         Networks networks(deduceConfig(checkpoint, checkpoint.config(), overrides), precision,
-                          device.kernels(precision), &checkpoint);
+                          device, &checkpoint);
         networks.weights.check(checkpoint);
         inspection.model = describe(checkpoint, networks);
         inspection.family = inspection.model->family;
@@ -147,16 +169,11 @@ Inspection inspect(const std::string &path, const ConfigOverrides &overrides) {
 
 std::unique_ptr<Engine> Engine::load(const LoadOptions &options, const Cancellation &cancel,
                                      const ProgressCallback &progress) {
-    const Checkpoint checkpoint = Checkpoint::open(options.model);
+    Checkpoint checkpoint = Checkpoint::open(options.model);
     cancel.throwIfRequested();
     Device device = Device::open(options.device, options.threads);
-    const Precision precision = parsePrecision(options.precision, device.isCpu());
-    ModelConfig config = deduceConfig(checkpoint, checkpoint.config(), options.config);
-    const LearntTokens source(checkpoint, options.embeddings);
-    config.text.vocabulary += source.count();
-    auto parts = std::make_unique<Parts>(std::move(device), config, precision,
-                                         options.precision == "auto" ? &checkpoint : nullptr);
-    parts->networks.weights.load(source, parts->device, cancel, [&](int done, int all) {
+    auto parts = std::make_unique<Parts>(std::move(checkpoint), std::move(device), options);
+    parts->networks.weights.load(parts->learnt, parts->device, cancel, [&](int done, int all) {
         Progress event;
         event.stage = Stage::Load;
         event.step = done;
@@ -164,8 +181,10 @@ std::unique_ptr<Engine> Engine::load(const LoadOptions &options, const Cancellat
         progress(event);
     });
 
-    parts->info = describe(checkpoint, parts->networks);
-    parts->info.learnt = source.placeholders();
+    parts->useLoadedLoras(cancel);
+
+    parts->info = describe(parts->checkpoint, parts->networks);
+    parts->info.learnt = parts->learnt.placeholders();
     parts->info.device = parts->device.id();
     parts->info.threads = parts->device.threads();
     parts->info.weightBytes = parts->networks.weights.bytes();
@@ -182,6 +201,7 @@ const ModelInfo &Engine::info() const { return parts_->info; }
 std::vector<float> Engine::encodeText(const std::vector<std::int32_t> &tokens,
                                       const Cancellation &cancel) {
     checkTokens(tokens, parts_->info.vocabulary, "tokens");
+    parts_->useLoadedLoras(cancel);
     return runTextEncoder(parts_->device, parts_->precision(), parts_->networks.text, tokens,
                           cancel);
 }
@@ -195,6 +215,7 @@ std::vector<float> Engine::predictNoise(const std::vector<float> &latent, int la
     checkLatent(latent, latentWidth, latentHeight);
     checkTextStates(textStates, parts_->info.textWidth);
     checkScales(scales);
+    parts_->useLoadedLoras(cancel);
     Device &device = parts_->device;
     const UNet &unet = parts_->networks.unet;
     const PromptContext context = scaled(
@@ -334,10 +355,12 @@ MixResult Engine::mix(const MixRequest &request, const Cancellation &cancel,
     result.width = request.width;
     result.height = request.height;
 
+    parts_->loras.use(request.loras.value_or(parts_->loadedLoras), device, cancel);
+
     // Encode: the prompts to keys and values, the picture to a latent.
     reporter.begin(Stage::Encode, 3);
     const auto statesOf = [&](const std::vector<std::int32_t> &tokens) {
-        auto states = encodeText(tokens, cancel);
+        auto states = runTextEncoder(device, parts_->precision(), networks.text, tokens, cancel);
         requireFinite(states, "the text encoder");
         return states;
     };

@@ -69,6 +69,12 @@ struct LearntToken {
     int firstId = 0, count = 0;
 };
 
+/// A file of low-rank changes to the weights, and how strong they are: 1 as it was trained.
+struct Lora {
+    std::string file;
+    float strength = 1;
+};
+
 struct LoadOptions {
     std::string model; ///< a .safetensors file, or a diffusers folder
     std::vector<EmbeddingFile> embeddings;
@@ -76,6 +82,7 @@ struct LoadOptions {
     std::string precision = "auto"; ///< "auto", "f32", "f16", "bf16": type of the large weights
     int threads = 0;                ///< CPU threads, at most one a core; 0: one a core
     ConfigOverrides config;
+    std::vector<Lora> loras; ///< merged into the weights, unless a request has others
 };
 
 struct ModelInfo {
@@ -160,8 +167,9 @@ struct MixRequest {
     std::vector<std::int32_t> otherTokens;
     double otherWeight = 0;
     std::vector<TokenScale> scales;
-    int width = 512;  ///< pixels, a multiple of 8
-    int height = 512; ///< pixels, a multiple of 8
+    std::optional<std::vector<Lora>> loras; ///< in the place of those that were loaded
+    int width = 512;                        ///< pixels, a multiple of 8
+    int height = 512;                       ///< pixels, a multiple of 8
     double kMin = 0.3;
     double kMax = 0.6;
     double nu = 0.9;

@@ -68,7 +68,7 @@ describe('command line', () => {
   it('teaches with an example for each command', async () => {
     const overview = await magicmix(['--help'])
     assert.equal(overview.code, 0)
-    for (const command of ['mix', 'demo', 'devices', 'inspect']) {
+    for (const command of ['mix', 'demo', 'devices', 'inspect', 'pull']) {
       assert.match(overview.stdout, new RegExp(`^  ${command}`, 'm'))
       const { code, stdout, stderr } = await magicmix([command, '--help'])
       assert.deepEqual([code, stderr], [0, ''])
@@ -90,6 +90,8 @@ describe('command line', () => {
     ['no file', ['mix', 'layout.png', 'a', '--embedding', '<a>'], /NAME=FILE.*'<a>'/],
     ['too much for devices', ['devices', 'cpu'], /takes no arguments/],
     ['too little for inspect', ['inspect'], /Expected one MODEL/],
+    ['no model to pull', ['pull'], /Expected one NAME/],
+    ['a misspelt model to pull', ['pull', 'sd15'], /did you mean 'sd1.5'/],
   ]
   for (const [what, args, message] of wrong) {
     it(`exits with 2 after ${what}`, async () => {

@@ -9,7 +9,7 @@ import { Worker } from 'node:worker_threads'
 import { packageRoot } from './support/package-root.js'
 
 const run = promisify(execFile)
-const names = ['MagicMix', 'MagicMixError', 'Mix', 'devices']
+const names = ['MagicMix', 'MagicMixError', 'Mix', 'convert', 'devices', 'pull']
 
 /** A package that depends on magicmix, as a user's does. */
 describe('modules', () => {

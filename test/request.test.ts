@@ -258,7 +258,7 @@ describe('request', () => {
   it('makes a recipe that JSON can hold and that tells no folders and no pixels', () => {
     const recipe = (layout: FilledMixRequest['layout']) => {
       const { onProgress, signal, ...request } = checkRequest({ layout, content: 'a', seed: 1 })
-      const json = JSON.stringify(recipeOf({ ...request, width: 8, height: 8 }))
+      const json = JSON.stringify(recipeOf({ ...request, width: 8, height: 8, loras: [] }))
       return (JSON.parse(json) as { layout: unknown }).layout
     }
     assert.deepEqual(recipe('/home/me/corgi.jpg'), { picture: 'corgi.jpg' })
@@ -274,6 +274,7 @@ describe('load options', () => {
   it('fills in the defaults', () => {
     assert.deepEqual(checkLoadOptions({ model: 'sd.safetensors' }).native, {
       model: 'sd.safetensors',
+      embeddings: [],
       device: 'auto',
       precision: 'auto',
       threads: 0,

@@ -87,7 +87,7 @@ export function convert(options: ConvertOptions): Promise<Conversion> {
     }
     return runJob(
       (report) => native.convert(nativeOptions, report),
-      ({ step, steps }): ConvertProgressEvent => ({ stage: 'convert', step, steps }),
+      ({ step, steps, etaMs }): ConvertProgressEvent => ({ stage: 'convert', step, steps, etaMs }),
       watch,
     )
   })

@@ -19,7 +19,10 @@ export type MagicMixErrorCode =
   | 'PICTURE_UNREADABLE'
   /** The mix could not be written to the file. */
   | 'PICTURE_UNWRITABLE'
-  /** `model` was not given, or there is no file or folder at that path. */
+  /**
+   * There is no file or folder at that path; or the hub, or without it the cache, has no such
+   * repository, revision or file. `similar` in the details is what may have been meant.
+   */
   | 'MODEL_NOT_FOUND'
   /** The model's file is damaged, or not a checkpoint at all. */
   | 'MODEL_FORMAT'
@@ -27,9 +30,15 @@ export type MagicMixErrorCode =
   | 'MODEL_UNSUPPORTED'
   /** The model's file cannot tell a number that the network needs: pass it in `config`. */
   | 'CONFIG_NEEDED'
+  /** The hub lets only those have the model who accepted its licence; the message says how. */
+  | 'ACCESS_DENIED'
+  /** A download failed, and did so again when it was repeated: the network, or a server. */
+  | 'DOWNLOAD_FAILED'
+  /** What came has not the size or the SHA-256 that the hub announced. It was deleted. */
+  | 'DOWNLOAD_DAMAGED'
   /** The device that was asked for cannot be used here; `devices()` says why. */
   | 'DEVICE_UNAVAILABLE'
-  /** A file would not fit on the disk, or did not. */
+  /** A file would not fit on the disk (`neededBytes`, `freeBytes` in the details), or did not. */
   | 'DISK_FULL'
   /** A file cannot be written, for another reason. */
   | 'FILE_UNWRITABLE'

@@ -8,10 +8,18 @@ export type { AttentionScale, FilledAttentionScale } from './attention.js'
 export { type Conversion, type ConvertOptions, type StoredType, convert } from './convert.js'
 export { type Device, devices } from './devices.js'
 export { MagicMixError, type MagicMixErrorCode, type MagicMixErrorDetails } from './errors.js'
+export { type PullOptions, type PulledModel, pull } from './hub/pull.js'
+export type { FilledLora, Lora } from './lora.js'
 export { Mix, type MixState, type MixTimings, type PictureFormat } from './mix.js'
 export { MagicMix } from './mixer.js'
 export type { LoadOptions, ModelConfig, ModelInfo, Precision } from './model.js'
 export type { Fit, LayoutPicture, Picture, RawPixels } from './picture.js'
-export type { ConvertProgressEvent, LoadProgressEvent, ProgressEvent } from './progress.js'
+export type {
+  ConvertProgressEvent,
+  DownloadProgressEvent,
+  LoadProgressEvent,
+  ProgressEvent,
+  WeightsProgressEvent,
+} from './progress.js'
 export type { FilledMixRequest, Interpolation, LayoutPrompt, MixRequest } from './request.js'
 export type { Token } from './tokens.js'

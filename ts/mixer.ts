@@ -1,8 +1,10 @@
 /** The class that users work with: a loaded model that mixes. */
 import { tokenScales } from './attention.js'
 import { MagicMixError, calledFrom, callSite } from './errors.js'
+import { resolveModel } from './hub/pull.js'
 import { refuseAborted, runJob } from './job.js'
 import { Mix } from './mix.js'
+import type { FilledLora } from './lora.js'
 import { type LoadOptions, type ModelInfo, checkLoadOptions, modelInfo } from './model.js'
 import {
   type NativeMixRequest,
@@ -44,6 +46,7 @@ export class MagicMix {
   private constructor(
     private readonly native: NativeMixer,
     tokens: ClipTokens,
+    private readonly loras: FilledLora[],
     private readonly loadTime: number,
   ) {
     const { info } = native
@@ -55,21 +58,23 @@ export class MagicMix {
    * Loads a model.
    *
    * @throws {@link MagicMixError} INVALID_ARGUMENT, UNKNOWN_OPTION, MODEL_NOT_FOUND, MODEL_FORMAT,
-   * MODEL_UNSUPPORTED, CONFIG_NEEDED, DEVICE_UNAVAILABLE, OUT_OF_MEMORY; or the signal's reason
+   * MODEL_UNSUPPORTED, CONFIG_NEEDED, DEVICE_UNAVAILABLE, OUT_OF_MEMORY; for a model from the hub
+   * also ACCESS_DENIED, DOWNLOAD_FAILED, DOWNLOAD_DAMAGED, DISK_FULL; or the signal's reason
    */
   static async load(options: LoadOptions = {}): Promise<MagicMix> {
     return calledFrom(MagicMix.load, async () => {
       const { native: nativeOptions, ...watch } = checkLoadOptions(options)
       refuseAborted(watch.signal)
+      const model = await resolveModel(nativeOptions.model, watch)
       const started = performance.now()
       const tokens = await ClipTokens.load()
       const mixer = await runJob(
-        (report) => addon.load(nativeOptions, report),
+        (report) => addon.load({ ...nativeOptions, model }, report),
         loadEvent,
         watch,
         (unwanted) => unwanted.dispose(),
       )
-      return new MagicMix(mixer, tokens, performance.now() - started)
+      return new MagicMix(mixer, tokens, nativeOptions.loras, performance.now() - started)
     })
   }
 
@@ -91,7 +96,7 @@ export class MagicMix {
       const { size, layoutPixels } = await this.inOrder(readLayout(checked, this.model.nativeSize))
       this.refuseDisposed()
 
-      const filled = fillSize(checked, size)
+      const filled = fill(checked, size, this.loras)
       const result = await runJob(
         (report) => this.native.mix(nativeRequest(filled, prompts, layoutPixels), report),
         mixEvent,
@@ -182,9 +187,13 @@ async function readLayout(request: CheckedMixRequest, nativeSize: number): Promi
   return { size, layoutPixels: data }
 }
 
-function fillSize(request: CheckedMixRequest, size: Layout['size']): FilledMixRequest {
+function fill(
+  request: CheckedMixRequest,
+  size: Layout['size'],
+  loras: FilledLora[],
+): FilledMixRequest {
   const { onProgress, signal, ...values } = request
-  return { ...values, ...size }
+  return { ...values, ...size, loras: request.loras ?? loras }
 }
 
 function nativeRequest(
@@ -198,6 +207,7 @@ function nativeRequest(
     ...prompts,
     ...{ width, height, kMin, kMax, nu, guidanceScale, eta, steps, seed, trace },
     otherWeight: request.interpolate?.weight ?? 0,
+    loras: request.loras,
     previewEvery: request.preview,
   }
 }

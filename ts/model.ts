@@ -2,6 +2,7 @@
 import path from 'node:path'
 
 import { checkEmbeddings } from './embeddings.js'
+import { type Lora, checkLoras } from './lora.js'
 import type { NativeConfig, NativeLoadOptions, NativeModelInfo } from './native.js'
 import type { LoadProgressEvent } from './progress.js'
 import {
@@ -46,7 +47,8 @@ const precisions: readonly Precision[] = ['auto', 'f32', 'f16', 'bf16', 'q8_0']
 /** What {@link MagicMix.load} takes. */
 export interface LoadOptions {
   /**
-   * A Stable Diffusion 1.x checkpoint: a .safetensors file, or a folder as diffusers writes it.
+   * A Stable Diffusion 1.x checkpoint: a .safetensors file, or a folder as diffusers writes it. Or
+   * 'hf:' and what {@link pull} takes, such as 'hf:sd1.5': it is downloaded unless it is in the cache.
    * Default: the small model in the package, which knows some twenty things (see
    * `models/README.md`) and makes pictures of 128 x 128.
    */
@@ -74,7 +76,12 @@ export interface LoadOptions {
    * use several take turns on the cores, step by step.
    */
   threads?: number | undefined
-  /** Called while the weights are read; what it throws cancels and becomes the rejection. */
+  /**
+   * LoRAs for every mix that names none of its own. They are merged into the weights: a step takes
+   * no longer with them. Default: none.
+   */
+  loras?: readonly Lora[] | undefined
+  /** Called while the model is downloaded and its weights are read; what it throws cancels and becomes the rejection. */
   onProgress?: ((event: LoadProgressEvent) => void) | undefined
   /** Cancels loading; it rejects with the signal's reason once all has unwound. */
   signal?: AbortSignal | undefined
@@ -143,7 +150,17 @@ export function checkLoadOptions(options: unknown): CheckedLoadOptions {
   const given = record(options === undefined ? {} : options, 'the options of load')
   refuseUnknownKeys(
     given,
-    ['model', 'embeddings', 'config', 'device', 'precision', 'threads', 'onProgress', 'signal'],
+    [
+      'model',
+      'embeddings',
+      'config',
+      'device',
+      'precision',
+      'threads',
+      'loras',
+      'onProgress',
+      'signal',
+    ],
     'load',
   )
   const { model = modelInTheBox, device = 'auto', precision = 'auto', config = {}, threads } = given
@@ -155,6 +172,7 @@ export function checkLoadOptions(options: unknown): CheckedLoadOptions {
       precision: oneOf(precision, precisions, 'precision'),
       threads: threads === undefined ? 0 : integerBetween(threads, 1, 1024, 'threads'),
       config: checkConfig(config),
+      loras: checkLoras(given.loras ?? []),
     },
     onProgress: optionalFunction(given.onProgress, 'onProgress'),
     signal: optionalSignal(given.signal, 'signal'),

@@ -58,6 +58,11 @@ export interface NativeLearntToken {
   count: number
 }
 
+export interface NativeLora {
+  file: string
+  strength: number
+}
+
 export interface NativeLoadOptions {
   model: string
   embeddings: NativeEmbedding[]
@@ -66,6 +71,7 @@ export interface NativeLoadOptions {
   /** 0: as many as there are cores */
   threads: number
   config: NativeConfig
+  loras: NativeLora[]
 }
 
 export interface NativeModelInfo {
@@ -155,6 +161,8 @@ export interface NativeMixRequest {
   /** 0: the content alone, 1: the other alone */
   otherWeight: number
   scales: NativeTokenScale[]
+  /** null: those that were loaded */
+  loras: NativeLora[] | null
   width: number
   height: number
   kMin: number

@@ -21,7 +21,10 @@ export interface ProgressEvent {
 }
 
 /** What {@link LoadOptions.onProgress} is called with. */
-export interface LoadProgressEvent {
+export type LoadProgressEvent = WeightsProgressEvent | DownloadProgressEvent
+
+/** The weights are being read. */
+export interface WeightsProgressEvent {
   stage: 'load'
   /** How many of the steps of loading are done. */
   step: number
@@ -38,4 +41,29 @@ export interface ConvertProgressEvent {
   step: number
   /** How many there are. */
   steps: number
+  /** Estimated time to the end in ms; 0 while unknown. */
+  etaMs: number
+}
+
+/** A model comes from the hub. The first event is told before anything is downloaded. */
+export interface DownloadProgressEvent {
+  stage: 'download'
+  /** 'ORG/NAME' */
+  repo: string
+  /** The model's licence and where to read it, as far as known. */
+  license: { readonly name: string; readonly url: string } | null
+  /** Path in the repository of the file that is coming. */
+  file: string
+  /** How many files are done. */
+  step: number
+  /** How many have to be downloaded. */
+  steps: number
+  /** How many bytes of them are there; less than before if a server cannot continue a file. */
+  bytes: number
+  /** How many there will be. */
+  totalBytes: number
+  /** Mean rate since the start; 0 while unknown. */
+  bytesPerSecond: number
+  /** Estimated time to the end in ms; 0 while unknown. */
+  etaMs: number
 }

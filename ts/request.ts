@@ -6,6 +6,7 @@ import { randomInt } from 'node:crypto'
 import path from 'node:path'
 
 import type { AttentionScale, FilledAttentionScale } from './attention.js'
+import { type FilledLora, type Lora, checkLoras } from './lora.js'
 import { type Fit, type LayoutPicture, type RawPixels, fits, isSharp } from './picture.js'
 import type { ProgressEvent } from './progress.js'
 import {
@@ -76,6 +77,11 @@ export interface MixRequest {
    * usually wins. Default null.
    */
   interpolate?: Interpolation | null | undefined
+  /**
+   * LoRAs for this mix, instead of those that the mixer was loaded with; `[]` is none. Changing them
+   * takes some seconds before the first step. Default: those of the mixer.
+   */
+  loras?: readonly Lora[] | undefined
   /** What the picture should not show. Default ''. */
   negativePrompt?: string | undefined
   /** Strength of classifier-free guidance, 0..100; 1 is none. Default 7.5. */
@@ -133,6 +139,7 @@ export interface FilledMixRequest {
   nu: number
   attention: FilledAttentionScale[]
   interpolate: Interpolation | null
+  loras: FilledLora[]
   negativePrompt: string
   guidanceScale: number
   steps: number
@@ -147,9 +154,11 @@ export interface FilledMixRequest {
   trace: boolean
 }
 
-/** A checked request; sizes that the layout's picture decides are still open. */
-export type CheckedMixRequest = Omit<FilledMixRequest, 'width' | 'height'> &
-  Pick<MixRequest, 'width' | 'height' | 'onProgress' | 'signal'>
+/** A checked request; what the layout's picture and the mixer decide is still open. */
+export type CheckedMixRequest = Omit<FilledMixRequest, 'width' | 'height' | 'loras'> &
+  Pick<MixRequest, 'width' | 'height' | 'onProgress' | 'signal'> & {
+    loras: FilledLora[] | undefined
+  }
 
 /** With 1000, the first step of DDIM would begin at timestep 1000, one after the last. */
 const maxSteps = 999
@@ -162,6 +171,7 @@ const options: readonly (keyof MixRequest)[] = [
   'nu',
   'attention',
   'interpolate',
+  'loras',
   'negativePrompt',
   'guidanceScale',
   'steps',
@@ -207,6 +217,7 @@ export function checkRequest(request: unknown): CheckedMixRequest {
     nu: numberBetween(nu, 0, 1, 'nu'),
     attention: checkAttention(attention),
     interpolate: checkInterpolation(interpolate),
+    loras: given.loras === undefined ? undefined : checkLoras(given.loras),
     negativePrompt: text(negativePrompt, 'negativePrompt'),
     guidanceScale: numberBetween(guidanceScale, 0, 100, 'guidanceScale'),
     steps,
@@ -332,12 +343,16 @@ export function isPrompt(layout: LayoutPicture | LayoutPrompt): layout is Layout
 }
 
 /**
- * A request as JSON can hold it: a picture becomes a description, and of a path only the file's
- * name is told, since a recipe travels with the picture.
+ * A request as JSON can hold it: a picture becomes a description, and of paths only the files'
+ * names are told, since a recipe travels with the picture.
  */
 export function recipeOf(request: FilledMixRequest): Record<string, unknown> {
-  const { layout, ...rest } = request
-  return { layout: isPrompt(layout) ? layout : { picture: describePicture(layout) }, ...rest }
+  const { layout, loras, ...rest } = request
+  return {
+    layout: isPrompt(layout) ? layout : { picture: describePicture(layout) },
+    ...rest,
+    loras: loras.map(({ file, strength }) => ({ file: path.basename(file), strength })),
+  }
 }
 
 function describePicture(picture: LayoutPicture): string {

@@ -10,6 +10,7 @@
 #include "tensor/conversion.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <future>
@@ -19,9 +20,14 @@ namespace magicmix {
 namespace {
 
 namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
 
 // A multiple of every block, and small enough for any memory.
 constexpr std::size_t kPieceValues = std::size_t{1} << 20;
+
+double millisecondsSince(Clock::time_point start) {
+    return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
 
 bool endsWith(const std::string &text, const std::string &end) {
     return text.size() >= end.size() &&
@@ -138,6 +144,7 @@ Conversion convert(const ConvertOptions &options, const Cancellation &cancel,
 
     OutputFile file(options.output, conversion.bytes);
     file.write(head.data(), head.size());
+    const auto start = Clock::now();
     Progress event;
     event.stage = Stage::Convert;
     event.steps = static_cast<int>(tensors.size());
@@ -148,6 +155,9 @@ Conversion convert(const ConvertOptions &options, const Cancellation &cancel,
         checkpoint.release(tensor.name);
         conversion.tensorsOfType[storedTypeName(tensor.type)]++;
         event.step++;
+        const double share =
+            static_cast<double>(file.position()) / static_cast<double>(conversion.bytes);
+        event.etaMs = millisecondsSince(start) * (1 - share) / share;
         progress(event);
     }
     file.commit();

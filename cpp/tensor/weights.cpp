@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cmath>
 #include <future>
+#include <map>
 
 namespace magicmix {
 namespace {
@@ -111,6 +112,31 @@ void placePacked(const WeightSource::Values &values, Tensor tensor, ggml_type ty
     }
 }
 
+/// Calls `work(i)` for all of `count` things, and `tell(how many are done)` on this thread. Every
+/// thread takes the next thing; what one throws ends the others.
+template <typename Work, typename Tell>
+void inParallel(std::size_t count, int threads, const Work &work, const Tell &tell) {
+    std::atomic<std::size_t> next = 0, done = 0;
+    const auto share = [&](bool tells) {
+        try {
+            for (std::size_t i = next++; i < count; i = next++) {
+                work(i);
+                const std::size_t doneNow = ++done;
+                if (tells) tell(static_cast<int>(doneNow));
+            }
+        } catch (...) {
+            next = count;
+            throw;
+        }
+    };
+    std::vector<std::future<void>> others;
+    for (int i = 1; i < threads; i++) {
+        others.push_back(std::async(std::launch::async, share, false));
+    }
+    share(true);
+    for (auto &other : others) other.get();
+}
+
 } // namespace
 
 Weights::Weights(Precision precision, const kernels::Kernels *kernels,
@@ -129,20 +155,25 @@ Tensor Weights::declare(const std::string &name, const std::vector<std::int64_t>
     Tensor tensor =
         ggml_new_tensor(context_.get(), type, static_cast<int>(reversed.size()), reversed.data());
     ggml_set_name(tensor, name.c_str());
-    declared_.push_back({name, shape, tensor, std::nullopt, std::nullopt});
+    declared_.push_back({name, shape, tensor, false, std::nullopt, std::nullopt});
     return tensor;
 }
 
 Tensor Weights::factor(const std::string &name, const std::vector<std::int64_t> &shape,
                        kernels::WeightShape &packing) {
     const std::optional<ggml_type> type = quantisedType(name, shape, packing);
-    if (kernels_ == nullptr) return declare(name, shape, type.value_or(weightType(precision_)));
+    if (kernels_ == nullptr) {
+        Tensor tensor = declare(name, shape, type.value_or(weightType(precision_)));
+        declared_.back().isFactor = true;
+        return tensor;
+    }
 
     packing.storage = type ? kernels::Storage::Blocks : storageOf(precision_);
     if (type) packing.blocks = formatOf(*type);
     const std::int64_t bytes = kernels::packedBytes(*kernels_, packing);
     Tensor tensor = declare(name, {withAlignment(bytes, 1)}, GGML_TYPE_I8);
     declared_.back().shape = shape;
+    declared_.back().isFactor = true;
     declared_.back().packing = packing;
     declared_.back().blocks = type;
     return tensor;
@@ -215,30 +246,34 @@ void Weights::load(const WeightSource &source, Device &device, const Cancellatio
     }
     ggml_backend_buffer_set_usage(buffer_.get(), GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
 
-    // Every thread takes the next tensor; this one also tells how far they are.
-    std::atomic<std::size_t> next = 0, done = 0;
     const auto all = static_cast<int>(declared_.size());
-    const auto work = [&](bool tell) {
-        try {
-            for (std::size_t i = next++; i < declared_.size(); i = next++) {
-                cancel.throwIfRequested();
-                place(source.read(declared_[i].name), declared_[i]);
-                source.release(declared_[i].name);
-                const std::size_t count = ++done;
-                if (tell) progress(static_cast<int>(count), all);
-            }
-        } catch (...) {
-            next = declared_.size(); // the others end as well
-            throw;
-        }
+    const auto load = [&](std::size_t i) {
+        cancel.throwIfRequested();
+        place(source.read(declared_[i].name), declared_[i]);
+        source.release(declared_[i].name);
     };
-    std::vector<std::future<void>> others;
-    for (int i = 1; i < device.threads(); i++) {
-        others.push_back(std::async(std::launch::async, work, false));
-    }
-    work(true);
-    for (auto &other : others) other.get();
+    inParallel(declared_.size(), device.threads(), load, [&](int done) { progress(done, all); });
     progress(all, all);
+}
+
+void Weights::replace(const std::vector<std::string> &names,
+                      const std::function<WeightSource::Values(const std::string &)> &valuesOf,
+                      const Device &device, const Cancellation &cancel) {
+    std::map<std::string, const Declared *> byName;
+    for (const auto &declared : declared_) byName.emplace(declared.name, &declared);
+    const auto place = [&](std::size_t i) {
+        cancel.throwIfRequested();
+        this->place(valuesOf(names[i]), *byName.at(names[i]));
+    };
+    inParallel(names.size(), device.threads(), place, [](int) {});
+}
+
+std::vector<std::string> Weights::factorNames() const {
+    std::vector<std::string> names;
+    for (const auto &declared : declared_) {
+        if (declared.isFactor) names.push_back(declared.name);
+    }
+    return names;
 }
 
 void Weights::pretend() {

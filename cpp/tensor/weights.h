@@ -60,6 +60,13 @@ public:
     void load(const WeightSource &source, Device &device, const Cancellation &cancel,
               const std::function<void(int, int)> &progress);
 
+    /// Gives weights that were loaded other values, of the same shapes, on the device's threads.
+    void replace(const std::vector<std::string> &names,
+                 const std::function<WeightSource::Values(const std::string &)> &valuesOf,
+                 const Device &device, const Cancellation &cancel);
+    /// The names of all that `factor` declared.
+    std::vector<std::string> factorNames() const;
+
     /// Counts all that was declared as placed, so that graphs can be measured but never run.
     void pretend();
 
@@ -74,6 +81,7 @@ private:
         std::string name;
         std::vector<std::int64_t> shape;
         Tensor tensor;
+        bool isFactor = false;
         std::optional<kernels::WeightShape> packing;
         std::optional<ggml_type> blocks; ///< of a factor that stays quantised
     };

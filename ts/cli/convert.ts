@@ -37,7 +37,7 @@ async function run({ positionals, values, signal }: Arguments): Promise<void> {
       type: textOption(values, 'type') as StoredType | undefined,
       overwrite: Boolean(values.overwrite),
       config: modelConfig(values),
-      onProgress: (event) => report.show({ ...event, etaMs: 0 }),
+      onProgress: report.show.bind(report),
       signal,
     })
     report.end()

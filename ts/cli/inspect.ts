@@ -1,17 +1,18 @@
 /** `magicmix inspect`: what is in a checkpoint, without loading it. */
+import { resolveModel } from '../hub/pull.js'
 import { runJob } from '../job.js'
 import { checkConfig, modelInfo } from '../model.js'
 import type { NativeInspection } from '../native.js'
 import { type Arguments, type Command, UsageError } from './command.js'
 import { configOptions, modelConfig } from './model-options.js'
-import { bytes } from './report.js'
+import { bytes, startReport } from './report.js'
 
 export const command: Command = {
   name: 'inspect',
   usage: 'inspect [options] MODEL',
   summary: 'tell what is in a checkpoint, and whether it can mix',
-  about: `Reads the headers of MODEL, a .safetensors file or a diffusers folder, but not its weights.
-The exit code is 1 if it cannot be used for mixing.`,
+  about: `Reads the headers of MODEL, a .safetensors file, a diffusers folder or hf:NAME, but not its
+weights. The exit code is 1 if it cannot be used for mixing.`,
   examples: ['magicmix inspect sd-v1-4.safetensors'],
   options: {
     tensors: { type: 'boolean', help: 'list every tensor' },
@@ -21,25 +22,35 @@ The exit code is 1 if it cannot be used for mixing.`,
 }
 
 async function run({ positionals, values, signal }: Arguments): Promise<number> {
-  const [path, ...more] = positionals
-  if (path === undefined || more.length > 0) {
+  const [model, ...more] = positionals
+  if (model === undefined || more.length > 0) {
     throw new UsageError(`Expected one MODEL but received ${positionals.length} arguments`)
   }
   const config = checkConfig(modelConfig(values))
+  const path = await findModel(model, signal)
   const { native } = await import('../native.js')
   const inspection = await runJob(
     () => native.inspect(path, config),
     () => undefined,
     { signal },
   )
-  const { model, tensors, ...rest } = inspection
-  const info = model ? modelInfo(model) : null
+  const { model: found, tensors, ...rest } = inspection
+  const info = found ? modelInfo(found) : null
   if (values.json) {
     console.log(JSON.stringify({ ...rest, model: info, tensors }))
   } else {
     console.log(describe(inspection, Boolean(values.tensors)))
   }
   return info ? 0 : 1
+}
+
+async function findModel(model: string, signal: AbortSignal): Promise<string> {
+  const report = startReport()
+  try {
+    return await resolveModel(model, { signal, onProgress: (event) => report.show(event) })
+  } finally {
+    report.end()
+  }
 }
 
 function describe({ model, ...found }: NativeInspection, listTensors: boolean): string {

@@ -15,11 +15,12 @@ import { command as demo } from './demo.js'
 import { command as devices } from './devices.js'
 import { command as inspect } from './inspect.js'
 import { command as mix } from './mix.js'
+import { command as pull } from './pull.js'
 
 const exitCode = { done: 0, failed: 1, usage: 2, interrupted: 130 }
 
 /** Each loads the engine when it runs, so that `--help` works where the engine does not. */
-const commands: Readonly<Record<string, Command>> = { mix, demo, devices, inspect, convert }
+const commands: Readonly<Record<string, Command>> = { mix, demo, pull, convert, inspect, devices }
 
 async function main([name, ...args]: readonly string[]): Promise<number> {
   if (name === undefined) {

@@ -1,4 +1,5 @@
 /** `magicmix mix`: a picture and a prompt to a mixed picture. */
+import type { Lora } from '../lora.js'
 import type { MixRequest } from '../request.js'
 import {
   type Arguments,
@@ -48,6 +49,12 @@ magicmix mix --layout-prompt "a photo of a rabbit" "a photo of a tiger" --seed 4
       multiple: true,
       value: 'PHRASE=X',
       help: 'scale of a phrase of CONTENT, -2..2; may be repeated',
+    },
+    lora: {
+      type: 'string',
+      multiple: true,
+      value: 'FILE[=X]',
+      help: 'a LoRA and its strength (1); may be repeated',
     },
     negative: { type: 'string', value: 'TEXT', help: 'what the picture should not show' },
     guidance: { type: 'string', value: 'X', help: 'strength of the prompts, 0..100 (7.5)' },
@@ -105,6 +112,7 @@ function requestOf(positionals: readonly string[], values: Values): MixRequest {
     layout,
     content,
     attention: ((values.attention ?? []) as readonly string[]).map(attentionScale),
+    loras: ((values.lora ?? []) as readonly string[]).map(lora),
     ...given({
       nu: numberOption(values, 'nu'),
       kMin: numberOption(values, 'k-min'),
@@ -144,4 +152,10 @@ function attentionScale(text: string): { text: string; scale: number } {
     throw new UsageError(`Expected PHRASE=NUMBER for --attention but received '${text}'`)
   }
   return { text: phrase, scale: Number(scale) }
+}
+
+/** `style.safetensors=0.8`; a file's name may have a '=' in it. */
+function lora(text: string): Lora {
+  const [, file, strength] = /^(.+)=\s*(-?[\d.]+)\s*$/.exec(text) ?? []
+  return file === undefined ? { file: text } : { file, strength: Number(strength) }
 }

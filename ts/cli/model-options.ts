@@ -13,7 +13,7 @@ export const modelOptions: Options = {
     type: 'string',
     short: 'm',
     value: 'PATH',
-    help: 'a .safetensors file or diffusers folder (or MAGICMIX_MODEL; default: the one in the box)',
+    help: 'a file, a diffusers folder or hf:NAME (or MAGICMIX_MODEL; default: the one in the box)',
   },
   ...deviceOptions,
 }

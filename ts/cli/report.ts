@@ -1,12 +1,9 @@
 /** Progress on standard error: a bar on a terminal, else plain lines. */
 import { SingleBar } from 'cli-progress'
 
-import type { ProgressEvent } from '../progress.js'
+import type { ConvertProgressEvent, LoadProgressEvent, ProgressEvent } from '../progress.js'
 
-/** What all events have in common. */
-export type ReportedEvent = Pick<ProgressEvent, 'step' | 'steps' | 'etaMs'> & {
-  stage: keyof typeof stageTexts
-}
+type ReportedEvent = ProgressEvent | LoadProgressEvent | ConvertProgressEvent
 
 export interface Report {
   show(event: ReportedEvent): void
@@ -15,7 +12,23 @@ export interface Report {
 }
 
 export function startReport(stream: NodeJS.WriteStream = process.stderr): Report {
-  return stream.isTTY ? bar(stream) : lines(stream)
+  return withLicense(stream, stream.isTTY ? bar(stream) : lines(stream))
+}
+
+/** Says of a model, before it is downloaded, where it comes from and under which licence. */
+function withLicense(stream: NodeJS.WriteStream, report: Report): Report {
+  let said = false
+  return {
+    show(event) {
+      if (event.stage === 'download' && !said) {
+        const { repo, license, totalBytes } = event
+        stream.write(`${repo}: ${bytes(totalBytes)}, ${licenseText(license)}\n`)
+        said = true
+      }
+      report.show(event)
+    },
+    end: () => report.end(),
+  }
 }
 
 /** Progress of many mixes: how many of `total` are done. */
@@ -25,13 +38,14 @@ export function startCount(total: number): { show(done: number): void; end(): vo
   return {
     show(done) {
       const etaMs = ((performance.now() - started) / done) * (total - done)
-      report.show({ stage: 'content', step: done, steps: total, etaMs })
+      report.show({ stage: 'content', step: done, steps: total, timestep: 0, etaMs })
     },
     end: () => report.end(),
   }
 }
 
 const stageTexts = {
+  download: 'downloading',
   load: 'loading the model',
   convert: 'converting',
   encode: 'reading the input',
@@ -43,7 +57,7 @@ const stageTexts = {
 function bar(stream: NodeJS.WriteStream): Report {
   const single = new SingleBar({
     stream,
-    format: '{stage} [{bar}] {value}/{total} {left}',
+    format: '{stage} [{bar}] {done}/{all} {left}',
     barsize: 30,
     clearOnComplete: true,
     forceRedraw: true,
@@ -51,13 +65,14 @@ function bar(stream: NodeJS.WriteStream): Report {
   let stage: string | undefined
   return {
     show(event) {
-      const payload = { stage: stageTexts[event.stage].padEnd(17), left: timeLeft(event.etaMs) }
+      const { value, total, ...texts } = amount(event)
+      const payload = { stage: stageTexts[event.stage].padEnd(17), ...texts }
       if (stage === event.stage) {
-        single.update(event.step, payload)
+        single.update(value, payload)
       } else {
         if (stage !== undefined) single.stop()
         stage = event.stage
-        single.start(event.steps, event.step, payload)
+        single.start(total, value, payload)
       }
     },
     end() {
@@ -71,14 +86,31 @@ function bar(stream: NodeJS.WriteStream): Report {
 function lines(stream: NodeJS.WriteStream): Report {
   let printed = ''
   return {
-    show({ stage, step, steps, etaMs }) {
-      const tenth = `${stage} ${Math.floor((10 * step) / Math.max(1, steps))}`
+    show(event) {
+      const { value, total, done, all, left } = amount(event)
+      const tenth = `${event.stage} ${Math.floor((10 * value) / Math.max(1, total))}`
       if (tenth === printed) return
       printed = tenth
-      stream.write(`${stageTexts[stage]} ${step}/${steps} ${timeLeft(etaMs)}`.trimEnd() + '\n')
+      stream.write(`${stageTexts[event.stage]} ${done}/${all} ${left}`.trimEnd() + '\n')
     },
     end() {},
   }
+}
+
+/** How far an event is, as numbers and for people: steps, but bytes of a download. */
+function amount(event: ReportedEvent) {
+  if (event.stage !== 'download') {
+    const { step, steps, etaMs } = event
+    return { value: step, total: steps, done: `${step}`, all: `${steps}`, left: timeLeft(etaMs) }
+  }
+  const { bytes: value, totalBytes: total, bytesPerSecond, etaMs } = event
+  const rate = bytesPerSecond > 0 ? `${bytes(bytesPerSecond)}/s ` : ''
+  return { value, total, done: bytes(value), all: bytes(total), left: rate + timeLeft(etaMs) }
+}
+
+/** `licence MIT, https://...`, for people. */
+export function licenseText(license: { name: string; url: string } | null): string {
+  return license ? `licence ${license.name}, ${license.url}` : 'licence unknown'
 }
 
 function timeLeft(etaMs: number): string {
@@ -99,5 +131,5 @@ export function bytes(count: number): string {
   let value = count
   let unit = 0
   for (; value >= 1024 && unit < units.length - 1; unit++) value /= 1024
-  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`
+  return `${unit === 0 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`
 }

@@ -1,0 +1,30 @@
+#pragma once
+
+#include "checkpoint/stored_tensor.h"
+
+#include <map>
+#include <memory>
+#include <string>
+
+namespace magicmix {
+
+/// What a LoRA adds to the weight of one module: (alpha / rank) up down, for a convolution of `mid`
+/// as well (Hu et al. 2021; LoCon of the LyCORIS project).
+struct LoraModule {
+    StoredTensor down;                   ///< `[rank, in]` or `[rank, in, height, width]`
+    StoredTensor up;                     ///< `[out, rank]`
+    std::shared_ptr<StoredTensor> mid;   ///< `[rank, rank, height, width]`, or null
+    std::shared_ptr<StoredTensor> alpha; ///< one number; null means the rank
+};
+
+/// A file of a LoRA, of any format that is read.
+struct LoraFile {
+    std::string path;
+    std::map<std::string, LoraModule> modules; ///< by the names of `loraModules`
+
+    /// Reads the head of the file. Throws `MODEL_NOT_FOUND`, `MODEL_FORMAT`, and
+    /// `MODEL_UNSUPPORTED` for what is another kind of file, or another method than LoRA and LoCon.
+    static std::shared_ptr<const LoraFile> open(const std::string &path);
+};
+
+} // namespace magicmix

@@ -1,0 +1,66 @@
+/** How far the download of several files is, told a few times a second. */
+import type { Watch } from '../job.js'
+import type { DownloadProgressEvent } from '../progress.js'
+import type { RemoteFile } from './listing.js'
+import type { License } from './references.js'
+
+const tellEveryMs = 100
+
+export class DownloadProgress {
+  /** What came over the network. */
+  receivedBytes = 0
+  /** When the first file was begun, after waiting for another pull. */
+  private started: number | undefined
+  private lastTold = -Infinity
+  /** How much of each file is there, by its path. */
+  private readonly present: Map<string, number>
+
+  /** @param stop aborted with what `onProgress` throws */
+  constructor(
+    private readonly model: { repo: string; license: License | undefined },
+    private readonly files: readonly RemoteFile[],
+    parts: readonly number[],
+    private readonly watch: Watch<DownloadProgressEvent>,
+    private readonly stop: AbortController,
+  ) {
+    this.present = new Map(files.map(({ path }, i) => [path, parts[i] ?? 0]))
+  }
+
+  /** `bytes` of a file are there; `received` of them have come just now. */
+  update(file: RemoteFile, bytes: number, received: number): void {
+    this.present.set(file.path, bytes)
+    this.receivedBytes += received
+    const now = performance.now()
+    this.started ??= now
+    const event = this.eventAt(file, now - this.started)
+    if (now - this.lastTold < tellEveryMs && event.bytes < event.totalBytes) return
+    this.lastTold = now
+    try {
+      this.watch.onProgress?.(event)
+    } catch (error) {
+      this.stop.abort(error)
+    }
+  }
+
+  private eventAt(file: RemoteFile, elapsedMs: number): DownloadProgressEvent {
+    const bytes = sum([...this.present.values()])
+    const totalBytes = sum(this.files.map((each) => each.bytes))
+    const bytesPerSecond = (1000 * this.receivedBytes) / Math.max(1, elapsedMs)
+    return {
+      stage: 'download',
+      repo: this.model.repo,
+      license: this.model.license ?? null,
+      file: file.path,
+      step: this.files.filter(({ path, bytes }) => this.present.get(path) === bytes).length,
+      steps: this.files.length,
+      bytes,
+      totalBytes,
+      bytesPerSecond,
+      etaMs: bytesPerSecond > 0 ? (1000 * (totalBytes - bytes)) / bytesPerSecond : 0,
+    }
+  }
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0)
+}
