@@ -18,6 +18,7 @@ describe('request', () => {
       nu: 0.9,
       attention: [],
       interpolate: null,
+      loras: undefined,
       negativePrompt: '',
       guidanceScale: 7.5,
       steps: 50,
@@ -67,7 +68,12 @@ describe('request', () => {
       onProgress,
       signal,
     }
-    assert.deepEqual(checkRequest(request), { ...request, attention: [], interpolate: null })
+    assert.deepEqual(checkRequest(request), {
+      ...request,
+      attention: [],
+      interpolate: null,
+      loras: undefined,
+    })
   })
 
   it('lets kMin follow a smaller kMax', () => {
@@ -279,6 +285,7 @@ describe('load options', () => {
       precision: 'auto',
       threads: 0,
       config: {},
+      loras: [],
     })
   })
 
