@@ -152,6 +152,9 @@ std::vector<Lora> readLoras(const Fields &fields) {
 LoadOptions readLoadOptions(const Fields &fields) {
     LoadOptions options;
     options.model = fields.text("model");
+    for (const auto &entry : fields.objects("embeddings")) {
+        options.embeddings.push_back({entry.text("placeholder"), entry.text("file")});
+    }
     options.device = fields.text("device");
     options.precision = fields.text("precision");
     options.threads = fields.integer("threads");
@@ -228,6 +231,13 @@ Napi::Value toJs(Napi::Env env, const DeviceInfo &device) {
 }
 
 Napi::Value toJs(Napi::Env env, const ModelInfo &info) {
+    const auto learnt = [&](const LearntToken &token) {
+        Napi::Object object = Napi::Object::New(env);
+        object.Set("placeholder", token.placeholder);
+        object.Set("firstId", token.firstId);
+        object.Set("count", token.count);
+        return object;
+    };
     Napi::Object object = Napi::Object::New(env);
     object.Set("path", info.path);
     object.Set("format", info.format);
@@ -244,6 +254,7 @@ Napi::Value toJs(Napi::Env env, const ModelInfo &info) {
     object.Set("textLayers", info.textLayers);
     object.Set("textHeads", info.textHeads);
     object.Set("vocabulary", info.vocabulary);
+    object.Set("learnt", arrayOf(env, info.learnt, learnt));
     object.Set("unetChannels", numbers(env, info.unetChannels));
     object.Set("unetHeads", numbers(env, info.unetHeads));
     object.Set("unetLayersPerLevel", info.unetLayersPerLevel);

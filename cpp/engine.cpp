@@ -1,6 +1,7 @@
 #include "engine.h"
 
 #include "checkpoint/checkpoint.h"
+#include "embeddings/learnt_tokens.h"
 #include "lora/loras.h"
 #include "mix/magicmix.h"
 #include "mix/preview.h"
@@ -104,16 +105,29 @@ std::vector<float> randn(std::uint64_t seed, std::size_t count) {
 // ---------------------------------------------------------------------------------------------
 // Loading
 
+namespace {
+
+ModelConfig configOf(const Checkpoint &checkpoint, const LearntTokens &learnt,
+                     const ConfigOverrides &overrides) {
+    ModelConfig config = deduceConfig(checkpoint, checkpoint.config(), overrides);
+    config.text.vocabulary += learnt.count();
+    return config;
+}
+
+} // namespace
+
 struct Engine::Parts {
     Parts(Checkpoint opened, Device openedDevice, const LoadOptions &options)
-        : checkpoint(std::move(opened)), device(std::move(openedDevice)),
-          networks(deduceConfig(checkpoint, checkpoint.config(), options.config),
+        : checkpoint(std::move(opened)), learnt(checkpoint, options.embeddings),
+          device(std::move(openedDevice)),
+          networks(configOf(checkpoint, learnt, options.config),
                    parsePrecision(options.precision, device.isCpu()), device,
                    options.precision == "auto" ? &checkpoint : nullptr),
           loras(checkpoint, networks.weights), loadedLoras(options.loras) {}
 
     Checkpoint checkpoint; // stays open for the weights under a LoRA
-    Device device;         // outlives the weights, which lie in its memory
+    LearntTokens learnt;
+    Device device; // outlives the weights, which lie in its memory
     Networks networks;
     Loras loras;
     std::vector<Lora> loadedLoras;
@@ -172,7 +186,7 @@ std::unique_ptr<Engine> Engine::load(const LoadOptions &options, const Cancellat
     cancel.throwIfRequested();
     Device device = Device::open(options.device, options.threads);
     auto parts = std::make_unique<Parts>(std::move(checkpoint), std::move(device), options);
-    parts->networks.weights.load(parts->checkpoint, parts->device, cancel, [&](int done, int all) {
+    parts->networks.weights.load(parts->learnt, parts->device, cancel, [&](int done, int all) {
         Progress event;
         event.stage = Stage::Load;
         event.step = done;
@@ -184,6 +198,7 @@ std::unique_ptr<Engine> Engine::load(const LoadOptions &options, const Cancellat
     parts->useLoadedLoras(cancel);
 
     parts->info = describe(parts->checkpoint, parts->networks);
+    parts->info.learnt = parts->learnt.placeholders();
     parts->info.device = parts->device.id();
     parts->info.threads = parts->device.threads();
     parts->info.weightBytes = parts->networks.weights.bytes();

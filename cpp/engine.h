@@ -59,6 +59,18 @@ struct ConfigOverrides {
     std::optional<double> vaeScalingFactor;    ///< default 0.18215
 };
 
+/// A file of textual inversion, and what stands for it in prompts.
+struct EmbeddingFile {
+    std::string placeholder;
+    std::string path;
+};
+
+/// The ids of a placeholder: `count` from `firstId` on, behind those of the model's vocabulary.
+struct LearntToken {
+    std::string placeholder;
+    int firstId = 0, count = 0;
+};
+
 /// A file of low-rank changes to the weights, and how strong they are: 1 as it was trained.
 struct Lora {
     std::string file;
@@ -66,7 +78,8 @@ struct Lora {
 };
 
 struct LoadOptions {
-    std::string model;              ///< a .safetensors file, or a diffusers folder
+    std::string model; ///< a .safetensors file, or a diffusers folder
+    std::vector<EmbeddingFile> embeddings;
     std::string device = "auto";    ///< "auto" or an id of `listDevices`
     std::string precision = "auto"; ///< "auto", "f32", "f16", "bf16": type of the large weights
     int threads = 0;                ///< CPU threads, at most one a core; 0: one a core
@@ -87,9 +100,11 @@ struct ModelInfo {
     std::uint64_t textEncoderParameters = 0, unetParameters = 0, vaeParameters = 0;
     std::uint64_t weightBytes = 0; ///< memory that the weights take on the device
 
-    int textWidth = 0, textLayers = 0, textHeads = 0, vocabulary = 0;
-    std::vector<int> unetChannels; ///< by level, from fine to coarse
-    std::vector<int> unetHeads;    ///< by level
+    int textWidth = 0, textLayers = 0, textHeads = 0;
+    int vocabulary = 0;              ///< how many token ids there are, learnt ones included
+    std::vector<LearntToken> learnt; ///< in the order in which they were asked for
+    std::vector<int> unetChannels;   ///< by level, from fine to coarse
+    std::vector<int> unetHeads;      ///< by level
     int unetLayersPerLevel = 0, contextWidth = 0, unetNormGroups = 0;
     std::vector<int> vaeChannels; ///< by level, from fine to coarse
     int vaeNormGroups = 0;

@@ -87,6 +87,7 @@ describe('command line', () => {
     ['two layouts', ['mix', '--layout-prompt', 'a', 'layout.png', 'b'], /beside --layout-prompt/],
     ['no number', ['mix', 'layout.png', 'a', '--nu', 'x'], /Expected a number for --nu.*'x'/],
     ['no scale', ['mix', 'layout.png', 'a', '--attention', 'a'], /PHRASE=NUMBER.*'a'/],
+    ['no file', ['mix', 'layout.png', 'a', '--embedding', '<a>'], /NAME=FILE.*'<a>'/],
     ['too much for devices', ['devices', 'cpu'], /takes no arguments/],
     ['too little for inspect', ['inspect'], /Expected one MODEL/],
     ['no model to pull', ['pull'], /Expected one NAME/],

@@ -280,6 +280,7 @@ describe('load options', () => {
       precision: 'auto',
       threads: 0,
       config: {},
+      embeddings: [],
       loras: [],
     })
   })

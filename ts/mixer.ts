@@ -37,17 +37,21 @@ import { ClipTokens, type Token, beginningOf, contextOf, paddingOf } from './tok
 export class MagicMix {
   /** What is known of the model: family, sizes, parameters, precision, device, memory. */
   readonly model: ModelInfo
+  /** Knows the placeholders of the model's embeddings. */
+  private readonly tokens: ClipTokens
   private disposal: Promise<void> | undefined
   /** Resolves when the layout of every mix so far has been read, or could not be. */
   private layoutsRead: Promise<unknown> = Promise.resolve()
 
   private constructor(
     private readonly native: NativeMixer,
-    private readonly tokens: ClipTokens,
+    tokens: ClipTokens,
     private readonly loras: FilledLora[],
     private readonly loadTime: number,
   ) {
-    this.model = modelInfo(native.info)
+    const { info } = native
+    this.tokens = tokens.withLearnt(info.learnt)
+    this.model = modelInfo(info)
   }
 
   /**

@@ -1,6 +1,7 @@
 /** What a user says about the model to load, and what is known of it then. */
 import path from 'node:path'
 
+import { checkEmbeddings } from './embeddings.js'
 import { type Lora, checkLoras } from './lora.js'
 import type { NativeConfig, NativeLoadOptions, NativeModelInfo } from './native.js'
 import type { LoadProgressEvent } from './progress.js'
@@ -67,6 +68,14 @@ export interface LoadOptions {
    * `models/README.md`) and makes pictures of 128 x 128.
    */
   model?: string | undefined
+  /**
+   * Files of textual inversion by the placeholder that stands for each in prompts:
+   * `{ '<cat-toy>': 'learned_embeds.safetensors' }`. Files of diffusers and of the AUTOMATIC1111 web
+   * UI are read. A placeholder has no white space and is found in prompts as it is written here, upper
+   * and lower case included, but not inside of a longer word. It takes as many of the 75 tokens as the
+   * file has vectors. Default: none.
+   */
+  embeddings?: Readonly<Record<string, string>> | undefined
   /** What the file cannot tell. */
   config?: ModelConfig | undefined
   /** 'auto', or the id of one of `devices()`. Default 'auto': the best one. */
@@ -123,6 +132,7 @@ export interface ModelInfo {
       readonly width: number
       readonly layers: number
       readonly heads: number
+      /** How many tokens it knows, those of `embeddings` included. */
       readonly vocabulary: number
     }
     readonly unet: {
@@ -139,6 +149,8 @@ export interface ModelInfo {
       readonly scalingFactor: number
     }
   }
+  /** The `embeddings` that were loaded, and how many tokens each takes in a prompt. */
+  readonly embeddings: readonly { readonly placeholder: string; readonly tokens: number }[]
   /** In bytes. */
   readonly memory: {
     /** What the weights take on the device. */
@@ -156,13 +168,24 @@ export function checkLoadOptions(options: unknown): CheckedLoadOptions {
   const given = record(options === undefined ? {} : options, 'the options of load')
   refuseUnknownKeys(
     given,
-    ['model', 'config', 'device', 'precision', 'threads', 'loras', 'onProgress', 'signal'],
+    [
+      'model',
+      'embeddings',
+      'config',
+      'device',
+      'precision',
+      'threads',
+      'loras',
+      'onProgress',
+      'signal',
+    ],
     'load',
   )
   const { model = modelInTheBox, device = 'auto', precision = 'auto', config = {}, threads } = given
   return {
     native: {
       model: nonEmptyText(model, 'model'),
+      embeddings: checkEmbeddings(given.embeddings),
       device: nonEmptyText(device, 'device'),
       precision: oneOf(precision, precisions, 'precision'),
       threads: threads === undefined ? 0 : integerBetween(threads, 1, 1024, 'threads'),
@@ -248,6 +271,7 @@ export function modelInfo(info: NativeModelInfo): ModelInfo {
         scalingFactor: info.vaeScalingFactor,
       },
     },
+    embeddings: info.learnt.map(({ placeholder, count }) => ({ placeholder, tokens: count })),
     memory: { weights: info.weightBytes },
   })
 }

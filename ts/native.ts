@@ -47,6 +47,19 @@ export interface NativeConfig {
   vaeScalingFactor?: number
 }
 
+/** A file of textual inversion, and what stands for it in prompts. */
+export interface NativeEmbedding {
+  placeholder: string
+  file: string
+}
+
+/** `count` ids from `firstId` on. */
+export interface NativeLearntToken {
+  placeholder: string
+  firstId: number
+  count: number
+}
+
 export interface NativeLora {
   file: string
   strength: number
@@ -54,6 +67,7 @@ export interface NativeLora {
 
 export interface NativeLoadOptions {
   model: string
+  embeddings: NativeEmbedding[]
   device: string
   precision: string
   /** 0: as many as there are cores */
@@ -78,7 +92,9 @@ export interface NativeModelInfo {
   textWidth: number
   textLayers: number
   textHeads: number
+  /** ids of learnt tokens included */
   vocabulary: number
+  learnt: NativeLearntToken[]
   unetChannels: number[]
   /** by level */
   unetHeads: number[]

@@ -12,7 +12,9 @@ import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
+import { splitAt } from './embeddings.js'
 import { MagicMixError } from './errors.js'
+import type { NativeLearntToken } from './native.js'
 import { text as checkedText } from './validate.js'
 
 /** What the text encoder sees of a prompt: BOS, at most {@link maxTokens} tokens, EOS, padding. */
@@ -32,11 +34,11 @@ const maxTextLength = 1000
 
 /** One token of a text, as {@link MagicMix.tokenize} gives it. */
 export interface Token {
-  /** Number in CLIP's vocabulary, 0..49407. */
+  /** Number in CLIP's vocabulary, 0..49407; the tokens of `embeddings` have larger ones. */
   id: number
   /**
    * The token's part of the (lower-cased) text. A character can be spread over several tokens;
-   * what is not whole in one shows as U+FFFD.
+   * what is not whole in one shows as U+FFFD. Each token of an embedding has the placeholder.
    */
   text: string
   /** Place in the sequence: 0 is the begin-of-text token, 1 the first token of the text. */
@@ -45,7 +47,10 @@ export interface Token {
 
 /** CLIP's tokenizer. */
 export class ClipTokens {
-  private constructor(private readonly tokenizer: BpeTokenizer) {}
+  private constructor(
+    private readonly tokenizer: BpeTokenizer,
+    private readonly learnt: readonly NativeLearntToken[] = [],
+  ) {}
 
   private static shared: Promise<ClipTokens> | undefined
 
@@ -53,6 +58,11 @@ export class ClipTokens {
   static load(): Promise<ClipTokens> {
     this.shared ??= buildTokenizer().then((tokenizer) => new ClipTokens(tokenizer))
     return this.shared
+  }
+
+  /** The same tokenizer, which finds placeholders of embeddings as well. */
+  withLearnt(learnt: readonly NativeLearntToken[]): ClipTokens {
+    return new ClipTokens(this.tokenizer, learnt)
   }
 
   /** The tokens of `text`, without begin and end; `index` counts from 1. */
@@ -66,8 +76,14 @@ export class ClipTokens {
         { name, length, maxLength: maxTextLength },
       )
     }
+    return splitAt(text, this.learnt)
+      .flatMap((part) => (typeof part === 'string' ? this.ordinary(part) : learntTokens(part)))
+      .map((token, i) => ({ ...token, index: i + 1 }))
+  }
+
+  private ordinary(text: string): UnplacedToken[] {
     const { ids, tokens } = this.tokenizer.encode(normalize(text), { add_special_tokens: false })
-    return ids.map((id, i) => ({ id, text: readable(tokens[i] ?? ''), index: i + 1 }))
+    return ids.map((id, i) => ({ id, text: readable(tokens[i] ?? '') }))
   }
 
   /** The whole sequence of `text`: begin, tokens, end; neither cut nor padded. */
@@ -75,6 +91,12 @@ export class ClipTokens {
     const tokens = this.tokensOf(text)
     return [{ ...beginOfText, index: 0 }, ...tokens, { ...endOfText, index: tokens.length + 1 }]
   }
+}
+
+type UnplacedToken = Omit<Token, 'index'>
+
+function learntTokens({ placeholder, firstId, count }: NativeLearntToken): UnplacedToken[] {
+  return Array.from({ length: count }, (_, i) => ({ id: firstId + i, text: placeholder }))
 }
 
 /** As many whole words from the beginning of `text` as are tokenised: more than could fit. */

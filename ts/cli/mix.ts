@@ -34,6 +34,12 @@ magicmix mix --layout-prompt "a photo of a rabbit" "a photo of a tiger" --seed 4
       help: 'where to write; the extension names the format (default: mix.png)',
     },
     ...modelOptions,
+    embedding: {
+      type: 'string',
+      multiple: true,
+      value: 'NAME=FILE',
+      help: 'a textual inversion and what it is called in prompts; may be repeated',
+    },
     'layout-prompt': { type: 'string', value: 'TEXT', help: 'the layout, instead of a picture' },
     nu: { type: 'string', value: 'X', help: 'weight of the content while mixing, 0..1 (0.9)' },
     'k-min': { type: 'string', value: 'X', help: 'where mixing ends, fraction of T (0.3)' },
@@ -68,7 +74,7 @@ magicmix mix --layout-prompt "a photo of a rabbit" "a photo of a tiger" --seed 4
 async function run({ positionals, values, signal }: Arguments): Promise<void> {
   const request = requestOf(positionals, values)
   const file = textOption(values, 'output') ?? 'mix.png'
-  const options = loadOptions(values)
+  const options = { ...loadOptions(values), embeddings: embeddingsOf(values) }
   const { MagicMix } = await import('../mixer.js')
   const { formatOf } = await import('../mix.js')
   formatOf(file) // a name that cannot be written should not be found out after minutes
@@ -123,6 +129,20 @@ function requestOf(positionals: readonly string[], values: Values): MixRequest {
       truncate: values.truncate as boolean | undefined,
     }),
   }
+}
+
+/** `<cat-toy>=learned_embeds.safetensors`, any number of times. */
+function embeddingsOf(values: Values): Record<string, string> {
+  const given = (values.embedding ?? []) as readonly string[]
+  return Object.fromEntries(
+    given.map((text) => {
+      const [, placeholder, file] = /^([^=\s]+)=(.+)$/.exec(text) ?? []
+      if (placeholder === undefined || file === undefined) {
+        throw new UsageError(`Expected NAME=FILE for --embedding but received '${text}'`)
+      }
+      return [placeholder, file]
+    }),
+  )
 }
 
 /** `coffee machine=1.4` */

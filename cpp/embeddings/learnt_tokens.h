@@ -1,0 +1,34 @@
+#pragma once
+
+#include "engine.h"
+#include "tensor/weights.h"
+
+#include <optional>
+
+namespace magicmix {
+
+/// A checkpoint whose text encoder knows more tokens: the vectors of textual inversion (Gal et al.
+/// 2022) are further rows of its token table, so the networks need not know of them.
+class LearntTokens final : public WeightSource {
+public:
+    /// Reads all files. `base` has the table, and lives as long as this. Throws `MODEL_NOT_FOUND`,
+    /// `MODEL_FORMAT`, and `MODEL_UNSUPPORTED` for what is no embedding, or one for another text
+    /// encoder.
+    LearntTokens(const WeightSource &base, const std::vector<EmbeddingFile> &files);
+
+    /// In the order of the files.
+    const std::vector<LearntToken> &placeholders() const { return placeholders_; }
+    /// How many rows all of them have.
+    int count() const;
+
+    bool hasAny(const std::string &prefix) const override { return base_.hasAny(prefix); }
+    Values read(const std::string &name) const override;
+    void release(const std::string &name) const override;
+
+private:
+    const WeightSource &base_;
+    std::vector<LearntToken> placeholders_;
+    mutable std::optional<Values> table_; ///< the longer table, until it is released
+};
+
+} // namespace magicmix

@@ -1,0 +1,45 @@
+/** Placeholders of textual inversion: what a user says of them, and finding them in a prompt. */
+import type { NativeEmbedding } from './native.js'
+import { invalid, nonEmptyText, record } from './validate.js'
+
+/** Checks files by placeholder, whatever it is. */
+export function checkEmbeddings(value: unknown): NativeEmbedding[] {
+  const given = record(value === undefined ? {} : value, 'embeddings')
+  return Object.entries(given).map(([placeholder, file]) => {
+    if (!/^[^\s\0]+$/u.test(placeholder)) {
+      throw invalid('a placeholder of embeddings', 'text without white space', placeholder)
+    }
+    return { placeholder, file: nonEmptyText(file, `embeddings['${placeholder}']`) }
+  })
+}
+
+/**
+ * Cuts `text` into placeholders and what is between them. Where several begin at the same place the
+ * longest wins; one that begins or ends as a word does is not found inside of a longer word.
+ */
+export function splitAt<P extends { placeholder: string }>(
+  text: string,
+  placeholders: readonly P[],
+): (string | P)[] {
+  if (placeholders.length === 0) return [text]
+  const byLength = [...placeholders].sort((a, b) => b.placeholder.length - a.placeholder.length)
+  const anyOfThem = new RegExp(
+    byLength.map(({ placeholder }) => asWord(placeholder)).join('|'),
+    'gu',
+  )
+  const parts: (string | P)[] = []
+  let end = 0
+  for (const { 0: found, index } of text.matchAll(anyOfThem)) {
+    parts.push(text.slice(end, index), ...byLength.filter((each) => each.placeholder === found))
+    end = index + found.length
+  }
+  return [...parts, text.slice(end)]
+}
+
+function asWord(placeholder: string): string {
+  const escaped = placeholder.replace(/[\\^$.*+?()[\]{}|/]/g, String.raw`\$&`)
+  const inWord = String.raw`[\p{L}\p{M}\p{N}_]`
+  const before = new RegExp(`^${inWord}`, 'u').test(placeholder) ? `(?<!${inWord})` : ''
+  const after = new RegExp(`${inWord}$`, 'u').test(placeholder) ? `(?!${inWord})` : ''
+  return before + escaped + after
+}
