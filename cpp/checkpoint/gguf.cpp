@@ -77,7 +77,9 @@ public:
                  std::to_string(limit) + " are read");
         }
         const auto *from = reinterpret_cast<const char *>(take(length, what));
-        return {from, static_cast<std::size_t>(length)};
+        const std::string text(from, static_cast<std::size_t>(length));
+        if (!isUtf8(text)) fail("has " + what + " that is not UTF-8");
+        return text;
     }
 
     Kind kind(const std::string &what) {

@@ -44,4 +44,12 @@ Json parseJsonFile(const std::string &path) {
     return parseJson(reinterpret_cast<const char *>(file->data()), file->size(), "'" + path + "'");
 }
 
+bool isUtf8(const std::string &text) {
+    try {
+        return !Json(text).dump().empty();
+    } catch (const Json::exception &) {
+        return false;
+    }
+}
+
 } // namespace magicmix

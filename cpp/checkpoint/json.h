@@ -15,4 +15,7 @@ Json parseJson(const char *text, std::size_t length, const std::string &what);
 /// The same for a file of at most 64 MiB.
 Json parseJsonFile(const std::string &path);
 
+/// May `text` stand in JSON? Names from files that are no JSON have to be tested.
+bool isUtf8(const std::string &text);
+
 } // namespace magicmix

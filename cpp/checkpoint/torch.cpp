@@ -1,5 +1,6 @@
 #include "checkpoint/torch.h"
 
+#include "checkpoint/json.h"
 #include "checkpoint/pickle.h"
 #include "checkpoint/zip.h"
 
@@ -280,22 +281,6 @@ private:
 
 // ---------------------------------------------------------------------------------------------
 // Names
-
-/// Are characters begun and continued as they must be?
-bool isUtf8(const std::string &text) {
-    int more = 0;
-    for (const char character : text) {
-        const auto byte = static_cast<unsigned char>(character);
-        const bool continues = (byte & 0xc0) == 0x80;
-        if (continues != (more > 0)) return false;
-        if (continues) {
-            more--;
-        } else if (byte >= 0xc0) {
-            more = byte >= 0xf0 ? 3 : byte >= 0xe0 ? 2 : 1;
-        }
-    }
-    return more == 0;
-}
 
 /// Walks through what was pickled and gives every tensor its dotted name.
 class Flattener {

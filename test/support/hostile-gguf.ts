@@ -33,6 +33,14 @@ export const hostileGguf: Record<string, [file: Buffer, code: string, message: R
     'MODEL_FORMAT',
     /a key of \d+ bytes/,
   ],
+  'with a name that is not UTF-8': [
+    Buffer.concat([
+      ...[Buffer.from('GGUF'), u32(3), u64(1), u64(0), u64(2), Buffer.from([0xc3, 0x28])],
+      ...[u32(1), u64(1), u32(0), u64(0), Buffer.alloc(64)],
+    ]),
+    'MODEL_FORMAT',
+    /not UTF-8/,
+  ],
   'with a text of 2^64 - 1 bytes': [
     pair('general.name', Buffer.concat([u32(8), u64((1n << 64n) - 1n)])),
     'MODEL_FORMAT',
