@@ -11,6 +11,7 @@ import { ClipTokens } from '../dist/tokens.js'
 import { tinyHeads, tinyModel } from './support/models.js'
 import { nativeOf, padded } from './support/native.js'
 import { fixture } from './support/package-root.js'
+import { pickled, pickledTensor, torchArchive } from './support/torch-writer.js'
 import { readSafetensors, safetensorsBytes, tensorValues } from './support/safetensors.js'
 
 const tokenTable = 'cond_stage_model.transformer.text_model.embeddings.token_embedding.weight'
@@ -136,6 +137,26 @@ describe('embeddings', function () {
     for (const [name, tensors] of Object.entries(written)) {
       assert.deepEqual(await asPicture(await fileOf(tensors)), word, name)
     }
+
+    // what the web UI saves with torch: a dictionary in a dictionary, and more beside it
+    const { text, number, dictionary, whole } = pickled
+    const vector = pickledTensor({
+      ...{ storage: 'FloatStorage', key: '0', elements: width, shape: [1, width] },
+    })
+    const pickle = whole(
+      dictionary(
+        [text('string_to_token'), dictionary([text('*'), number(265)])],
+        [text('string_to_param'), dictionary([text('*'), vector])],
+        [text('name'), text('pet')],
+        [text('step'), number(1000)],
+      ),
+    )
+    const file = path.join(folder, 'pet.pt')
+    await writeFile(
+      file,
+      torchArchive(pickle, { 0: Buffer.from(Float32Array.from(values).buffer) }),
+    )
+    assert.deepEqual(await asPicture(file), word, 'a .pt file')
   })
 
   it('are found in prompts as they are written: the longest, and not inside of words', async () => {

@@ -46,6 +46,7 @@ describe('a mix', () => {
       kMax: 0.6,
       nu: 0.9,
       interpolate: null,
+      loras: [],
       negativePrompt: '',
       guidanceScale: 7.5,
       eta: 0,
