@@ -4,13 +4,14 @@ import { mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promise
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 
-import { MagicMix, MagicMixError, convert } from 'magicmix'
+import { MagicMix, convert } from 'magicmix'
 import type { LoadOptions, MixState, StoredType } from 'magicmix'
 
 import { difference } from './support/closeness.js'
 import { ggufBytes, ggufTypes, q4_0, q8_0, value } from './support/gguf-writer.js'
 import type { GgufTensor } from './support/gguf-writer.js'
 import { tinyDiffusers, tinyHeads, tinyModel } from './support/models.js'
+import { coded } from './support/refusals.js'
 import { readSafetensors, safetensorsBytes, tensorValues } from './support/safetensors.js'
 import { statesOf } from './support/small-mix.js'
 
@@ -284,14 +285,5 @@ async function kernelsWork(): Promise<boolean> {
     return mixer.model.threads > 0
   } catch {
     return false
-  }
-}
-
-function coded(code: string, message: RegExp) {
-  return (error: unknown) => {
-    assert.ok(error instanceof MagicMixError, String(error))
-    assert.equal(error.code, code, error.message)
-    assert.match(error.message, message)
-    return true
   }
 }

@@ -4,13 +4,14 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 
-import { MagicMix, MagicMixError } from 'magicmix'
+import { MagicMix } from 'magicmix'
 import type { LoadOptions, Lora, MixRequest } from 'magicmix'
 
 import { assertClose, difference } from './support/closeness.js'
 import { diffusersName } from './support/diffusers.js'
 import { tinyHeads, tinyModel } from './support/models.js'
 import { fixture } from './support/package-root.js'
+import { coded } from './support/refusals.js'
 import { readSafetensors, safetensorsBytes } from './support/safetensors.js'
 import type { Entry, SafetensorsFile } from './support/safetensors.js'
 
@@ -423,14 +424,5 @@ function pseudorandom(seed: number): () => number {
   return () => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0
     return state / 2 ** 31 - 1
-  }
-}
-
-function coded(code: string, message: RegExp) {
-  return (error: unknown) => {
-    assert.ok(error instanceof MagicMixError, String(error))
-    assert.equal(error.code, code, error.message)
-    assert.match(error.message, message)
-    return true
   }
 }
