@@ -162,6 +162,32 @@ describe('LoRA', function () {
     assertClose('the last latent', await latentOf(mixer), expected, 2e-5)
   })
 
+  it('with the alpha that diffusers notes in the metadata', async () => {
+    const weights = targets.filter((name) => /attn[12]\.to_q\.weight$/.test(name)).slice(0, 2)
+    const made = weights.map((weight) => factors(weight, 4, 7))
+    const modules = weights.map((weight) => diffusersName(weight).replace(/\.weight$/, ''))
+    const tensors: Tensors = {}
+    for (const [i, module] of modules.entries()) {
+      const name = `unet.${module}`
+      Object.assign(
+        tensors,
+        storedFactors(made[i]!, `${name}.lora_A.weight`, `${name}.lora_B.weight`),
+      )
+    }
+    const notes = {
+      ...{ 'unet.r': 4, 'unet.lora_alpha': 8 },
+      'unet.alpha_pattern': { [modules[1]!]: 1 },
+    }
+    const file = path.join(folder, 'noted.safetensors')
+    await writeFile(file, fileOf(tensors, { lora_adapter_metadata: JSON.stringify(notes) }))
+    await using mixer = await load({ loras: [{ file }] })
+    const expected = await latentWithMerged([
+      { weight: weights[0]!, delta: product(made[0]!), strength: 8 / 4 },
+      { weight: weights[1]!, delta: product(made[1]!), strength: 1 / 4 },
+    ])
+    assertClose('the last latent', await latentOf(mixer), expected, 2e-5)
+  })
+
   it('with a kernel of its own between the two matrices (LoCon)', async () => {
     const weight = `${unet}input_blocks.1.0.in_layers.2.weight`
     const name = 'lora_unet_down_blocks_0_resnets_0_conv1'
@@ -405,7 +431,7 @@ function kohya(weight: string): [down: string, up: string] {
   return [`${name}.lora_down.weight`, `${name}.lora_up.weight`]
 }
 
-function fileOf(tensors: Tensors): Buffer {
+function fileOf(tensors: Tensors, metadata?: Record<string, string>): Buffer {
   const header: Record<string, Entry> = {}
   const parts: Buffer[] = []
   let offset = 0
@@ -415,7 +441,10 @@ function fileOf(tensors: Tensors): Buffer {
     offset += bytes.length
     parts.push(bytes)
   }
-  return safetensorsBytes(header, Buffer.concat(parts))
+  return safetensorsBytes(
+    metadata ? { __metadata__: metadata, ...header } : header,
+    Buffer.concat(parts),
+  )
 }
 
 /** Numbers in -1..1, the same every time. */

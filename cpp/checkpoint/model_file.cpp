@@ -22,16 +22,17 @@ ModelFile readModelFile(const std::string &path) {
     const auto file = MappedFile::open(path);
     if (looksLikeGguf(*file)) {
         GgufFile gguf = readGguf(path);
-        return {"gguf", std::move(gguf.tensors), std::move(gguf.config)};
+        return {"gguf", std::move(gguf.tensors), std::move(gguf.config), {}};
     }
-    if (looksLikeTorch(*file)) return {"ckpt", readTorch(path), {}};
+    if (looksLikeTorch(*file)) return {"ckpt", readTorch(path), {}, {}};
     if (looksLikeBarePickle(*file)) {
         throw Error("MODEL_UNSUPPORTED",
                     "'" + path + "' is a pickle that torch.save has not written, which is not read",
                     {{"path", path}});
     }
     SafetensorsFile safetensors = readSafetensors(path);
-    return {"safetensors", std::move(safetensors.tensors), std::move(safetensors.config)};
+    return {"safetensors", std::move(safetensors.tensors), std::move(safetensors.config),
+            std::move(safetensors.metadata)};
 }
 
 } // namespace magicmix

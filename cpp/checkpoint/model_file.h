@@ -9,7 +9,8 @@ namespace magicmix {
 struct ModelFile {
     std::string format; ///< "safetensors", "gguf" or "ckpt"
     StoredTensors tensors;
-    DeclaredConfig config; ///< what the file itself tells
+    DeclaredConfig config;                       ///< what the file itself tells
+    std::map<std::string, std::string> metadata; ///< of safetensors
 };
 
 /// Tells the format by the first bytes, not by the file's name.

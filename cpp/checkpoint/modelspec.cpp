@@ -6,13 +6,12 @@
 
 namespace magicmix {
 
-DeclaredConfig configOfModelSpec(const Json &metadata) {
+DeclaredConfig configOfModelSpec(const std::map<std::string, std::string> &metadata) {
     const auto value = [&](const char *key) {
         const auto found = metadata.find(std::string("modelspec.") + key);
-        const bool text = found != metadata.end() && found->is_string();
-        const std::string words = text ? found->get<std::string>() : "";
         // Nothing that is understood is longer; long ones are not worth a regular expression.
-        return words.size() > 32 ? std::string() : words;
+        const bool fits = found != metadata.end() && found->second.size() <= 32;
+        return fits ? found->second : std::string();
     };
     DeclaredConfig config;
     const std::string prediction = value("prediction_type");

@@ -1,12 +1,14 @@
 #pragma once
 
-#include "checkpoint/json.h"
 #include "declared_config.h"
+
+#include <map>
+#include <string>
 
 namespace magicmix {
 
-/// What the metadata of a single file, an object of texts, say of the model in the words of
+/// What the metadata of a single file say of the model in the words of
 /// Stability AI's "modelspec", which trainers write. Anything else is ignored.
-DeclaredConfig configOfModelSpec(const Json &metadata);
+DeclaredConfig configOfModelSpec(const std::map<std::string, std::string> &metadata);
 
 } // namespace magicmix

@@ -125,14 +125,22 @@ private:
     std::uint64_t dataStart_;
 };
 
-DeclaredConfig readMetadata(const Json &header, const std::string &path) {
-    const auto metadata = header.find(kMetadata);
-    if (metadata == header.end() || !metadata->is_object()) return {};
-    const auto text = metadata->find(kConfigurationKey);
-    if (text == metadata->end() || !text->is_string()) return configOfModelSpec(*metadata);
+std::map<std::string, std::string> readMetadata(const Json &header) {
+    std::map<std::string, std::string> metadata;
+    const auto found = header.find(kMetadata);
+    if (found == header.end() || !found->is_object()) return metadata;
+    for (const auto &[key, value] : found->items()) {
+        if (value.is_string()) metadata.emplace(key, value.get<std::string>());
+    }
+    return metadata;
+}
+
+DeclaredConfig configOf(const std::map<std::string, std::string> &metadata,
+                        const std::string &path) {
+    const auto text = metadata.find(kConfigurationKey);
+    if (text == metadata.end()) return configOfModelSpec(metadata);
     const std::string where = std::string(kConfigurationKey) + " of '" + path + "'";
-    const auto &json = text->get_ref<const std::string &>();
-    return readConfiguration(parseJson(json.data(), json.size(), where), where);
+    return readConfiguration(parseJson(text->second.data(), text->second.size(), where), where);
 }
 
 } // namespace
@@ -172,7 +180,8 @@ SafetensorsFile readSafetensors(const std::string &path) {
         if (name != kMetadata) result.tensors.emplace(name, reader.read(name, entry));
     }
     refuseOverlaps(result.tensors);
-    result.config = readMetadata(header, path);
+    result.metadata = readMetadata(header);
+    result.config = configOf(result.metadata, path);
     return result;
 }
 

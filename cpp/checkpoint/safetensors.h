@@ -7,6 +7,7 @@ namespace magicmix {
 
 struct SafetensorsFile {
     StoredTensors tensors;
+    std::map<std::string, std::string> metadata;
     DeclaredConfig config; ///< from `kConfigurationKey` of the metadata, if it is there
 };
 

@@ -1,5 +1,6 @@
 #include "lora/lora_file.h"
 
+#include "checkpoint/json.h"
 #include "checkpoint/model_file.h"
 #include "error.h"
 
@@ -89,6 +90,44 @@ std::optional<std::pair<std::string, Role>> parseName(const std::string &name) {
                 {{"path", path}, {"tensor", name}});
 }
 
+/// What newer versions of diffusers note of the configuration with which PEFT trained: for every
+/// part of the model ("unet", "text_encoder") an alpha, and others for single modules.
+class PeftNotes {
+public:
+    explicit PeftNotes(const ModelFile &file, const std::string &path) {
+        const auto text = file.metadata.find("lora_adapter_metadata");
+        if (text == file.metadata.end()) return;
+        const std::string where = "lora_adapter_metadata of '" + path + "'";
+        notes_ = parseJson(text->second.data(), text->second.size(), where);
+        if (!notes_.is_object()) notes_ = Json::object();
+        for (const char *part : {"unet", "text_encoder"}) {
+            const auto flag = notes_.find(std::string(part) + ".use_rslora");
+            if (flag == notes_.end() || *flag != true) continue;
+            throw Error("MODEL_UNSUPPORTED",
+                        "'" + path + "' holds a rank-stabilised LoRA; LoRA and LoCon can be used",
+                        {{"path", path}});
+        }
+    }
+
+    std::optional<double> alphaOf(const std::string &module) const {
+        const std::string part = module.substr(0, module.find('.'));
+        const auto patterns = notes_.find(part + ".alpha_pattern");
+        if (patterns != notes_.end() && patterns->is_object()) {
+            for (const auto &[pattern, alpha] : patterns->items()) {
+                if (alpha.is_number() && endsWith(module, "." + pattern)) {
+                    return alpha.get<double>();
+                }
+            }
+        }
+        const auto alpha = notes_.find(part + ".lora_alpha");
+        if (alpha == notes_.end() || !alpha->is_number()) return std::nullopt;
+        return alpha->get<double>();
+    }
+
+private:
+    Json notes_ = Json::object();
+};
+
 } // namespace
 
 std::shared_ptr<const LoraFile> LoraFile::open(const std::string &path) {
@@ -96,7 +135,9 @@ std::shared_ptr<const LoraFile> LoraFile::open(const std::string &path) {
         std::shared_ptr<StoredTensor> parts[4];
     };
     std::map<std::string, Found> modules;
-    for (const auto &[name, tensor] : readModelFile(path).tensors) {
+    const ModelFile stored = readModelFile(path);
+    const PeftNotes notes(stored, path);
+    for (const auto &[name, tensor] : stored.tensors) {
         const auto parsed = parseName(name);
         if (!parsed) refuse(path, name);
         auto &part = modules[parsed->first].parts[static_cast<int>(parsed->second)];
@@ -118,8 +159,9 @@ std::shared_ptr<const LoraFile> LoraFile::open(const std::string &path) {
                         "'" + path + "' has only one of the two matrices of '" + module + "'",
                         {{"path", path}, {"module", module}});
         }
-        file->modules.emplace(module, LoraModule{*part(Role::Down), *part(Role::Up),
-                                                 part(Role::Mid), part(Role::Alpha)});
+        file->modules.emplace(module,
+                              LoraModule{*part(Role::Down), *part(Role::Up), part(Role::Mid),
+                                         part(Role::Alpha), notes.alphaOf(module)});
     }
     if (file->modules.empty()) {
         throw Error("MODEL_FORMAT", "'" + path + "' has no tensors", {{"path", path}});

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace magicmix {
@@ -14,7 +15,9 @@ struct LoraModule {
     StoredTensor down;                   ///< `[rank, in]` or `[rank, in, height, width]`
     StoredTensor up;                     ///< `[out, rank]`
     std::shared_ptr<StoredTensor> mid;   ///< `[rank, rank, height, width]`, or null
-    std::shared_ptr<StoredTensor> alpha; ///< one number; null means the rank
+    std::shared_ptr<StoredTensor> alpha; ///< one number, or null
+    std::optional<double> noted;         ///< alpha as the file's metadata have it
+    // Without either, alpha is the rank.
 };
 
 /// A file of a LoRA, of any format that is read.

@@ -43,7 +43,9 @@ std::vector<float> floatsOf(const StoredTensor &tensor) {
 }
 
 float alphaOf(const LoraModule &module) {
-    if (!module.alpha) return static_cast<float>(lengthOf(module.up, 1));
+    if (!module.alpha) {
+        return static_cast<float>(module.noted.value_or(lengthOf(module.up, 1)));
+    }
     const std::vector<float> values = floatsOf(*module.alpha);
     if (values.size() == 1) return values.front();
     throw Error("MODEL_FORMAT",

@@ -1,0 +1,131 @@
+/**
+ * Quantised files and LoRAs, at the size of SD 1.5: seconds to convert and to load, seconds a step, the
+ * weights' memory; seconds that a change of LoRAs takes.
+ *
+ *     npm run bench:formats -- [--types q8_0,q4_k] [--ranks 16,128] [--size 512x512] [--threads 2]
+ */
+import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { parseArgs } from 'node:util'
+
+import { MagicMix, convert } from 'magicmix'
+import type { Lora, MixRequest, StoredType } from 'magicmix'
+
+import { formulaTensors, sd15Config } from '../test/support/formula-model.js'
+import { sd15Model } from '../test/support/models.js'
+import { safetensorsBytes } from '../test/support/safetensors.js'
+import type { Entry } from '../test/support/safetensors.js'
+import { machine } from './machine.js'
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      types: { type: 'string', default: 'q8_0,q4_k' },
+      ranks: { type: 'string', default: '16,128' },
+      size: { type: 'string', default: '512x512' },
+      threads: { type: 'string' },
+    },
+  })
+  const [width = NaN, height = width] = values.size.split('x').map(Number)
+  const threads = values.threads === undefined ? undefined : Number(values.threads)
+  const folder = await mkdtemp(path.join(tmpdir(), 'magicmix-bench-'))
+  try {
+    console.log(machine())
+    const model = await sd15Model()
+    await measureModel('f16', model, { width, height, threads })
+    for (const type of values.types.split(',') as StoredType[]) {
+      const output = path.join(folder, `${type}.gguf`)
+      const seconds = await timed(() => convert({ input: model, output, type }))
+      console.log(`${type}: converted in ${seconds} s, ${mebibytes((await stat(output)).size)} MiB`)
+      await measureModel(type, output, { width, height, threads })
+    }
+    for (const rank of values.ranks.split(',').map(Number)) {
+      await measureLora(model, await loraOf(rank, folder), rank, threads)
+    }
+  } finally {
+    await rm(folder, { recursive: true })
+  }
+}
+
+interface Options {
+  width: number
+  height: number
+  threads: number | undefined
+}
+
+async function measureModel(name: string, model: string, options: Options): Promise<void> {
+  const { threads, ...size } = options
+  const started = performance.now()
+  await using mixer = await MagicMix.load({ model, threads })
+  const load = seconds(performance.now() - started)
+  const { timings } = await mixer.mix({ ...request, ...size, steps: 10, kMax: 0.5, kMin: 0.5 })
+  const weights = mebibytes(mixer.model.memory.weights)
+  console.log(`${name}: load ${load} s, step ${seconds(timings.step)} s, weights ${weights} MiB`)
+}
+
+/** What a tiny mix takes longer with other LoRAs than with the same ones as before. */
+async function measureLora(
+  model: string,
+  file: string,
+  rank: number,
+  threads: number | undefined,
+): Promise<void> {
+  await using mixer = await MagicMix.load({ model, threads })
+  const mix = (loras: Lora[]) =>
+    timed(() => mixer.mix({ ...request, width: 64, height: 64, steps: 2, kMax: 0.5, loras }))
+  await mix([])
+  const same = await mix([])
+  const added = await mix([{ file }])
+  const changed = await mix([{ file, strength: 0.5 }])
+  const removed = await mix([])
+  const cost = [added, changed, removed].map((time) => (Number(time) - Number(same)).toFixed(1))
+  console.log(
+    `LoRA of rank ${rank}: added ${cost[0]} s, changed ${cost[1]} s, removed ${cost[2]} s`,
+  )
+}
+
+const request: MixRequest = { layout: { prompt: 'a hill' }, content: 'a lake', seed: 1 }
+
+/** A LoRA of every linear layer of the transformers and of the text encoder. */
+async function loraOf(rank: number, folder: string): Promise<string> {
+  const header: Record<string, Entry> = {}
+  let offset = 0
+  const add = (name: string, shape: number[]) => {
+    const bytes = shape.reduce((product, side) => product * side, 2)
+    header[name] = { dtype: 'F16', shape, data_offsets: [offset, offset + bytes] }
+    offset += bytes
+  }
+  for (const { name, shape } of formulaTensors(sd15Config)) {
+    const isLayer = /transformer_blocks|self_attn|mlp|proj_in|proj_out/.test(name)
+    const [out = 0, inner = 0, ...kernel] = shape
+    if (!isLayer || shape.length < 2 || name.startsWith('first_stage_model.')) continue
+    const module = name
+      .replace('model.diffusion_model.', 'lora_unet_')
+      .replace('cond_stage_model.transformer.', 'lora_te_')
+      .replace(/\.weight$/, '')
+      .replaceAll('.', '_')
+    add(`${module}.lora_down.weight`, [rank, inner, ...kernel])
+    add(`${module}.lora_up.weight`, [out, rank, ...kernel])
+  }
+  const file = path.join(folder, `rank-${rank}.safetensors`)
+  const halves = new Uint16Array(offset / 2).map((_, i) => 0x1000 + (i % 977)) // about 0.0005
+  await writeFile(file, safetensorsBytes(header, new Uint8Array(halves.buffer)))
+  return file
+}
+
+async function timed(work: () => Promise<unknown>): Promise<string> {
+  const started = performance.now()
+  await work()
+  return seconds(performance.now() - started)
+}
+
+function seconds(milliseconds: number): string {
+  return (milliseconds / 1000).toFixed(2)
+}
+
+function mebibytes(bytes: number): string {
+  return (bytes / 2 ** 20).toFixed(0)
+}
+
+void main()
