@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 
@@ -52,6 +52,12 @@ describe('command line', () => {
       child.once('close', (code, signal) => resolve({ code, signal, ...outcome }))
     })
   }
+
+  it('can be run as it is built', async () => {
+    // npx makes it so once, and not again after a new build in the same place
+    const { mode } = await stat(bin)
+    assert.equal(mode & 0o111, 0o111)
+  })
 
   it('prints its version', async () => {
     const { version } = JSON.parse(
