@@ -78,7 +78,7 @@ struct Lora {
 };
 
 struct LoadOptions {
-    std::string model; ///< a .safetensors file, or a diffusers folder
+    std::string model; ///< a file of any format that is read, or a folder
     std::vector<EmbeddingFile> embeddings;
     std::string device = "auto";    ///< "auto" or an id of `listDevices`
     std::string precision = "auto"; ///< "auto", "f32", "f16", "bf16": type of the large weights

@@ -82,8 +82,9 @@ export class MagicMix {
    * Mixes the content into the layout.
    *
    * @throws {@link MagicMixError} INVALID_ARGUMENT, UNKNOWN_OPTION, PROMPT_TOO_LONG,
-   * PHRASE_NOT_FOUND, PHRASE_TRUNCATED, PICTURE_UNREADABLE, OUT_OF_MEMORY, DISPOSED; or the
-   * signal's reason; or what `onProgress` threw
+   * PHRASE_NOT_FOUND, PHRASE_TRUNCATED, PICTURE_UNREADABLE, OUT_OF_MEMORY, NOT_FINITE, DISPOSED;
+   * for `loras` also MODEL_NOT_FOUND, MODEL_FORMAT, MODEL_UNSUPPORTED; or the signal's reason; or
+   * what `onProgress` threw
    */
   async mix(request: MixRequest): Promise<Mix> {
     return calledFrom(MagicMix.prototype.mix, async () => {

@@ -83,7 +83,8 @@ export interface LoadOptions {
   /**
    * The type in which weights are kept. 'f32' is exact; 'f16' takes half the memory; 'bf16' does too
    * and is twice as fast on CPUs that multiply it (AVX-512-BF16), with an error of about 1%; 'q8_0'
-   * takes a quarter, for the CPU only. Default 'auto': 'bf16' on such a CPU, else 'f16'.
+   * takes a quarter, for the CPU only. Default 'auto': 'bf16' on such a CPU, else 'f16', and what
+   * the file has quantised stays so.
    */
   precision?: Precision | undefined
   /**
