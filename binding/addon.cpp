@@ -29,10 +29,43 @@ Napi::Object submitAlone(Napi::Env env, Task task, Napi::Value onProgress) {
     return worker->submit(env, std::move(task), {onProgress, {}, afterwards});
 }
 
+Napi::Value chooseCpu(const Napi::CallbackInfo &info) {
+    return orThrow(info.Env(), [&]() -> Napi::Value {
+        loadBestCpu(readTexts(info[0], "paths"));
+        return info.Env().Undefined();
+    });
+}
+
+Napi::Value addBackend(const Napi::CallbackInfo &info) {
+    return orThrow(info.Env(), [&]() -> Napi::Value {
+        Task task = [path = readText(info[0], "path")](const Cancellation &,
+                                                       const ProgressCallback &) -> Result {
+            loadBackend(path);
+            return [](Napi::Env env) { return env.Undefined(); };
+        };
+        return submitAlone(info.Env(), std::move(task), {});
+    });
+}
+
+Napi::Value checkDevice(const Napi::CallbackInfo &info) {
+    return orThrow(info.Env(), [&]() -> Napi::Value {
+        Task task = [id = readText(info[0], "device")](const Cancellation &,
+                                                       const ProgressCallback &) -> Result {
+            const Preflight result = preflight(id);
+            return [result](Napi::Env env) {
+                Napi::Object object = Napi::Object::New(env);
+                object.Set("error", result.error);
+                object.Set("passed", result.passed);
+                return object;
+            };
+        };
+        return submitAlone(info.Env(), std::move(task), {});
+    });
+}
+
 Napi::Value inspectModel(const Napi::CallbackInfo &info) {
     return orThrow(info.Env(), [&]() -> Napi::Value {
-        if (!info[0].IsString()) throw Error("INVALID_ARGUMENT", "path must be a string");
-        Task task = [path = info[0].As<Napi::String>().Utf8Value(),
+        Task task = [path = readText(info[0], "path"),
                      config = readConfig(Fields(info[1], "config"))](
                         const Cancellation &, const ProgressCallback &) -> Result {
             const auto result = std::make_shared<const Inspection>(inspect(path, config));
@@ -84,6 +117,9 @@ Napi::Value ddimSchedule(const Napi::CallbackInfo &info) {
 Napi::Object initialise(Napi::Env env, Napi::Object exports) {
     Environment::create(env);
     exports.Set("devices", Napi::Function::New<devices>(env, "devices"));
+    exports.Set("chooseCpu", Napi::Function::New<chooseCpu>(env, "chooseCpu"));
+    exports.Set("loadBackend", Napi::Function::New<addBackend>(env, "loadBackend"));
+    exports.Set("preflight", Napi::Function::New<checkDevice>(env, "preflight"));
     exports.Set("inspect", Napi::Function::New<inspectModel>(env, "inspect"));
     exports.Set("convert", Napi::Function::New<convertModel>(env, "convert"));
     exports.Set("load", Napi::Function::New<loadModel>(env, "load"));

@@ -156,6 +156,8 @@ LoadOptions readLoadOptions(const Fields &fields) {
         options.embeddings.push_back({entry.text("placeholder"), entry.text("file")});
     }
     options.device = fields.text("device");
+    options.textEncoderOnCpu = fields.flag("textEncoderOnCpu");
+    options.vaeOnCpu = fields.flag("vaeOnCpu");
     options.precision = fields.text("precision");
     options.threads = fields.integer("threads");
     options.config = readConfig(fields.object("config"));
@@ -215,6 +217,21 @@ std::vector<std::int32_t> readTokens(const Napi::Value &value) {
     return std::vector<std::int32_t>(array.Data(), array.Data() + array.ElementLength());
 }
 
+std::string readText(const Napi::Value &value, const std::string &name) {
+    if (value.IsString()) return value.As<Napi::String>().Utf8Value();
+    throw Error("INVALID_ARGUMENT", name + " must be a string");
+}
+
+std::vector<std::string> readTexts(const Napi::Value &value, const std::string &name) {
+    if (!value.IsArray()) throw Error("INVALID_ARGUMENT", name + " must be an array");
+    const auto array = value.As<Napi::Array>();
+    std::vector<std::string> texts;
+    for (std::uint32_t i = 0; i < array.Length(); i++) {
+        texts.push_back(readText(array.Get(i), "every element of " + name));
+    }
+    return texts;
+}
+
 // ---------------------------------------------------------------------------------------------
 // To JavaScript
 
@@ -223,8 +240,7 @@ Napi::Value toJs(Napi::Env env, const DeviceInfo &device) {
     object.Set("id", device.id);
     object.Set("description", device.description);
     object.Set("backend", device.backend);
-    object.Set("available", device.available);
-    object.Set("reason", device.reason);
+    object.Set("integrated", device.integrated);
     object.Set("totalMemory", number(env, device.totalMemory));
     object.Set("freeMemory", number(env, device.freeMemory));
     return object;
@@ -244,6 +260,8 @@ Napi::Value toJs(Napi::Env env, const ModelInfo &info) {
     object.Set("family", info.family);
     object.Set("prediction", info.prediction);
     object.Set("device", info.device);
+    object.Set("textEncoderDevice", info.textEncoderDevice);
+    object.Set("vaeDevice", info.vaeDevice);
     object.Set("precision", info.precision);
     object.Set("threads", info.threads);
     object.Set("textEncoderParameters", number(env, info.textEncoderParameters));

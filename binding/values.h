@@ -49,6 +49,8 @@ ConvertOptions readConvertOptions(const Fields &fields);
 MixRequest readMixRequest(const Fields &fields);
 std::vector<TokenScale> readScales(const Fields &fields);
 std::vector<std::int32_t> readTokens(const Napi::Value &value);
+std::string readText(const Napi::Value &value, const std::string &name);
+std::vector<std::string> readTexts(const Napi::Value &value, const std::string &name);
 
 /// A typed array with a copy of the values in memory of JavaScript's own.
 template <typename Array, typename T>

@@ -43,19 +43,78 @@ void multiply(std::vector<float> &values, double factor) {
     for (auto &value : values) value = static_cast<float>(value * factor);
 }
 
-/// The networks of a model; declares all their weights.
-struct Networks {
-    Networks(const ModelConfig &modelConfig, Precision precision, const Device &device,
-             const WeightSource *quantised)
-        : config(modelConfig), weights(precision, device.kernels(precision), quantised),
-          text(weights, config.text), unet(weights, config.unet), vae(weights, config.vae) {}
+/// A device, and the weights that lie on it.
+struct Station {
+    Station(Device opened, const LoadOptions &options, const WeightSource &source)
+        : device(std::move(opened)), precision(parsePrecision(options.precision, device.isCpu())),
+          weights(precision, device.kernels(precision),
+                  options.precision == "auto" ? &source : nullptr) {}
 
-    ModelConfig config;
+    Device device; // outlives the weights, which lie in its memory
+    Precision precision;
     Weights weights;
+};
+
+/// The networks of a model: all on one device, or some of them on the CPU. Declares their weights.
+struct Networks {
+    Networks(const ModelConfig &modelConfig, const LoadOptions &options, const WeightSource &source)
+        : main(Device::open(options.device, options.threads), options, source),
+          cpu(needsCpu(options, main.device)
+                  ? std::make_unique<Station>(Device::open("cpu", options.threads), options, source)
+                  : nullptr),
+          textStation(options.textEncoderOnCpu && cpu ? *cpu : main),
+          vaeStation(options.vaeOnCpu && cpu ? *cpu : main), config(modelConfig),
+          text(textStation.weights, config.text), unet(main.weights, config.unet),
+          vae(vaeStation.weights, config.vae) {}
+
+    static bool needsCpu(const LoadOptions &options, const Device &device) {
+        return (options.textEncoderOnCpu || options.vaeOnCpu) && !device.isCpu();
+    }
+
+    std::vector<Station *> stations() {
+        return cpu ? std::vector<Station *>{&main, cpu.get()} : std::vector<Station *>{&main};
+    }
+    std::vector<const Weights *> weights() const {
+        return cpu ? std::vector<const Weights *>{&main.weights, &cpu->weights}
+                   : std::vector<const Weights *>{&main.weights};
+    }
+    std::uint64_t parameters(const std::string &prefix) const {
+        std::uint64_t sum = 0;
+        for (const Weights *each : weights()) sum += each->parameters(prefix);
+        return sum;
+    }
+    std::uint64_t bytes() const {
+        std::uint64_t sum = 0;
+        for (const Weights *each : weights()) sum += each->bytes();
+        return sum;
+    }
+
+    Station main;
+    std::unique_ptr<Station> cpu;
+    Station &textStation, &vaeStation;
+    ModelConfig config;
     TextEncoder text;
     UNet unet;
     Autoencoder vae;
 };
+
+/// What a mix of the model's native size takes at its worst moment, beside the weights, by device.
+struct WorkingMemory {
+    std::uint64_t main = 0, cpu = 0;
+};
+
+/// To be asked before the weights are loaded.
+WorkingMemory measure(Networks &networks) {
+    for (Station *station : networks.stations()) station->weights.pretend();
+    const int side = networks.config.unet.sampleSize() * kPixelsPerCell;
+    Station &main = networks.main, &vae = networks.vaeStation;
+    WorkingMemory memory;
+    memory.main = unetMemory(main.device, main.precision, networks.unet, side, side);
+    std::uint64_t &ofVae = &vae == &main ? memory.main : memory.cpu;
+    ofVae = std::max(ofVae, vaeMemory(vae.device, vae.precision, networks.vae, side, side));
+    for (Station *station : networks.stations()) station->weights.endPretence();
+    return memory;
+}
 
 ModelInfo describe(const Checkpoint &checkpoint, const Networks &networks) {
     const ModelConfig &config = networks.config;
@@ -64,10 +123,14 @@ ModelInfo describe(const Checkpoint &checkpoint, const Networks &networks) {
     info.format = checkpoint.format();
     info.family = config.family;
     info.prediction = config.unet.prediction ? predictionName(*config.unet.prediction) : "";
-    info.precision = precisionName(networks.weights.precision());
-    info.textEncoderParameters = networks.weights.parameters(kTextPrefix);
-    info.unetParameters = networks.weights.parameters(kUnetPrefix);
-    info.vaeParameters = networks.weights.parameters(kVaePrefix);
+    info.precision = precisionName(networks.main.precision);
+    info.textEncoderParameters = networks.parameters(kTextPrefix);
+    info.unetParameters = networks.parameters(kUnetPrefix);
+    info.vaeParameters = networks.parameters(kVaePrefix);
+    info.device = networks.main.device.id();
+    info.textEncoderDevice = networks.textStation.device.id();
+    info.vaeDevice = networks.vaeStation.device.id();
+    info.weightBytes = networks.bytes();
     info.textWidth = config.text.width;
     info.textLayers = config.text.layers;
     info.textHeads = config.text.heads;
@@ -117,32 +180,48 @@ ModelConfig configOf(const Checkpoint &checkpoint, const LearntTokens &learnt,
 } // namespace
 
 struct Engine::Parts {
-    Parts(Checkpoint opened, Device openedDevice, const LoadOptions &options)
+    Parts(Checkpoint opened, const LoadOptions &options)
         : checkpoint(std::move(opened)), learnt(checkpoint, options.embeddings),
-          device(std::move(openedDevice)),
-          networks(configOf(checkpoint, learnt, options.config),
-                   parsePrecision(options.precision, device.isCpu()), device,
-                   options.precision == "auto" ? &checkpoint : nullptr),
-          loras(checkpoint, networks.weights), loadedLoras(options.loras) {}
+          networks(configOf(checkpoint, learnt, options.config), options, checkpoint),
+          loras(checkpoint, weightsOf(networks)), loadedLoras(options.loras) {}
 
     Checkpoint checkpoint; // stays open for the weights under a LoRA
     LearntTokens learnt;
-    Device device; // outlives the weights, which lie in its memory
     Networks networks;
     Loras loras;
     std::vector<Lora> loadedLoras;
     ModelInfo info;
 
-    /// For work that is no request of its own.
-    void useLoadedLoras(const Cancellation &cancel) { loras.use(loadedLoras, device, cancel); }
+    static std::vector<Weights *> weightsOf(Networks &networks) {
+        std::vector<Weights *> all;
+        for (Station *station : networks.stations()) all.push_back(&station->weights);
+        return all;
+    }
 
-    Precision precision() const { return networks.weights.precision(); }
+    void useLoras(const std::vector<Lora> &wanted, const Cancellation &cancel) {
+        loras.use(wanted, networks.main.device.threads(), cancel);
+    }
+    /// For work that is no request of its own.
+    void useLoadedLoras(const Cancellation &cancel) { useLoras(loadedLoras, cancel); }
+
+    std::vector<float> textStates(const std::vector<std::int32_t> &tokens,
+                                  const Cancellation &cancel) {
+        Station &station = networks.textStation;
+        return runTextEncoder(station.device, station.precision, networks.text, tokens, cancel);
+    }
+    PromptContext context(const std::vector<float> &states, const Cancellation &cancel) {
+        Station &station = networks.main;
+        return runContext(station.device, station.precision, networks.unet, states, cancel);
+    }
 
     /// For models that come in two kinds and do not tell of which they are.
     void findOutPrediction(const Cancellation &cancel) {
         auto &prediction = networks.config.unet.prediction;
         if (prediction) return;
-        prediction = probePrediction(device, precision(), networks.text, networks.unet, cancel);
+        const PromptContext empty = context(textStates(emptyPrompt(), cancel), cancel);
+        Station &station = networks.main;
+        prediction =
+            probePrediction(station.device, station.precision, networks.unet, empty, cancel);
     }
 
     Prediction prediction() const { return *networks.config.unet.prediction; }
@@ -161,47 +240,64 @@ Inspection inspect(const std::string &path, const ConfigOverrides &overrides) {
     }
     try {
         checkpoint.requireAllNetworks();
-        Device device = Device::open("cpu", 0);
-        const Precision precision = parsePrecision("auto", true);
-        Networks networks(deduceConfig(checkpoint, checkpoint.config(), overrides), precision,
-                          device, &checkpoint);
-        networks.weights.check(checkpoint);
+        Networks networks(deduceConfig(checkpoint, checkpoint.config(), overrides), LoadOptions{},
+                          checkpoint);
+        networks.main.weights.check(checkpoint);
         inspection.model = describe(checkpoint, networks);
         inspection.family = inspection.model->family;
-        inspection.model->weightBytes = networks.weights.bytes();
-        networks.weights.pretend();
-        const int side = inspection.model->nativeSize;
-        inspection.workingBytes =
-            workingMemory(device, precision, networks.unet, networks.vae, side, side);
+        inspection.workingBytes = measure(networks).main;
     } catch (const Error &error) {
         inspection.problem = error.what();
     }
     return inspection;
 }
 
+namespace {
+
+/// Before anything large is read: would the weights, and a mix of the native size, fit?
+void requireMemory(Networks &networks) {
+    const WorkingMemory working = measure(networks);
+    const auto require = [](const Station &station, std::uint64_t workingBytes) {
+        const std::uint64_t weights = station.weights.bytes();
+        station.device.requireMemory(weights + workingBytes,
+                                     "the model (" + std::to_string(weights >> 20) +
+                                         " MiB of weights, and a mix of its native size)");
+    };
+    require(networks.main, working.main);
+    if (networks.cpu) require(*networks.cpu, working.cpu);
+}
+
+} // namespace
+
 std::unique_ptr<Engine> Engine::load(const LoadOptions &options, const Cancellation &cancel,
                                      const ProgressCallback &progress) {
     Checkpoint checkpoint = Checkpoint::open(options.model);
     checkpoint.requireAllNetworks();
     cancel.throwIfRequested();
-    Device device = Device::open(options.device, options.threads);
-    auto parts = std::make_unique<Parts>(std::move(checkpoint), std::move(device), options);
-    parts->networks.weights.load(parts->learnt, parts->device, cancel, [&](int done, int all) {
-        Progress event;
-        event.stage = Stage::Load;
-        event.step = done;
-        event.steps = all;
-        progress(event);
-    });
+    auto parts = std::make_unique<Parts>(std::move(checkpoint), options);
+    Networks &networks = parts->networks;
+    for (const Weights *weights : networks.weights()) weights->check(parts->learnt);
+    requireMemory(networks);
+
+    int before = 0, all = 0;
+    for (const Weights *weights : networks.weights()) all += weights->count();
+    for (Station *station : networks.stations()) {
+        station->weights.load(parts->learnt, station->device, cancel, [&](int done) {
+            Progress event;
+            event.stage = Stage::Load;
+            event.step = before + done;
+            event.steps = all;
+            progress(event);
+        });
+        before += station->weights.count();
+    }
 
     parts->findOutPrediction(cancel);
     parts->useLoadedLoras(cancel);
 
-    parts->info = describe(parts->checkpoint, parts->networks);
+    parts->info = describe(parts->checkpoint, networks);
     parts->info.learnt = parts->learnt.placeholders();
-    parts->info.device = parts->device.id();
-    parts->info.threads = parts->device.threads();
-    parts->info.weightBytes = parts->networks.weights.bytes();
+    parts->info.threads = networks.main.device.threads();
     return std::unique_ptr<Engine>(new Engine(std::move(parts)));
 }
 
@@ -216,8 +312,7 @@ std::vector<float> Engine::encodeText(const std::vector<std::int32_t> &tokens,
                                       const Cancellation &cancel) {
     checkTokens(tokens, parts_->info.vocabulary, "tokens");
     parts_->useLoadedLoras(cancel);
-    return runTextEncoder(parts_->device, parts_->precision(), parts_->networks.text, tokens,
-                          cancel);
+    return parts_->textStates(tokens, cancel);
 }
 
 std::vector<float> Engine::predictNoise(const std::vector<float> &latent, int latentWidth,
@@ -230,12 +325,10 @@ std::vector<float> Engine::predictNoise(const std::vector<float> &latent, int la
     checkTextStates(textStates, parts_->info.textWidth);
     checkScales(scales);
     parts_->useLoadedLoras(cancel);
-    Device &device = parts_->device;
-    const UNet &unet = parts_->networks.unet;
-    const PromptContext context = scaled(
-        runContext(device, parts_->precision(), unet, textStates, cancel), tokenScales(scales));
-    UNetSession session(device, parts_->precision(), unet, latentWidth, latentHeight, 1,
-                        stages != nullptr);
+    const PromptContext context = scaled(parts_->context(textStates, cancel), tokenScales(scales));
+    Station &station = parts_->networks.main;
+    UNetSession session(station.device, station.precision, parts_->networks.unet, latentWidth,
+                        latentHeight, 1, stages != nullptr);
     session.setPrompts({&context});
     auto predicted = session.predict(latent, timestep, cancel).front();
     if (stages) *stages = session.stages();
@@ -247,7 +340,8 @@ std::vector<float> Engine::encodePicture(const std::vector<std::uint8_t> &rgb, i
                                          std::vector<StageValues> *stages) {
     checkSize(width, height);
     checkPixels(rgb, width, height);
-    std::vector<float> mean = runEncoder(parts_->device, parts_->precision(), parts_->networks.vae,
+    Station &station = parts_->networks.vaeStation;
+    std::vector<float> mean = runEncoder(station.device, station.precision, parts_->networks.vae,
                                          toPlanes(rgb), width, height, cancel, stages);
     mean.resize(mean.size() / 2); // the second half is the log variance
     return mean;
@@ -259,7 +353,8 @@ std::vector<float> Engine::decodeLatent(const std::vector<float> &latent, int la
     checkLatent(latent, latentWidth, latentHeight);
     std::vector<float> z = latent;
     multiply(z, 1 / parts_->networks.vae.scalingFactor());
-    return runDecoder(parts_->device, parts_->precision(), parts_->networks.vae, z, latentWidth,
+    Station &station = parts_->networks.vaeStation;
+    return runDecoder(station.device, station.precision, parts_->networks.vae, z, latentWidth,
                       latentHeight, cancel, stages);
 }
 
@@ -355,8 +450,7 @@ MixResult Engine::mix(const MixRequest &request, const Cancellation &cancel,
                       const ProgressCallback &progress) {
     checkMixRequest(request, parts_->info.vocabulary);
     const auto start = Clock::now();
-    Device &device = parts_->device;
-    const Networks &networks = parts_->networks;
+    Networks &networks = parts_->networks;
     const int width = request.width / kPixelsPerCell, height = request.height / kPixelsPerCell;
     const auto latentSize = static_cast<std::size_t>(kLatentChannels * width * height);
     const bool fromPrompt = request.layoutPixels.empty();
@@ -371,18 +465,17 @@ MixResult Engine::mix(const MixRequest &request, const Cancellation &cancel,
     result.width = request.width;
     result.height = request.height;
 
-    parts_->loras.use(request.loras.value_or(parts_->loadedLoras), device, cancel);
+    parts_->useLoras(request.loras.value_or(parts_->loadedLoras), cancel);
 
     // Encode: the prompts to keys and values, the picture to a latent.
     reporter.begin(Stage::Encode, 3);
     const auto statesOf = [&](const std::vector<std::int32_t> &tokens) {
-        auto states = runTextEncoder(device, parts_->precision(), networks.text, tokens, cancel);
+        auto states = parts_->textStates(tokens, cancel);
         requireFinite(states, "the text encoder");
         return states;
     };
     const auto contextOf = [&](const std::vector<float> &states) {
-        PromptContext context =
-            runContext(device, parts_->precision(), networks.unet, states, cancel);
+        PromptContext context = parts_->context(states, cancel);
         reporter.done();
         return context;
     };
@@ -411,8 +504,8 @@ MixResult Engine::mix(const MixRequest &request, const Cancellation &cancel,
         std::vector<int> timesteps;
         const int first = fromPrompt ? 0 : mixing.iMax;
         for (int i = first; i < request.steps; i++) timesteps.push_back(ddim.timestep(i));
-        GuidedUnet unet(device, parts_->precision(), networks.unet, parts_->prediction(), request,
-                        negative, timesteps, reporter, cancel);
+        GuidedUnet unet(networks.main.device, networks.main.precision, networks.unet,
+                        parts_->prediction(), request, negative, timesteps, reporter, cancel);
         const auto observe = [&](std::vector<State> &trace) {
             return [&](int i, const Latent &state, const Latent *clean) {
                 if (request.trace) trace.push_back({i, ddim.timestep(i), state});

@@ -33,17 +33,34 @@ constexpr int kPixelsPerCell = 8;
 // Devices
 
 struct DeviceInfo {
-    std::string id;          ///< what `LoadOptions::device` takes: "cpu", "cuda:0", ...
-    std::string description; ///< name of the hardware
-    std::string backend;     ///< "cpu", "cuda", "metal", "vulkan"
-    bool available = false;
-    std::string reason;            ///< why it is not available; empty if it is
+    std::string id;                ///< what `LoadOptions::device` takes: "cpu", "cuda:0", ...
+    std::string description;       ///< name of the hardware
+    std::string backend;           ///< "cpu", "cuda", "metal", "vulkan"
+    bool integrated = false;       ///< a GPU that shares the CPU's memory
     std::uint64_t totalMemory = 0; ///< bytes; 0 if unknown
     std::uint64_t freeMemory = 0;  ///< bytes; 0 if unknown
 };
 
-/// What can be used here, best first, then what cannot be used and why.
+/// The devices of all backends that were loaded; the CPU, which is always there, comes last.
 std::vector<DeviceInfo> listDevices();
+
+/// Loads the shared library of a GPU's backend, unless it is loaded already: for the whole process,
+/// and until its end. That runs code of the GPU's driver, which may crash: try it in another
+/// process first. Throws `DEVICE_UNAVAILABLE` with the reason.
+void loadBackend(const std::string &path);
+
+/// Of libraries with the CPU's operations, each made for some instruction set, loads the one that
+/// suits this machine best. The first call in a process counts; without it all runs on any CPU.
+void loadBestCpu(const std::vector<std::string> &paths);
+
+/// How far results of a device are from the CPU's.
+struct Preflight {
+    double error = 0; ///< relative, of all values together
+    bool passed = false;
+};
+/// Runs every kind of operation of the networks once, in small, on a device and on the CPU.
+/// Throws `DEVICE_UNAVAILABLE` and `DEVICE_FAILED`.
+Preflight preflight(const std::string &device);
 
 // ---------------------------------------------------------------------------------------------
 // Models
@@ -80,7 +97,8 @@ struct Lora {
 struct LoadOptions {
     std::string model; ///< a file of any format that is read, or a folder
     std::vector<EmbeddingFile> embeddings;
-    std::string device = "auto";    ///< "auto" or an id of `listDevices`
+    std::string device = "cpu"; ///< an id of `listDevices`
+    bool textEncoderOnCpu = false, vaeOnCpu = false;
     std::string precision = "auto"; ///< "auto", "f32", "f16", "bf16": type of the large weights
     int threads = 0;                ///< CPU threads, at most one a core; 0: one a core
     ConfigOverrides config;
@@ -94,7 +112,8 @@ struct ModelInfo {
     /// What the UNet predicts: "epsilon" or "v_prediction". Empty in an `Inspection` where only
     /// running it could tell.
     std::string prediction;
-    std::string device; ///< id of the device in use
+    std::string device;                       ///< id of the device in use
+    std::string textEncoderDevice, vaeDevice; ///< the same, or "cpu"
     std::string precision;
     int threads = 0;
     std::uint64_t textEncoderParameters = 0, unetParameters = 0, vaeParameters = 0;

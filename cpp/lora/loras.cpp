@@ -4,6 +4,9 @@
 #include "lora/module_names.h"
 #include "tensor/conversion.h"
 
+#include <algorithm>
+#include <iterator>
+
 namespace magicmix {
 namespace {
 
@@ -12,7 +15,7 @@ constexpr std::size_t kToldNames = 3;
 
 } // namespace
 
-void Loras::use(const std::vector<Lora> &wanted, const Device &device, const Cancellation &cancel) {
+void Loras::use(const std::vector<Lora> &wanted, int threads, const Cancellation &cancel) {
     if (wanted.empty() && merged_.empty()) return;
     Merged next = plan(wanted);
     std::vector<std::string> changed;
@@ -26,20 +29,28 @@ void Loras::use(const std::vector<Lora> &wanted, const Device &device, const Can
 
     // Should this end half way, these are unlike anything: made by no file.
     for (const auto &weight : changed) merged_[weight] = {Part{}};
-    weights_.replace(
-        changed,
-        [&](const std::string &weight) {
-            const auto parts = next.find(weight);
-            return parts == next.end() ? base_.read(weight) : merge(weight, parts->second);
-        },
-        device, cancel);
+    const auto valuesOf = [&](const std::string &weight) {
+        const auto parts = next.find(weight);
+        return parts == next.end() ? base_.read(weight) : merge(weight, parts->second);
+    };
+    for (Weights *weights : weights_) {
+        std::vector<std::string> names;
+        std::copy_if(changed.begin(), changed.end(), std::back_inserter(names),
+                     [&](const std::string &name) { return weights->has(name); });
+        weights->replace(names, valuesOf, threads, cancel);
+    }
     merged_ = std::move(next);
 }
 
 Loras::Merged Loras::plan(const std::vector<Lora> &wanted) const {
     Merged merged;
     if (wanted.empty()) return merged;
-    const auto modules = loraModules(weights_.factorNames());
+    std::vector<std::string> factors;
+    for (const Weights *weights : weights_) {
+        const auto names = weights->factorNames();
+        factors.insert(factors.end(), names.begin(), names.end());
+    }
+    const auto modules = loraModules(factors);
     for (const auto &lora : wanted) {
         const auto file = opened(lora.file);
         std::string strangers;

@@ -11,12 +11,14 @@ namespace magicmix {
 /// of it is left.
 class Loras {
 public:
-    Loras(const WeightSource &base, Weights &weights) : base_(base), weights_(weights) {}
+    /// `weights`: all of the model's, by the device on which they lie.
+    Loras(const WeightSource &base, std::vector<Weights *> weights)
+        : base_(base), weights_(std::move(weights)) {}
 
     /// Makes the weights those of the checkpoint with `wanted` on top, and with nothing else.
     /// Throws what `LoraFile::open` throws, and `MODEL_UNSUPPORTED` if a file is for another
     /// network. However it ends, the next call puts everything right.
-    void use(const std::vector<Lora> &wanted, const Device &device, const Cancellation &cancel);
+    void use(const std::vector<Lora> &wanted, int threads, const Cancellation &cancel);
 
 private:
     struct Part {
@@ -36,7 +38,7 @@ private:
     WeightSource::Values merge(const std::string &weight, const std::vector<Part> &parts) const;
 
     const WeightSource &base_;
-    Weights &weights_;
+    std::vector<Weights *> weights_;
     Merged merged_;
 };
 

@@ -1,7 +1,6 @@
 #include "model/probe.h"
 
 #include "diffusion/random.h"
-#include "model/sessions.h"
 
 #include <cmath>
 
@@ -13,15 +12,8 @@ constexpr int kLastTimestep = 999;
 constexpr int kSide = 32;
 constexpr double kThreshold = 0.5;
 
-// Begin and end of text, padded as OpenCLIP does it.
+// Begin and end of text.
 constexpr std::int32_t kBeginOfText = 49406, kEndOfText = 49407, kPadding = 0;
-
-std::vector<std::int32_t> emptyPrompt() {
-    std::vector<std::int32_t> tokens(kContextLength, kPadding);
-    tokens[0] = kBeginOfText;
-    tokens[1] = kEndOfText;
-    return tokens;
-}
 
 double correlation(const Latent &a, const Latent &b) {
     double meanA = 0, meanB = 0;
@@ -40,22 +32,21 @@ double correlation(const Latent &a, const Latent &b) {
 
 } // namespace
 
-double correlationWithNoise(Device &device, Precision precision, const TextEncoder &encoder,
-                            const UNet &unet, const Cancellation &cancel) {
-    const auto states = runTextEncoder(device, precision, encoder, emptyPrompt(), cancel);
-    const PromptContext context = runContext(device, precision, unet, states, cancel);
-    UNetSession session(device, precision, unet, kSide, kSide, 1);
-    session.setPrompts({&context});
-    const Latent noise =
-        Generator(0).randn(static_cast<std::size_t>(kLatentChannels * kSide * kSide));
-    return correlation(noise, session.predict(noise, kLastTimestep, cancel).front());
+std::vector<std::int32_t> emptyPrompt() {
+    std::vector<std::int32_t> tokens(kContextLength, kPadding);
+    tokens[0] = kBeginOfText;
+    tokens[1] = kEndOfText;
+    return tokens;
 }
 
-Prediction probePrediction(Device &device, Precision precision, const TextEncoder &encoder,
-                           const UNet &unet, const Cancellation &cancel) {
-    return correlationWithNoise(device, precision, encoder, unet, cancel) > kThreshold
-               ? Prediction::Noise
-               : Prediction::Velocity;
+Prediction probePrediction(Device &device, Precision precision, const UNet &unet,
+                           const PromptContext &empty, const Cancellation &cancel) {
+    UNetSession session(device, precision, unet, kSide, kSide, 1);
+    session.setPrompts({&empty});
+    const Latent noise =
+        Generator(0).randn(static_cast<std::size_t>(kLatentChannels * kSide * kSide));
+    const Latent predicted = session.predict(noise, kLastTimestep, cancel).front();
+    return correlation(noise, predicted) > kThreshold ? Prediction::Noise : Prediction::Velocity;
 }
 
 } // namespace magicmix

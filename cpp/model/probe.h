@@ -1,19 +1,17 @@
 #pragma once
 
 #include "model/config.h"
-#include "model/text_encoder.h"
-#include "model/unet.h"
+#include "model/sessions.h"
 
 namespace magicmix {
 
-/// The correlation of what the UNet predicts from pure noise at the last timestep, given an empty
-/// prompt, with that noise.
-double correlationWithNoise(Device &device, Precision precision, const TextEncoder &encoder,
-                            const UNet &unet, const Cancellation &cancel);
+/// The ids of an empty prompt, padded as OpenCLIP does it.
+std::vector<std::int32_t> emptyPrompt();
 
-/// What a UNet predicts whose files do not tell. A latent at the last timestep is noise to 99.8%:
-/// who predicts the noise returns it, who predicts velocity mostly the guessed picture.
-Prediction probePrediction(Device &device, Precision precision, const TextEncoder &encoder,
-                           const UNet &unet, const Cancellation &cancel);
+/// What a UNet predicts whose files do not tell, seen from its answer to pure noise with an empty
+/// prompt at the last timestep. A latent there is noise to 99.8%: who predicts the noise returns
+/// it, who predicts velocity mostly the guessed picture.
+Prediction probePrediction(Device &device, Precision precision, const UNet &unet,
+                           const PromptContext &empty, const Cancellation &cancel);
 
 } // namespace magicmix

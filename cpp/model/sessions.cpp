@@ -103,20 +103,24 @@ std::vector<float> runDecoder(Device &device, Precision precision, const Autoenc
                    latent, cancel, stages, [&](Ops &ops, Tensor x) { return vae.decode(ops, x); });
 }
 
-std::uint64_t workingMemory(Device &device, Precision precision, const UNet &unet,
-                            const Autoencoder &vae, int width, int height) {
+std::uint64_t unetMemory(Device &device, Precision precision, const UNet &unet, int width,
+                         int height) {
+    return UNetSession::measure(device, precision, unet, width / kPixelsPerCell,
+                                height / kPixelsPerCell, 2);
+}
+
+std::uint64_t vaeMemory(Device &device, Precision precision, const Autoencoder &vae, int width,
+                        int height) {
     const auto measure = [&](const std::vector<std::int64_t> &shape, const auto &network) {
         Graph graph(device);
         const auto ops = makeOps(graph, precision);
         graph.output(network(*ops, graph.input(shape)));
         return graph.measure();
     };
-    const int cellsX = width / kPixelsPerCell, cellsY = height / kPixelsPerCell;
     return std::max(
-        {measure({width, height, 3, 1}, [&](Ops &ops, Tensor x) { return vae.encode(ops, x); }),
-         UNetSession::measure(device, precision, unet, cellsX, cellsY, 2),
-         measure({cellsX, cellsY, kLatentChannels, 1},
-                 [&](Ops &ops, Tensor x) { return vae.decode(ops, x); })});
+        measure({width, height, 3, 1}, [&](Ops &ops, Tensor x) { return vae.encode(ops, x); }),
+        measure({width / kPixelsPerCell, height / kPixelsPerCell, kLatentChannels, 1},
+                [&](Ops &ops, Tensor x) { return vae.decode(ops, x); }));
 }
 
 UNetSession::UNetSession(Device &device, Precision precision, const UNet &unet, int width,

@@ -41,9 +41,12 @@ std::vector<float> runDecoder(Device &device, Precision precision, const Autoenc
                               const std::vector<float> &latent, int width, int height,
                               const Cancellation &cancel, std::vector<StageValues> *stages);
 
-/// Bytes beside the weights that a mix of pictures `[height, width]` takes at its worst moment.
-std::uint64_t workingMemory(Device &device, Precision precision, const UNet &unet,
-                            const Autoencoder &vae, int width, int height);
+/// Bytes beside the weights that the networks take for pictures `[height, width]`: the UNet with
+/// guidance, and the larger of the VAE's two halves.
+std::uint64_t unetMemory(Device &device, Precision precision, const UNet &unet, int width,
+                         int height);
+std::uint64_t vaeMemory(Device &device, Precision precision, const Autoencoder &vae, int width,
+                        int height);
 
 /// The UNet for one size of latent and a number of prompts, which it runs as one batch. Its graph
 /// is built once; keys and values stay in it until the prompts change.

@@ -1,10 +1,10 @@
 #include "tensor/device.h"
 
 #include "engine.h"
+#include "tensor/backends.h"
 #include "tensor/turn.h"
 
 #include <algorithm>
-#include <cctype>
 #include <fstream>
 #include <optional>
 #include <sstream>
@@ -21,53 +21,8 @@ constexpr int kMaxThreads = GGML_MAX_N_THREADS;
 /// something else runs on their cores each meeting takes a time slice of the system.
 constexpr double kWorthThreads = 1e9;
 
-/// ggml would write its messages to the standard error of somebody else's program. What went wrong
-/// reaches the caller as an `Error`.
-void keepSilent(ggml_log_level, const char *, void *) {}
-
-std::string lower(std::string text) {
-    std::transform(text.begin(), text.end(), text.begin(),
-                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    return text;
-}
-
-bool isGpu(ggml_backend_dev_t device) {
-    const auto type = ggml_backend_dev_type(device);
-    return type == GGML_BACKEND_DEVICE_TYPE_GPU || type == GGML_BACKEND_DEVICE_TYPE_IGPU;
-}
-
-bool isCpuDevice(ggml_backend_dev_t device) {
-    return ggml_backend_dev_type(device) == GGML_BACKEND_DEVICE_TYPE_CPU;
-}
-
-/// "cpu", "cuda", "metal", "vulkan", as ggml's registry calls them.
-std::string backendName(ggml_backend_dev_t device) {
-    const std::string name = lower(ggml_backend_reg_name(ggml_backend_dev_backend_reg(device)));
-    return name == "mtl" ? "metal" : name;
-}
-
-struct Candidate {
-    ggml_backend_dev_t device;
-    std::string id, backend;
-};
-
-/// GPUs in the registry's order, then the CPU. Ids count the devices of one backend.
-std::vector<Candidate> candidates() {
-    ggml_log_set(keepSilent, nullptr);
-    std::vector<Candidate> gpus, cpus;
-    std::map<std::string, int> count;
-    for (std::size_t i = 0; i < ggml_backend_dev_count(); i++) {
-        const auto device = ggml_backend_dev_get(i);
-        const std::string backend = backendName(device);
-        if (isGpu(device)) {
-            gpus.push_back({device, backend + ":" + std::to_string(count[backend]++), backend});
-        } else if (isCpuDevice(device)) {
-            cpus.push_back({device, "cpu", backend});
-        }
-    }
-    gpus.insert(gpus.end(), cpus.begin(), cpus.end());
-    return gpus;
-}
+/// On a GPU: every look waits until all before it is computed.
+constexpr int kNodesBetweenLooks = 128;
 
 /// What Linux says could be had without swapping; 0 where it does not say.
 std::uint64_t availableSystemMemory() {
@@ -82,23 +37,30 @@ std::uint64_t availableSystemMemory() {
     return 0;
 }
 
-std::uint64_t freeMemory(ggml_backend_dev_t device) {
-    std::size_t free = 0, total = 0;
-    ggml_backend_dev_memory(device, &free, &total);
-    if (isCpuDevice(device)) {
-        const std::uint64_t available = availableSystemMemory();
-        if (available != 0) return available;
-    }
-    return free;
-}
-
 std::uint64_t totalMemory(ggml_backend_dev_t device) {
     std::size_t free = 0, total = 0;
     ggml_backend_dev_memory(device, &free, &total);
     return total;
 }
 
+std::uint64_t freeMemory(ggml_backend_dev_t device) {
+    std::size_t free = 0, total = 0;
+    ggml_backend_dev_memory(device, &free, &total);
+    if (magicmix::isCpu(device)) {
+        const std::uint64_t available = availableSystemMemory();
+        if (available != 0) return available;
+    }
+    return free;
+}
+
 int coreCount() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
+
+ggml_backend_ptr start(const BackendDevice &device) {
+    ggml_backend_ptr backend(ggml_backend_dev_init(device.device, nullptr));
+    if (backend) return backend;
+    throw Error("DEVICE_UNAVAILABLE", "device '" + device.id + "' could not be initialised",
+                {{"device", device.id}});
+}
 
 bool cancellationRequested(void *cancellation) {
     return static_cast<const Cancellation *>(cancellation)->requested();
@@ -108,65 +70,44 @@ bool cancellationRequested(void *cancellation) {
 
 std::vector<DeviceInfo> listDevices() {
     std::vector<DeviceInfo> devices;
-    for (const auto &candidate : candidates()) {
+    for (const auto &[device, id, backend] : backendDevices()) {
         DeviceInfo info;
-        info.id = candidate.id;
-        info.backend = candidate.backend;
-        info.description = ggml_backend_dev_description(candidate.device);
-        info.available = true;
-        info.totalMemory = totalMemory(candidate.device);
-        info.freeMemory = freeMemory(candidate.device);
-        devices.push_back(std::move(info));
-    }
-    for (const char *backend : {"cuda", "metal", "vulkan"}) {
-        const bool present = std::any_of(devices.begin(), devices.end(),
-                                         [&](const auto &d) { return d.backend == backend; });
-        if (present) continue;
-        bool registered = false;
-        for (std::size_t i = 0; i < ggml_backend_reg_count(); i++) {
-            const std::string name = lower(ggml_backend_reg_name(ggml_backend_reg_get(i)));
-            registered =
-                registered || name == backend || (name == "mtl" && backend == std::string("metal"));
-        }
-        DeviceInfo info;
-        info.id = backend;
+        info.id = id;
         info.backend = backend;
-        info.reason = registered ? "no such device was found by its driver"
-                                 : std::string("this binary was built without ") + backend;
+        info.description = ggml_backend_dev_description(device);
+        info.integrated = ggml_backend_dev_type(device) == GGML_BACKEND_DEVICE_TYPE_IGPU;
+        info.totalMemory = totalMemory(device);
+        info.freeMemory = freeMemory(device);
         devices.push_back(std::move(info));
     }
     return devices;
 }
 
 Device Device::open(const std::string &id, int threads) {
-    const auto all = candidates();
-    const auto found = std::find_if(all.begin(), all.end(), [&](const Candidate &c) {
-        return id == "auto" || id == c.id || id == c.backend;
-    });
+    const auto all = backendDevices();
+    const auto found =
+        std::find_if(all.begin(), all.end(), [&](const BackendDevice &d) { return d.id == id; });
     if (found == all.end()) {
-        std::string known = "auto";
-        for (const auto &candidate : all) known += ", " + candidate.id;
+        std::string known;
+        for (const auto &other : all) known += (known.empty() ? "" : ", ") + other.id;
         throw Error("DEVICE_UNAVAILABLE",
                     "device '" + id + "' is not available here; available: " + known,
                     {{"device", id}});
     }
 
     Device device;
-    device.id_ = found->id;
+    device.id_ = id;
     // More threads than cores would wait for each other most of the time.
     const int most = std::min(coreCount(), kMaxThreads);
     device.threads_ = threads > 0 ? std::min(threads, most) : most;
-    device.backend_.reset(ggml_backend_dev_init(found->device, nullptr));
-    if (!device.backend_) {
-        throw Error("DEVICE_UNAVAILABLE", "device '" + found->id + "' could not be initialised",
-                    {{"device", found->id}});
-    }
+    device.backend_ = start(*found);
 
     const auto registry = ggml_backend_dev_backend_reg(found->device);
     device.setThreads_ = reinterpret_cast<ggml_backend_set_n_threads_t>(
         ggml_backend_reg_get_proc_address(registry, "ggml_backend_set_n_threads"));
     device.setAbortCallback_ = reinterpret_cast<ggml_backend_set_abort_callback_t>(
         ggml_backend_reg_get_proc_address(registry, "ggml_backend_set_abort_callback"));
+    if (!device.isCpu()) device.helper_ = start(all.back());
     return device;
 }
 
@@ -174,7 +115,11 @@ ggml_backend_buffer_type_t Device::bufferType() const {
     return ggml_backend_get_default_buffer_type(backend());
 }
 
-bool Device::isCpu() const { return isCpuDevice(ggml_backend_get_device(backend())); }
+bool Device::isCpu() const { return magicmix::isCpu(ggml_backend_get_device(backend())); }
+
+bool Device::supports(ggml_tensor *operation) const {
+    return ggml_backend_supports_op(backend(), operation);
+}
 
 const kernels::Kernels *Device::kernels(Precision precision) const {
     return isCpu() ? kernels::chooseKernels(storageOf(precision)) : nullptr;
@@ -206,13 +151,50 @@ void Device::compute(ggml_cgraph *graph, double operations, const Cancellation &
     const ggml_status status = ggml_backend_graph_compute(backend(), graph);
     if (setAbortCallback_) setAbortCallback_(backend(), nullptr, nullptr);
 
+    requireSuccess(status, cancel);
+}
+
+namespace {
+
+/// Asked by ggml's scheduler before every node whether to stop behind it, and there whether to go
+/// on. After a cancellation every part of the graph ends behind its first node.
+struct Watch {
+    const Cancellation &cancel;
+    int node = 0;
+
+    static bool ask(ggml_tensor *, bool before, void *data) {
+        auto &watch = *static_cast<Watch *>(data);
+        const bool cancelled = watch.cancel.requested();
+        return before ? cancelled || ++watch.node % kNodesBetweenLooks == 0 : !cancelled;
+    }
+};
+
+} // namespace
+
+void Device::compute(ggml_backend_sched_t scheduler, ggml_cgraph *graph,
+                     const Cancellation &cancel) {
+    cancel.throwIfRequested();
+    Watch watch{cancel};
+    ggml_backend_sched_set_eval_callback(scheduler, Watch::ask, &watch);
+    ggml_status status = GGML_STATUS_FAILED;
+    try {
+        status = ggml_backend_sched_graph_compute(scheduler, graph);
+    } catch (const std::exception &exception) { // of a driver
+        throw Error("DEVICE_FAILED", "device '" + id_ + "' failed: " + exception.what(),
+                    {{"device", id_}});
+    }
+    requireSuccess(status, cancel);
+}
+
+void Device::requireSuccess(ggml_status status, const Cancellation &cancel) const {
     cancel.throwIfRequested();
     if (status == GGML_STATUS_ALLOC_FAILED) {
         throw Error("OUT_OF_MEMORY", "device '" + id_ + "' ran out of memory during a computation");
     }
     if (status != GGML_STATUS_SUCCESS) {
-        throw Error("INTERNAL", std::string("device '") + id_ +
-                                    "' failed to compute: " + ggml_status_to_string(status));
+        throw Error("DEVICE_FAILED",
+                    "device '" + id_ + "' failed to compute: " + ggml_status_to_string(status),
+                    {{"device", id_}});
     }
 }
 

@@ -14,7 +14,7 @@ namespace magicmix {
 /// A place where graphs run, with its own threads. Not thread-safe.
 class Device {
 public:
-    /// `id` is "auto" or an id of `listDevices`; `threads` 0 means one a core.
+    /// `id` is one of `listDevices`; `threads` 0 means one a core.
     /// Throws `DEVICE_UNAVAILABLE` with what can be had.
     static Device open(const std::string &id, int threads);
 
@@ -22,6 +22,10 @@ public:
     bool isCpu() const;
     int threads() const { return threads_; }
     ggml_backend_t backend() const { return backend_.get(); }
+    /// The CPU beside a GPU, for operations that the GPU lacks; null on the CPU.
+    ggml_backend_t helper() const { return helper_.get(); }
+    /// Whether the device itself has that operation.
+    bool supports(ggml_tensor *operation) const;
     ggml_backend_buffer_type_t bufferType() const;
     /// The kernels of our own for weights of that precision; null where ggml's operations are used.
     const kernels::Kernels *kernels(Precision precision) const;
@@ -29,17 +33,20 @@ public:
     /// Throws `OUT_OF_MEMORY` if `bytes` more would not fit; `purpose` goes into the message.
     void requireMemory(std::uint64_t bytes, const std::string &purpose) const;
 
-    /// Computes every node of `graph`, about `operations` floating point operations. Where the
-    /// backend allows it the cancellation is looked at between any two nodes, else before and
-    /// after.
+    /// On the CPU: computes every node of `graph`, about `operations` floating point operations.
+    /// Between any two of them it looks at the cancellation.
     void compute(ggml_cgraph *graph, double operations, const Cancellation &cancel);
+    /// On a GPU: computes a graph that `scheduler` has allocated. After some nodes at a time it
+    /// looks at the cancellation. Throws `DEVICE_FAILED` if the driver gives up.
+    void compute(ggml_backend_sched_t scheduler, ggml_cgraph *graph, const Cancellation &cancel);
 
 private:
     Device() = default;
+    void requireSuccess(ggml_status status, const Cancellation &cancel) const;
 
     std::string id_;
     int threads_ = 0;
-    ggml_backend_ptr backend_;
+    ggml_backend_ptr backend_, helper_;
     ggml_backend_set_n_threads_t setThreads_ = nullptr;
     ggml_backend_set_abort_callback_t setAbortCallback_ = nullptr;
 };

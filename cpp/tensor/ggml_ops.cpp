@@ -128,6 +128,9 @@ Tensor GgmlOps::layerNorm(Tensor x, const Norm &norm, float epsilon) {
 }
 
 Tensor GgmlOps::attention(Tensor queries, Tensor keys, Tensor values, int heads, Mask mask) {
+    if (mask == Mask::None) {
+        if (Tensor fused = fusedAttention(queries, keys, values, heads)) return fused;
+    }
     const auto split = [&](Tensor x, int axis0, int axis1) { // {d, heads, T, N} to another order
         x = ggml_reshape_4d(context_, x, x->ne[0] / heads, heads, x->ne[1], x->ne[2]);
         return ggml_cont(context_, ggml_permute(context_, x, axis0, 2, axis1, 3));
@@ -164,6 +167,29 @@ Tensor GgmlOps::attention(Tensor queries, Tensor keys, Tensor values, int heads,
         parts.push_back(ggml_reshape_3d(context_, mixed, width * heads, n, batch));
     }
     return concatAll(parts, 1);
+}
+
+/// Attention without a map in memory; null where the device has no such operation, which depends on
+/// the width of the heads too. On the CPU ggml's is slower than products with a map between them.
+Tensor GgmlOps::fusedAttention(Tensor queries, Tensor keys, Tensor values, int heads) {
+    if (graph_.device().isCpu()) return nullptr;
+    graph_.requireRoom();
+    const auto split = [&](Tensor x) { // {d, heads, T, N} to {d, T, heads, N}
+        x = ggml_reshape_4d(context_, x, x->ne[0] / heads, heads, x->ne[1], x->ne[2]);
+        return ggml_permute(context_, x, 0, 2, 1, 3);
+    };
+    const ggml_type type = precision_ == Precision::F32 ? GGML_TYPE_F32 : GGML_TYPE_F16;
+    const auto factor = [&](Tensor x) {
+        return type == x->type ? ggml_cont(context_, split(x))
+                               : ggml_cast(context_, split(x), type);
+    };
+    Tensor q = ggml_cont(context_, split(queries));
+    const float scale = 1.0f / std::sqrt(static_cast<float>(q->ne[0]));
+    Tensor fused =
+        ggml_flash_attn_ext(context_, q, factor(keys), factor(values), nullptr, scale, 0.0f, 0.0f);
+    ggml_flash_attn_ext_set_prec(fused, GGML_PREC_F32);
+    if (!graph_.device().supports(fused)) return nullptr;
+    return ggml_reshape_3d(context_, fused, queries->ne[0], queries->ne[1], queries->ne[2]);
 }
 
 // ---------------------------------------------------------------------------------------------

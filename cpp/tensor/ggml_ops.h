@@ -28,6 +28,7 @@ public:
     Tensor attention(Tensor queries, Tensor keys, Tensor values, int heads, Mask mask) override;
 
 private:
+    Tensor fusedAttention(Tensor queries, Tensor keys, Tensor values, int heads);
     Tensor convolve(Tensor x, const Conv &layer, int stride, int paddingX, int paddingY);
     Tensor perChannel(Tensor values);
     Tensor concatAll(const std::vector<Tensor> &parts, int axis);

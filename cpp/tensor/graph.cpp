@@ -2,6 +2,8 @@
 
 #include "tensor/alignment.h"
 
+#include <array>
+
 namespace magicmix {
 namespace {
 
@@ -30,7 +32,9 @@ Graph::Graph(Device &device)
     graph_ = ggml_new_graph_custom(context_.get(), kMaxNodes, false);
 }
 
+/// ggml's scheduler would keep inputs on the CPU, and copy them at every use.
 Tensor Graph::input(const std::vector<std::int64_t> &shape, ggml_type type) {
+    if (!device_.isCpu()) return newTensor(constants_.get(), type, shape);
     Tensor tensor = newTensor(context_.get(), type, shape);
     ggml_set_input(tensor);
     return tensor;
@@ -65,34 +69,63 @@ std::uint64_t Graph::measure() const {
 }
 
 void Graph::allocate(const std::string &purpose) {
-    if (ggml_get_first_tensor(constants_.get()) != nullptr) {
-        constantBuffer_.reset(ggml_backend_alloc_ctx_tensors(constants_.get(), device_.backend()));
-        if (!constantBuffer_)
-            throw Error("OUT_OF_MEMORY", "no memory for the inputs of " + purpose);
-    }
+    allocateInputs(purpose);
+    allocateScratch();
+    countOperations();
+    const ggml_gallocr_ptr allocator(ggml_gallocr_new(device_.bufferType()));
+    std::size_t bytes = 0;
+    ggml_gallocr_reserve_n_size(allocator.get(), graph_, nullptr, nullptr, &bytes);
+    device_.requireMemory(bytes, purpose);
+    if (allocateNodes()) return;
+    throw Error("OUT_OF_MEMORY",
+                purpose + " needs " + std::to_string(bytes / 1048576) + " MiB on device '" +
+                    device_.id() + "', which could not be allocated",
+                {{"neededBytes", static_cast<double>(bytes)}, {"device", device_.id()}});
+}
 
+void Graph::allocateInputs(const std::string &purpose) {
+    if (ggml_get_first_tensor(constants_.get()) == nullptr) return;
+    constantBuffer_.reset(ggml_backend_alloc_ctx_tensors(constants_.get(), device_.backend()));
+    if (!constantBuffer_) throw Error("OUT_OF_MEMORY", "no memory for the inputs of " + purpose);
+}
+
+void Graph::allocateScratch() {
     const std::size_t each = (scratchBytes_ + kCacheLine - 1) / kCacheLine * kCacheLine;
     const auto threads = static_cast<std::size_t>(device_.threads());
     scratchMemory_.resize(each * threads + kCacheLine);
     for (std::size_t i = 0; i < threads; i++) {
         scratch_.push_back(static_cast<std::byte *>(aligned(scratchMemory_.data())) + i * each);
     }
+}
 
-    allocator_.reset(ggml_gallocr_new(device_.bufferType()));
-    std::size_t bytes = 0;
-    ggml_gallocr_reserve_n_size(allocator_.get(), graph_, nullptr, nullptr, &bytes);
+void Graph::countOperations() {
     for (int i = 0; i < ggml_graph_n_nodes(graph_); i++) {
         const ggml_tensor *node = ggml_graph_node(graph_, i);
         if (node->op != GGML_OP_MUL_MAT) continue;
         operations_ += 2.0 * static_cast<double>(ggml_nelements(node) * node->src[0]->ne[0]);
     }
-    device_.requireMemory(bytes, purpose);
-    if (!ggml_gallocr_reserve(allocator_.get(), graph_) ||
-        !ggml_gallocr_alloc_graph(allocator_.get(), graph_)) {
-        throw Error("OUT_OF_MEMORY",
-                    purpose + " needs " + std::to_string(bytes / 1048576) +
-                        " MiB, which could not be allocated",
-                    {{"neededBytes", static_cast<double>(bytes)}});
+}
+
+bool Graph::allocateNodes() {
+    if (device_.isCpu()) {
+        allocator_.reset(ggml_gallocr_new(device_.bufferType()));
+        return ggml_gallocr_reserve(allocator_.get(), graph_) &&
+               ggml_gallocr_alloc_graph(allocator_.get(), graph_);
+    }
+    // The scheduler gives the CPU the operations that the GPU lacks, and every operation may bring
+    // some weights.
+    std::array<ggml_backend_t, 2> backends = {device_.backend(), device_.helper()};
+    const auto size = static_cast<std::size_t>(3 * ggml_graph_n_nodes(graph_));
+    scheduler_.reset(ggml_backend_sched_new(backends.data(), nullptr, 2, size, /*parallel=*/false,
+                                            /*op_offload=*/false));
+    return ggml_backend_sched_alloc_graph(scheduler_.get(), graph_);
+}
+
+void Graph::compute(const Cancellation &cancel) {
+    if (scheduler_) {
+        device_.compute(scheduler_.get(), graph_, cancel);
+    } else {
+        device_.compute(graph_, operations_, cancel);
     }
 }
 

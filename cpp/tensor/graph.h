@@ -69,7 +69,7 @@ public:
     void set(Tensor tensor, const std::vector<std::int32_t> &values);
     std::vector<float> get(Tensor tensor) const;
 
-    void compute(const Cancellation &cancel) { device_.compute(graph_, operations_, cancel); }
+    void compute(const Cancellation &cancel);
 
     struct Stage {
         std::string name;
@@ -78,11 +78,17 @@ public:
     const std::vector<Stage> &stages() const { return stages_; }
 
 private:
+    void allocateInputs(const std::string &purpose);
+    void allocateScratch();
+    bool allocateNodes();
+    void countOperations();
+
     Device &device_;
     ggml_context_ptr context_, constants_;
     ggml_cgraph *graph_ = nullptr; // lives in context_
     ggml_backend_buffer_ptr constantBuffer_;
-    ggml_gallocr_ptr allocator_;
+    ggml_gallocr_ptr allocator_;       // on the CPU
+    ggml_backend_sched_ptr scheduler_; // on a GPU
     bool keepStages_ = false;
     std::vector<Stage> stages_;
     double operations_ = 0;

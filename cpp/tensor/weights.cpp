@@ -233,39 +233,41 @@ void Weights::check(const WeightSource &source) const {
 }
 
 void Weights::load(const WeightSource &source, Device &device, const Cancellation &cancel,
-                   const std::function<void(int, int)> &progress) {
-    check(source);
+                   const std::function<void(int)> &progress) {
     const std::uint64_t bytes = this->bytes();
-    device.requireMemory(bytes, "the model's weights");
     buffer_.reset(ggml_backend_alloc_ctx_tensors(context_.get(), device.backend()));
     if (!buffer_) {
         throw Error("OUT_OF_MEMORY",
                     "the model's weights need " + std::to_string(bytes / 1048576) +
-                        " MiB, which could not be allocated",
-                    {{"neededBytes", static_cast<double>(bytes)}});
+                        " MiB on device '" + device.id() + "', which could not be allocated",
+                    {{"neededBytes", static_cast<double>(bytes)}, {"device", device.id()}});
     }
     ggml_backend_buffer_set_usage(buffer_.get(), GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
 
-    const auto all = static_cast<int>(declared_.size());
     const auto load = [&](std::size_t i) {
         cancel.throwIfRequested();
         place(source.read(declared_[i].name), declared_[i]);
         source.release(declared_[i].name);
     };
-    inParallel(declared_.size(), device.threads(), load, [&](int done) { progress(done, all); });
-    progress(all, all);
+    inParallel(declared_.size(), device.threads(), load, progress);
+    progress(count());
 }
 
 void Weights::replace(const std::vector<std::string> &names,
                       const std::function<WeightSource::Values(const std::string &)> &valuesOf,
-                      const Device &device, const Cancellation &cancel) {
+                      int threads, const Cancellation &cancel) {
     std::map<std::string, const Declared *> byName;
     for (const auto &declared : declared_) byName.emplace(declared.name, &declared);
     const auto place = [&](std::size_t i) {
         cancel.throwIfRequested();
         this->place(valuesOf(names[i]), *byName.at(names[i]));
     };
-    inParallel(names.size(), device.threads(), place, [](int) {});
+    inParallel(names.size(), threads, place, [](int) {});
+}
+
+bool Weights::has(const std::string &name) const {
+    return std::any_of(declared_.begin(), declared_.end(),
+                       [&](const Declared &declared) { return declared.name == name; });
 }
 
 std::vector<std::string> Weights::factorNames() const {
@@ -279,6 +281,10 @@ std::vector<std::string> Weights::factorNames() const {
 void Weights::pretend() {
     // Whatever has an address counts as placed.
     for (const auto &declared : declared_) declared.tensor->data = context_.get();
+}
+
+void Weights::endPretence() {
+    for (const auto &declared : declared_) declared.tensor->data = nullptr;
 }
 
 std::uint64_t Weights::bytes() const {

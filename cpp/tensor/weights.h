@@ -56,21 +56,25 @@ public:
 
     /// Checks the shapes of all that was declared. Throws `MODEL_FORMAT` naming the tensor.
     void check(const WeightSource &source) const;
-    /// Allocates, reads and converts all that was declared. `progress` gets (done, all) in tensors.
+    /// Allocates, reads and converts all that was declared. `progress` gets how many tensors
+    /// are done, on this thread.
     void load(const WeightSource &source, Device &device, const Cancellation &cancel,
-              const std::function<void(int, int)> &progress);
+              const std::function<void(int)> &progress);
 
-    /// Gives weights that were loaded other values, of the same shapes, on the device's threads.
+    /// Gives weights that were loaded other values, of the same shapes, on so many threads.
     void replace(const std::vector<std::string> &names,
                  const std::function<WeightSource::Values(const std::string &)> &valuesOf,
-                 const Device &device, const Cancellation &cancel);
+                 int threads, const Cancellation &cancel);
+    bool has(const std::string &name) const;
     /// The names of all that `factor` declared.
     std::vector<std::string> factorNames() const;
 
-    /// Counts all that was declared as placed, so that graphs can be measured but never run.
+    /// Before loading: counts all that was declared as placed, so that graphs can be measured.
     void pretend();
+    void endPretence();
 
-    Precision precision() const { return precision_; }
+    /// How many tensors were declared.
+    int count() const { return static_cast<int>(declared_.size()); }
     /// What was placed, or would be.
     std::uint64_t bytes() const;
     /// Elements of the declared tensors whose names start with `prefix`.
