@@ -240,7 +240,7 @@ Napi::Value toJs(Napi::Env env, const DeviceInfo &device) {
     object.Set("id", device.id);
     object.Set("description", device.description);
     object.Set("backend", device.backend);
-    object.Set("integrated", device.integrated);
+    object.Set("kind", device.kind);
     object.Set("totalMemory", number(env, device.totalMemory));
     object.Set("freeMemory", number(env, device.freeMemory));
     return object;

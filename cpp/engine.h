@@ -33,10 +33,12 @@ constexpr int kPixelsPerCell = 8;
 // Devices
 
 struct DeviceInfo {
-    std::string id;                ///< what `LoadOptions::device` takes: "cpu", "cuda:0", ...
-    std::string description;       ///< name of the hardware
-    std::string backend;           ///< "cpu", "cuda", "metal", "vulkan"
-    bool integrated = false;       ///< a GPU that shares the CPU's memory
+    std::string id;          ///< what `LoadOptions::device` takes: "cpu", "cuda:0", ...
+    std::string description; ///< name of the hardware
+    std::string backend;     ///< "cpu", "cuda", "metal", "vulkan"
+    /// "cpu"; of GPUs "discrete", "integrated" (shares the CPU's memory), or "software": a driver
+    /// that computes on the CPU, right but very slowly.
+    std::string kind;
     std::uint64_t totalMemory = 0; ///< bytes; 0 if unknown
     std::uint64_t freeMemory = 0;  ///< bytes; 0 if unknown
 };

@@ -38,6 +38,8 @@ export type MagicMixErrorCode =
   | 'DOWNLOAD_DAMAGED'
   /** The device that was asked for cannot be used here; `devices()` says why. */
   | 'DEVICE_UNAVAILABLE'
+  /** A GPU stopped working in the middle of a computation. */
+  | 'DEVICE_FAILED'
   /** A file would not fit on the disk (`neededBytes`, `freeBytes` in the details), or did not. */
   | 'DISK_FULL'
   /** A file cannot be written, for another reason. */

@@ -6,13 +6,20 @@
  */
 export type { AttentionScale, FilledAttentionScale } from './attention.js'
 export { type Conversion, type ConvertOptions, type StoredType, convert } from './convert.js'
-export { type Device, devices } from './devices.js'
+export { type Device, type DeviceKind, type DevicesOptions, devices } from './devices/devices.js'
 export { MagicMixError, type MagicMixErrorCode, type MagicMixErrorDetails } from './errors.js'
 export { type PullOptions, type PulledModel, pull } from './hub/pull.js'
 export type { FilledLora, Lora } from './lora.js'
 export { Mix, type MixState, type MixTimings, type PictureFormat } from './mix.js'
 export { MagicMix } from './mixer.js'
-export type { LoadOptions, ModelConfig, ModelInfo, Precision, Prediction } from './model.js'
+export type {
+  LoadOptions,
+  ModelConfig,
+  ModelInfo,
+  ModelPart,
+  Precision,
+  Prediction,
+} from './model.js'
 export type { Fit, LayoutPicture, Picture, RawPixels } from './picture.js'
 export type {
   ConvertProgressEvent,

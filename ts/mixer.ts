@@ -1,5 +1,6 @@
 /** The class that users work with: a loaded model that mixes. */
 import { tokenScales } from './attention.js'
+import { useDevice } from './devices/devices.js'
 import { MagicMixError, calledFrom, callSite } from './errors.js'
 import { resolveModel } from './hub/pull.js'
 import { refuseAborted, runJob } from './job.js'
@@ -68,8 +69,9 @@ export class MagicMix {
       const model = await resolveModel(nativeOptions.model, watch)
       const started = performance.now()
       const tokens = await ClipTokens.load()
+      const device = await useDevice(nativeOptions.device)
       const mixer = await runJob(
-        (report) => addon.load({ ...nativeOptions, model }, report),
+        (report) => addon.load({ ...nativeOptions, model, device }, report),
         loadEvent,
         watch,
         (unwanted) => unwanted.dispose(),

@@ -8,6 +8,7 @@ import type { LoadProgressEvent } from './progress.js'
 import {
   type UnknownRecord,
   integerBetween,
+  invalid,
   nonEmptyText,
   numberBetween,
   oneOf,
@@ -54,6 +55,10 @@ export interface ModelConfig {
 export type Prediction = 'epsilon' | 'v_prediction'
 const predictions: readonly Prediction[] = ['epsilon', 'v_prediction']
 
+/** What {@link LoadOptions.keepOnCpu} can name. */
+export type ModelPart = 'textEncoder' | 'vae'
+const modelParts: readonly ModelPart[] = ['textEncoder', 'vae']
+
 /** In which type the large weights are kept. */
 export type Precision = 'auto' | 'f32' | 'f16' | 'bf16' | 'q8_0'
 const precisions: readonly Precision[] = ['auto', 'f32', 'f16', 'bf16', 'q8_0']
@@ -78,8 +83,17 @@ export interface LoadOptions {
   embeddings?: Readonly<Record<string, string>> | undefined
   /** What the file cannot tell. */
   config?: ModelConfig | undefined
-  /** 'auto', or the id of one of `devices()`. Default 'auto': the best one. */
+  /**
+   * Where the model runs. 'auto' is the best that works: CUDA, Metal, Vulkan (discrete before
+   * integrated GPUs), the CPU. 'gpu' is the same without the CPU; 'cuda', 'metal', 'vulkan' the best
+   * of that kind; 'cpu'; or the id of one of `devices()`. Default 'auto'.
+   */
   device?: string | undefined
+  /**
+   * Parts of the model that stay on the CPU although the rest is on a GPU, to save its memory: the
+   * text encoder costs little time there, the VAE more. Default: none.
+   */
+  keepOnCpu?: readonly ModelPart[] | undefined
   /**
    * The type in which weights are kept. 'f32' is exact; 'f16' takes half the memory; 'bf16' does too
    * and is twice as fast on CPUs that multiply it (AVX-512-BF16), with an error of about 1%; 'q8_0'
@@ -114,6 +128,12 @@ export interface ModelInfo {
   readonly format: string
   /** Id of the device in use. */
   readonly device: string
+  /** Ids of the devices on which its parts lie. */
+  readonly placement: {
+    readonly textEncoder: string
+    readonly unet: string
+    readonly vae: string
+  }
   /** Type of the large weights. */
   readonly precision: string
   /** CPU threads that are used. */
@@ -174,6 +194,7 @@ export function checkLoadOptions(options: unknown): CheckedLoadOptions {
       'embeddings',
       'config',
       'device',
+      'keepOnCpu',
       'precision',
       'threads',
       'loras',
@@ -183,11 +204,14 @@ export function checkLoadOptions(options: unknown): CheckedLoadOptions {
     'load',
   )
   const { model = modelInTheBox, device = 'auto', precision = 'auto', config = {}, threads } = given
+  const onCpu = checkParts(given.keepOnCpu ?? [])
   return {
     native: {
       model: nonEmptyText(model, 'model'),
       embeddings: checkEmbeddings(given.embeddings),
       device: nonEmptyText(device, 'device'),
+      textEncoderOnCpu: onCpu.includes('textEncoder'),
+      vaeOnCpu: onCpu.includes('vae'),
       precision: oneOf(precision, precisions, 'precision'),
       threads: threads === undefined ? 0 : integerBetween(threads, 1, 1024, 'threads'),
       config: checkConfig(config),
@@ -196,6 +220,11 @@ export function checkLoadOptions(options: unknown): CheckedLoadOptions {
     onProgress: optionalFunction(given.onProgress, 'onProgress'),
     signal: optionalSignal(given.signal, 'signal'),
   }
+}
+
+function checkParts(value: unknown): ModelPart[] {
+  if (!Array.isArray(value)) throw invalid('keepOnCpu', `a list of ${modelParts.join(', ')}`, value)
+  return value.map((part: unknown, i) => oneOf(part, modelParts, `keepOnCpu[${i}]`))
 }
 
 /** Checks a {@link ModelConfig}. */
@@ -243,6 +272,7 @@ export function modelInfo(info: NativeModelInfo): ModelInfo {
     prediction: (info.prediction || 'unknown') as ModelInfo['prediction'],
     format: info.format,
     device: info.device,
+    placement: { textEncoder: info.textEncoderDevice, unet: info.device, vae: info.vaeDevice },
     precision: info.precision,
     threads: info.threads,
     nativeSize: info.nativeSize,

@@ -2,11 +2,10 @@
  * The contract of the native addon, and the one place that loads it. Nothing else in `ts/` touches
  * the untyped module. Everything here is internal: no promise is made about it.
  */
+import { readdirSync } from 'node:fs'
 import path from 'node:path'
 
-import load = require('node-gyp-build')
-
-import { MagicMixError } from './errors.js'
+import { loadAddon } from './addon.js'
 
 /** An operation on the model's own thread. */
 export interface NativeJob<T> {
@@ -29,9 +28,7 @@ export interface NativeDevice {
   id: string
   description: string
   backend: string
-  available: boolean
-  /** empty if available */
-  reason: string
+  kind: 'cpu' | 'discrete' | 'integrated' | 'software'
   /** bytes, 0 if unknown */
   totalMemory: number
   freeMemory: number
@@ -69,6 +66,8 @@ export interface NativeLoadOptions {
   model: string
   embeddings: NativeEmbedding[]
   device: string
+  textEncoderOnCpu: boolean
+  vaeOnCpu: boolean
   precision: string
   /** 0: as many as there are cores */
   threads: number
@@ -83,6 +82,8 @@ export interface NativeModelInfo {
   /** '' in an inspection where only running the UNet could tell */
   prediction: string
   device: string
+  textEncoderDevice: string
+  vaeDevice: string
   precision: string
   threads: number
   textEncoderParameters: number
@@ -258,7 +259,14 @@ export interface NativeMixer {
 }
 
 export interface NativeBinding {
+  /** of the backends that were loaded, the CPU last */
   devices(): NativeDevice[]
+  /** loads the best of these libraries with the CPU's operations; the first call counts */
+  chooseCpu(files: string[]): void
+  /** loads the library of a GPU's backend for the whole process; may crash with its driver */
+  loadBackend(file: string): NativeJob<undefined>
+  /** computes a little on a device and on the CPU */
+  preflight(device: string): NativeJob<{ error: number; passed: boolean }>
   inspect(path: string, config: NativeConfig): NativeJob<NativeInspection>
   convert(
     options: NativeConvertOptions,
@@ -280,19 +288,29 @@ export interface NativeBinding {
 /** The package's root folder, seen from `dist/` and from `ts/` alike. */
 export const packageRoot = path.join(__dirname, '..')
 
-export const native = loadAddon()
+const addon = loadAddon(packageRoot)
 
-function loadAddon(): NativeBinding {
+/** Where the addon lies. */
+export const addonFile = addon.file
+
+/** The libraries of its backends lie beside it: those of `magicmix.node` in `magicmix.backends`. */
+export const backendsFolder = addonFile.replace(/\.node$/, '.backends')
+
+export const native = addon.exports as NativeBinding
+
+/** Why only the slowest of the CPU's operations are used; empty if that is not so. */
+export const cpuProblem = chooseCpu()
+
+/** Loads what suits this CPU best. Without it, everything works, some of it slower. */
+function chooseCpu(): string {
   try {
-    return load(packageRoot) as NativeBinding
-  } catch (error) {
-    throw new MagicMixError(
-      'ADDON_UNAVAILABLE',
-      `The native part of magicmix cannot be loaded on ${process.platform}-${process.arch} with ` +
-        `Node ${process.versions.node}: ${(error as Error).message.trim()}\n` +
-        'In a checkout, "npm run build" builds it.',
-      { platform: process.platform, arch: process.arch, node: process.versions.node },
-      { cause: error },
+    const files = readdirSync(backendsFolder).filter((name) =>
+      /^magicmix-cpu-.*\.(so|dll)$/.test(name),
     )
+    native.chooseCpu(files.map((name) => path.join(backendsFolder, name)))
+    return ''
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    return code === 'ENOENT' ? `there is no folder ${backendsFolder}` : message
   }
 }

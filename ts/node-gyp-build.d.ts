@@ -1,6 +1,5 @@
 /** The package has no types of its own. */
 declare module 'node-gyp-build' {
-  /** Loads the addon of the package in the folder `root`. */
-  function load(root: string): unknown
-  export = load
+  /** The file of the addon of the package in the folder `root`; throws if there is none. */
+  export function resolve(root: string): string
 }

@@ -63,11 +63,15 @@ bool isGpu(ggml_backend_dev_t device) {
     return type == GGML_BACKEND_DEVICE_TYPE_GPU || type == GGML_BACKEND_DEVICE_TYPE_IGPU;
 }
 
+std::string lower(std::string text) {
+    std::transform(text.begin(), text.end(), text.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    return text;
+}
+
 /// "cuda", "metal", "vulkan", as people call what ggml's list has as "CUDA", "MTL" and "Vulkan".
 std::string backendName(ggml_backend_dev_t device) {
-    std::string name = ggml_backend_reg_name(ggml_backend_dev_backend_reg(device));
-    std::transform(name.begin(), name.end(), name.begin(),
-                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    const std::string name = lower(ggml_backend_reg_name(ggml_backend_dev_backend_reg(device)));
     return name == "mtl" ? "metal" : name;
 }
 
@@ -123,6 +127,14 @@ std::vector<BackendDevice> backendDevices() {
 
 bool isCpu(ggml_backend_dev_t device) {
     return ggml_backend_dev_type(device) == GGML_BACKEND_DEVICE_TYPE_CPU;
+}
+
+/// ggml does not tell; the names are those of Mesa, SwiftShader and Windows.
+bool isSoftware(ggml_backend_dev_t device) {
+    const std::string name = lower(ggml_backend_dev_description(device));
+    const auto has = [&](const char *part) { return name.find(part) != std::string::npos; };
+    return has("llvmpipe") || has("lavapipe") || has("softpipe") || has("swiftshader") ||
+           has("basic render");
 }
 
 } // namespace magicmix

@@ -22,5 +22,7 @@ struct BackendDevice {
 std::vector<BackendDevice> backendDevices();
 
 bool isCpu(ggml_backend_dev_t device);
+/// Whether a driver only pretends to be a GPU, and computes on the CPU.
+bool isSoftware(ggml_backend_dev_t device);
 
 } // namespace magicmix

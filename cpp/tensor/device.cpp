@@ -21,8 +21,10 @@ constexpr int kMaxThreads = GGML_MAX_N_THREADS;
 /// something else runs on their cores each meeting takes a time slice of the system.
 constexpr double kWorthThreads = 1e9;
 
-/// On a GPU: every look waits until all before it is computed.
+/// On a GPU: every look waits until all before it is computed. A software renderer is slow, so that
+/// it is worth it there after every node; and that of Mesa 22.3 damages its heap in longer ones.
 constexpr int kNodesBetweenLooks = 128;
+constexpr int kNodesBetweenLooksInSoftware = 1;
 
 /// What Linux says could be had without swapping; 0 where it does not say.
 std::uint64_t availableSystemMemory() {
@@ -53,6 +55,13 @@ std::uint64_t freeMemory(ggml_backend_dev_t device) {
     return free;
 }
 
+std::string kindOf(ggml_backend_dev_t device) {
+    if (magicmix::isCpu(device)) return "cpu";
+    if (isSoftware(device)) return "software";
+    const bool integrated = ggml_backend_dev_type(device) == GGML_BACKEND_DEVICE_TYPE_IGPU;
+    return integrated ? "integrated" : "discrete";
+}
+
 int coreCount() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
 
 ggml_backend_ptr start(const BackendDevice &device) {
@@ -75,7 +84,7 @@ std::vector<DeviceInfo> listDevices() {
         info.id = id;
         info.backend = backend;
         info.description = ggml_backend_dev_description(device);
-        info.integrated = ggml_backend_dev_type(device) == GGML_BACKEND_DEVICE_TYPE_IGPU;
+        info.kind = kindOf(device);
         info.totalMemory = totalMemory(device);
         info.freeMemory = freeMemory(device);
         devices.push_back(std::move(info));
@@ -97,6 +106,7 @@ Device Device::open(const std::string &id, int threads) {
 
     Device device;
     device.id_ = id;
+    device.backendName_ = found->backend;
     // More threads than cores would wait for each other most of the time.
     const int most = std::min(coreCount(), kMaxThreads);
     device.threads_ = threads > 0 ? std::min(threads, most) : most;
@@ -160,12 +170,13 @@ namespace {
 /// on. After a cancellation every part of the graph ends behind its first node.
 struct Watch {
     const Cancellation &cancel;
+    int nodesBetweenLooks;
     int node = 0;
 
     static bool ask(ggml_tensor *, bool before, void *data) {
         auto &watch = *static_cast<Watch *>(data);
         const bool cancelled = watch.cancel.requested();
-        return before ? cancelled || ++watch.node % kNodesBetweenLooks == 0 : !cancelled;
+        return before ? cancelled || ++watch.node % watch.nodesBetweenLooks == 0 : !cancelled;
     }
 };
 
@@ -174,7 +185,8 @@ struct Watch {
 void Device::compute(ggml_backend_sched_t scheduler, ggml_cgraph *graph,
                      const Cancellation &cancel) {
     cancel.throwIfRequested();
-    Watch watch{cancel};
+    const bool software = isSoftware(ggml_backend_get_device(backend()));
+    Watch watch{cancel, software ? kNodesBetweenLooksInSoftware : kNodesBetweenLooks};
     ggml_backend_sched_set_eval_callback(scheduler, Watch::ask, &watch);
     ggml_status status = GGML_STATUS_FAILED;
     try {

@@ -20,6 +20,8 @@ public:
 
     const std::string &id() const { return id_; }
     bool isCpu() const;
+    /// "cpu", "cuda", "metal", "vulkan".
+    const std::string &backendName() const { return backendName_; }
     int threads() const { return threads_; }
     ggml_backend_t backend() const { return backend_.get(); }
     /// The CPU beside a GPU, for operations that the GPU lacks; null on the CPU.
@@ -44,7 +46,7 @@ private:
     Device() = default;
     void requireSuccess(ggml_status status, const Cancellation &cancel) const;
 
-    std::string id_;
+    std::string id_, backendName_;
     int threads_ = 0;
     ggml_backend_ptr backend_, helper_;
     ggml_backend_set_n_threads_t setThreads_ = nullptr;

@@ -9,6 +9,9 @@ namespace {
 // Convolutions go through a matrix of all patches, attention through a map of all pairs. Above this
 // size they are cut into bands, so that memory does not grow with the square of the picture.
 constexpr std::int64_t kMaxTemporaryBytes = std::int64_t{192} << 20;
+// Wider heads, such as the one of 512 channels in the VAE, do not fit into a GPU's registers: where
+// they are possible at all, they are slower than products with a map between them.
+constexpr std::int64_t kMaxFusedHeadWidth = 160;
 // Each band is some nodes of a graph, whose number is limited.
 constexpr std::int64_t kMaxBands = 32;
 
@@ -28,17 +31,19 @@ Tensor GgmlOps::conv2d(Tensor x, const Conv &layer, const Plus &plus, int stride
         x = ggml_pad_ext(context_, x, 0, 1, 0, 1, 0, 0, 0, 0);
         pad = 0;
     }
+    const auto finish = [&](Tensor y) {
+        y = ggml_add(context_, y, perChannel(layer.bias));
+        if (plus.toChannels) y = ggml_add(context_, y, perChannel(plus.toChannels));
+        return plus.residual ? ggml_add(context_, plus.residual, y) : y;
+    };
+    if (Tensor direct = directConvolution(x, layer, stride, pad)) return finish(direct);
+
     const std::int64_t outWidth = (x->ne[0] + 2 * pad - kernel) / stride + 1;
     const std::int64_t outHeight = (x->ne[1] + 2 * pad - kernel) / stride + 1;
     const std::int64_t rowBytes =
         kernel * kernel * x->ne[2] * x->ne[3] * outWidth * static_cast<std::int64_t>(sizeof(float));
     const std::int64_t bandHeight = std::max(
         {std::int64_t{1}, kMaxTemporaryBytes / rowBytes, ceilDivide(outHeight, kMaxBands)});
-    const auto finish = [&](Tensor y) {
-        y = ggml_add(context_, y, perChannel(layer.bias));
-        if (plus.toChannels) y = ggml_add(context_, y, perChannel(plus.toChannels));
-        return plus.residual ? ggml_add(context_, plus.residual, y) : y;
-    };
     if (bandHeight >= outHeight) return finish(convolve(x, layer, stride, pad, pad));
 
     if (pad > 0) x = ggml_pad_ext(context_, x, 0, 0, pad, pad, 0, 0, 0, 0);
@@ -51,6 +56,17 @@ Tensor GgmlOps::conv2d(Tensor x, const Conv &layer, const Plus &plus, int stride
         bands.push_back(convolve(band, layer, stride, pad, 0));
     }
     return finish(concatAll(bands, 1));
+}
+
+/// A convolution without a matrix of patches in memory; null where it would be slower, or the
+/// device has no such operation. Vulkan's is the faster way there, CUDA's and the CPU's are the
+/// slower.
+Tensor GgmlOps::directConvolution(Tensor x, const Conv &layer, int stride, int padding) {
+    if (graph_.device().backendName() != "vulkan") return nullptr;
+    graph_.requireRoom();
+    Tensor y =
+        ggml_conv_2d_direct(context_, layer.weight, x, stride, stride, padding, padding, 1, 1);
+    return graph_.device().supports(y) ? y : nullptr;
 }
 
 /// Patches times kernels. Both factors have the patch along their rows, so that the product comes
@@ -173,6 +189,7 @@ Tensor GgmlOps::attention(Tensor queries, Tensor keys, Tensor values, int heads,
 /// the width of the heads too. On the CPU ggml's is slower than products with a map between them.
 Tensor GgmlOps::fusedAttention(Tensor queries, Tensor keys, Tensor values, int heads) {
     if (graph_.device().isCpu()) return nullptr;
+    if (queries->ne[0] / heads > kMaxFusedHeadWidth) return nullptr;
     graph_.requireRoom();
     const auto split = [&](Tensor x) { // {d, heads, T, N} to {d, T, heads, N}
         x = ggml_reshape_4d(context_, x, x->ne[0] / heads, heads, x->ne[1], x->ne[2]);

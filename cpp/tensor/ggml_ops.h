@@ -29,6 +29,7 @@ public:
 
 private:
     Tensor fusedAttention(Tensor queries, Tensor keys, Tensor values, int heads);
+    Tensor directConvolution(Tensor x, const Conv &layer, int stride, int padding);
     Tensor convolve(Tensor x, const Conv &layer, int stride, int paddingX, int paddingY);
     Tensor perChannel(Tensor values);
     Tensor concatAll(const std::vector<Tensor> &parts, int axis);

@@ -3,6 +3,8 @@
 #include "tensor/alignment.h"
 
 #include <array>
+#include <iterator>
+#include <set>
 
 namespace magicmix {
 namespace {
@@ -21,6 +23,17 @@ ggml_context_ptr makeContext(std::size_t bytes) {
 
 Tensor newTensor(ggml_context *context, ggml_type type, const std::vector<std::int64_t> &shape) {
     return ggml_new_tensor(context, type, static_cast<int>(shape.size()), shape.data());
+}
+
+/// Nodes, and all that goes into them.
+std::size_t countTensors(ggml_cgraph *graph) {
+    std::set<const ggml_tensor *> all;
+    for (int i = 0; i < ggml_graph_n_nodes(graph); i++) {
+        const ggml_tensor *node = ggml_graph_node(graph, i);
+        all.insert(node);
+        all.insert(std::begin(node->src), std::end(node->src));
+    }
+    return all.size();
 }
 
 } // namespace
@@ -112,12 +125,10 @@ bool Graph::allocateNodes() {
         return ggml_gallocr_reserve(allocator_.get(), graph_) &&
                ggml_gallocr_alloc_graph(allocator_.get(), graph_);
     }
-    // The scheduler gives the CPU the operations that the GPU lacks, and every operation may bring
-    // some weights.
+    // The scheduler gives the CPU the operations that the GPU lacks.
     std::array<ggml_backend_t, 2> backends = {device_.backend(), device_.helper()};
-    const auto size = static_cast<std::size_t>(3 * ggml_graph_n_nodes(graph_));
-    scheduler_.reset(ggml_backend_sched_new(backends.data(), nullptr, 2, size, /*parallel=*/false,
-                                            /*op_offload=*/false));
+    scheduler_.reset(ggml_backend_sched_new(backends.data(), nullptr, 2, countTensors(graph_),
+                                            /*parallel=*/false, /*op_offload=*/false));
     return ggml_backend_sched_alloc_graph(scheduler_.get(), graph_);
 }
 

@@ -1,4 +1,5 @@
 /** `magicmix devices`: what a model can run on. */
+import type { Device } from '../devices/devices.js'
 import { type Arguments, type Command, UsageError } from './command.js'
 import { bytes } from './report.js'
 
@@ -6,24 +7,36 @@ export const command: Command = {
   name: 'devices',
   usage: 'devices [options]',
   summary: 'list what a model can run on, and why something cannot be used',
-  about: 'Lists what can be used, best first, then what cannot be used and why.',
+  about:
+    'Lists what can be used, best first, then what cannot be used and why. The first time, every\n' +
+    'GPU computes a little in a process of its own.',
   examples: ['magicmix devices'],
-  options: {},
+  options: {
+    fresh: { type: 'boolean', help: 'look at every GPU now, whatever was found out before' },
+  },
   run,
 }
 
 async function run({ positionals, values }: Arguments): Promise<void> {
   if (positionals.length > 0) throw new UsageError('devices takes no arguments')
-  const { devices } = await import('../devices.js')
-  const found = devices()
-  if (values.json) {
-    console.log(JSON.stringify(found))
-    return
-  }
-  const width = Math.max(...found.map(({ id }) => id.length))
-  for (const { id, description, available, reason, totalMemory, freeMemory } of found) {
-    const memory = totalMemory > 0 ? `, ${bytes(freeMemory)} of ${bytes(totalMemory)} free` : ''
-    console.log(`${id.padEnd(width)}  ${description}${memory}`)
-    if (!available) console.log(`${' '.repeat(width)}  not available: ${reason}`)
-  }
+  const { devices } = await import('../devices/devices.js')
+  const found = await devices({ fresh: values.fresh === true })
+  console.log(values.json ? JSON.stringify(found) : deviceTable(found))
+}
+
+/** A line or two for each device. */
+export function deviceTable(devices: readonly Device[]): string {
+  const width = Math.max(...devices.map(({ id }) => id.length))
+  return devices
+    .flatMap(({ id, description, kind, usable, chosen, reason, totalMemory, freeMemory }) => {
+      const memory = totalMemory > 0 ? `, ${bytes(freeMemory)} of ${bytes(totalMemory)} free` : ''
+      const hardware = description ? `${description} (${kind})${memory}` : 'none'
+      const verdict = usable ? reason : `not usable: ${reason}`
+      return [
+        `${chosen ? '*' : ' '} ${id.padEnd(width)}  ${hardware}`,
+        ...(verdict ? [`  ${' '.repeat(width)}  ${verdict}`] : []),
+      ]
+    })
+    .concat('', '* is what --device auto takes.')
+    .join('\n')
 }

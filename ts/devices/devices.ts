@@ -1,0 +1,177 @@
+/** What a model can run on, and which of it a request for a device means. */
+import { MagicMixError, calledFrom } from '../errors.js'
+import { native } from '../native.js'
+import {
+  type BackendLibrary,
+  type GpuBackend,
+  backendLibraries,
+  gpuBackends,
+  whyMissing,
+} from './libraries.js'
+import type { Verdict } from './preflight.js'
+import { unpacked } from './unpack.js'
+import { verdictsOn } from './verdicts.js'
+
+/** What a device is. Software is a driver that computes on the CPU: right, and very slow. */
+export type DeviceKind = 'cpu' | 'discrete' | 'integrated' | 'software'
+
+/** Hardware that magicmix knows of, or a kind of it that it looked for. */
+export interface Device {
+  /** What {@link LoadOptions.device} takes: 'cpu', 'cuda:0', ... */
+  readonly id: string
+  /** Name of the hardware; empty where none was found. */
+  readonly description: string
+  readonly backend: 'cpu' | GpuBackend
+  readonly kind: DeviceKind | 'unknown'
+  /** Whether a model can run on it. GPUs have computed something, and right. */
+  readonly usable: boolean
+  /** Whether `device: 'auto'` takes it. */
+  readonly chosen: boolean
+  /** Why it cannot be used, or is not used by 'auto' although it could be; else empty. */
+  readonly reason: string
+  /** In bytes; 0 if unknown. */
+  readonly totalMemory: number
+  /** In bytes, when it was looked at; 0 if unknown. */
+  readonly freeMemory: number
+}
+
+/** What {@link devices} takes. */
+export interface DevicesOptions {
+  /** Look at every GPU now, whatever was found out before. Default false. */
+  fresh?: boolean | undefined
+}
+
+/**
+ * What can be used here, best first, then what cannot be used and why. The first time, every GPU
+ * computes a little, in a process of its own, which may take some seconds; what was found out is
+ * kept until the driver or magicmix changes.
+ */
+export function devices({ fresh = false }: DevicesOptions = {}): Promise<Device[]> {
+  return calledFrom(devices, async () => {
+    const libraries = await backendLibraries()
+    const found = await Promise.all(
+      gpuBackends.map((backend) => devicesOf(backend, libraries, fresh)),
+    )
+    const all = [...found.flat(), cpu()].sort((a, b) => rank(a) - rank(b))
+    const chosen = all.find(isForAuto)
+    return all.map((device) => ({ ...device, chosen: device === chosen }))
+  })
+}
+
+/**
+ * Finds the device that `wanted` means: 'auto' the best, 'gpu' the best but for the CPU, 'cuda',
+ * 'metal' and 'vulkan' the best of that kind, or the one with that id. Then the addon can use it.
+ *
+ * @throws {@link MagicMixError} DEVICE_UNAVAILABLE; never takes another one instead
+ */
+export async function useDevice(wanted: string): Promise<string> {
+  if (wanted === 'cpu') return wanted
+  const libraries = await backendLibraries()
+  const backend = gpuBackends.find((each) => each === wanted.split(':')[0])
+  if (!backend && wanted !== 'auto' && wanted !== 'gpu') throw unknown(wanted)
+
+  const looked: Device[] = []
+  for (const each of backend ? [backend] : gpuBackends) {
+    const found = (await devicesOf(each, libraries, false)).sort((a, b) => rank(a) - rank(b))
+    looked.push(...found)
+    const device = found.find((one) =>
+      backend ? one.usable && [one.id, one.backend].includes(wanted) : isForAuto(one),
+    )
+    if (!device) continue
+    const library = libraries.find((one) => one.backend === each) as BackendLibrary
+    await native.loadBackend(await unpacked(library.file)).done
+    return device.id
+  }
+  if (wanted === 'auto') return 'cpu'
+  throw unavailable(wanted, looked)
+}
+
+async function devicesOf(
+  backend: GpuBackend,
+  libraries: BackendLibrary[],
+  fresh: boolean,
+): Promise<Device[]> {
+  const library = libraries.find((each) => each.backend === backend)
+  if (!library) return [nothing(backend, whyMissing(backend))]
+  const { devices: found, problem } = await verdictsOn(library, fresh)
+  return problem ? [nothing(backend, problem)] : found.map((each) => deviceOf(backend, each))
+}
+
+function nothing(backend: GpuBackend, reason: string): Device {
+  return {
+    id: backend,
+    description: '',
+    backend,
+    kind: 'unknown',
+    usable: false,
+    chosen: false,
+    reason,
+    totalMemory: 0,
+    freeMemory: 0,
+  }
+}
+
+function deviceOf(backend: GpuBackend, verdict: Verdict): Device {
+  const { id, description, kind, reason, totalMemory, freeMemory } = verdict
+  const shunned = kind === 'software' ? "a software renderer, which 'auto' never takes" : ''
+  return {
+    id,
+    description,
+    backend,
+    kind,
+    usable: !reason,
+    chosen: false,
+    reason: reason || shunned,
+    totalMemory,
+    freeMemory,
+  }
+}
+
+function cpu(): Device {
+  const found = native.devices().find(({ id }) => id === 'cpu')
+  return {
+    id: 'cpu',
+    description: found?.description ?? '',
+    backend: 'cpu',
+    kind: 'cpu',
+    usable: true,
+    chosen: false,
+    reason: '',
+    totalMemory: found?.totalMemory ?? 0,
+    freeMemory: found?.freeMemory ?? 0,
+  }
+}
+
+/** Usable before unusable; CUDA, Metal, Vulkan, the CPU, software; discrete before integrated. */
+function rank({ usable, kind, backend }: Device): number {
+  const order = [...gpuBackends, 'cpu']
+  const kinds = ['discrete', 'integrated', 'cpu', 'software', 'unknown']
+  const slow = kind === 'software' ? 1 : 0
+  return 1000 * Number(!usable) + 100 * slow + 10 * order.indexOf(backend) + kinds.indexOf(kind)
+}
+
+function isForAuto({ usable, kind }: Device): boolean {
+  return usable && kind !== 'software'
+}
+
+function unknown(wanted: string): MagicMixError {
+  return new MagicMixError(
+    'DEVICE_UNAVAILABLE',
+    `Expected a device such as 'auto', 'cpu', 'gpu', 'cuda:0', 'metal' or 'vulkan' but received ` +
+      `'${wanted}'; devices() lists those of this machine`,
+    { device: wanted },
+  )
+}
+
+function unavailable(wanted: string, looked: Device[]): MagicMixError {
+  const reasons = looked.map(({ id, description, usable, reason }) => {
+    const name = description ? `${id} (${description})` : id
+    return `${name}: ${reason || (usable ? 'usable, but not what was asked for' : 'not usable')}`
+  })
+  return new MagicMixError(
+    'DEVICE_UNAVAILABLE',
+    `The device '${wanted}' cannot be used here. ${reasons.join('; ')}. ` +
+      `'cpu' can always be used, and 'auto' takes the best there is.`,
+    { device: wanted, devices: looked },
+  )
+}

@@ -1,0 +1,98 @@
+/** Finds out in a process of its own what the devices of a backend are, and whether they work. */
+import { fork } from 'node:child_process'
+import path from 'node:path'
+
+import type { NativeDevice } from '../native.js'
+import type { GpuBackend } from './libraries.js'
+
+/** What was found out about one device. */
+export interface Verdict extends Omit<NativeDevice, 'backend'> {
+  /** Why it cannot be used; empty if it can. */
+  reason: string
+}
+
+/** What was found out about a backend. */
+export interface Examination {
+  devices: Verdict[]
+  /** Why nothing of it can be used; empty if that is not so. */
+  problem: string
+}
+
+/** What the child tells, one after the other. */
+export type Report =
+  | { devices: NativeDevice[] }
+  | { testing: string }
+  | { tested: string; passed: boolean; error?: number; problem?: string }
+  | { failed: string }
+
+/** A driver may have to compile its programs first. */
+const patience = 300_000
+
+/** A device on which the child died is left out of the next. */
+export async function examine(library: string, backend: GpuBackend): Promise<Examination> {
+  let devices: NativeDevice[] = []
+  const reasons = new Map<string, string>()
+  for (;;) {
+    const { reports, end } = await runChild([library, backend, ...reasons.keys()])
+    let testing = ''
+    for (const report of reports) {
+      if ('devices' in report) devices = report.devices
+      if ('testing' in report) testing = report.testing
+      if ('failed' in report) return { devices: [], problem: report.failed }
+      if ('tested' in report) {
+        reasons.set(report.tested, reasonOf(report))
+        testing = ''
+      }
+    }
+    if (testing) reasons.set(testing, `its driver ${end}`)
+    else if (end) return { devices: [], problem: `its driver ${end}` }
+    if (!testing) break
+  }
+  if (devices.length === 0) return { devices: [], problem: 'its driver has no device for it' }
+  return {
+    devices: devices.map((device) => ({ ...device, reason: reasons.get(device.id) ?? '' })),
+    problem: '',
+  }
+}
+
+function reasonOf({ passed, error, problem }: Extract<Report, { tested: string }>): string {
+  if (problem) return problem
+  if (passed) return ''
+  return error === undefined || !Number.isFinite(error)
+    ? 'it computes values that are no numbers'
+    : `it computes wrongly: its results are ${(100 * error).toPrecision(2)} % off`
+}
+
+interface Ended {
+  reports: Report[]
+  /** How it ended; empty if well. */
+  end: string
+}
+
+function runChild(args: string[]): Promise<Ended> {
+  const { NODE_OPTIONS: _, ...environment } = process.env
+  const child = fork(path.join(__dirname, 'preflight-child.js'), args, {
+    execArgv: [],
+    env: { ...environment, ELECTRON_RUN_AS_NODE: '1' },
+    stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+  })
+  const reports: Report[] = []
+  let late = false
+  const timer = setTimeout(() => {
+    late = true
+    child.kill('SIGKILL')
+  }, patience)
+  return new Promise((resolve) => {
+    const done = (end: string) => {
+      clearTimeout(timer)
+      resolve({ reports, end })
+    }
+    child.on('message', (report: Report) => reports.push(report))
+    child.once('error', (error) => done(`could not be tried: ${error.message}`))
+    child.once('close', (code, signal) => {
+      if (late) done(`did not answer within ${patience / 1000} s`)
+      else if (signal) done(`crashed (${signal})`)
+      else done(code === 0 ? '' : `ended the process (exit code ${code})`)
+    })
+  })
+}
