@@ -192,12 +192,20 @@ describe('command line', () => {
     assert.ok(!(await readdir(folder)).includes('stopped.png'))
   })
 
+  it('checks the installation and the devices', async () => {
+    const { code, stdout } = await magicmix(['doctor', '--json', '--device', 'cpu'])
+    assert.equal(code, 0)
+    const { checks } = JSON.parse(stdout) as { checks: { ok: boolean; step: number }[] }
+    assert.equal(checks.length, 2)
+    for (const { ok, step } of checks) assert.ok(ok && step > 0 && step < 0.05)
+  })
+
   it('lists devices', async () => {
     const { code, stdout } = await magicmix(['devices', '--json'])
     assert.equal(code, 0)
-    const devices = JSON.parse(stdout) as { id: string; available: boolean }[]
-    assert.ok(devices.some(({ id, available }) => id === 'cpu' && available))
-    assert.match((await magicmix(['devices'])).stdout, /^cpu /m)
+    const devices = JSON.parse(stdout) as { id: string; usable: boolean }[]
+    assert.ok(devices.some(({ id, usable }) => id === 'cpu' && usable))
+    assert.match((await magicmix(['devices'])).stdout, /^\* cpu /m)
   })
 
   it('inspects a model that can mix', async () => {

@@ -54,7 +54,7 @@ describe('modules', () => {
 
   it('works in a worker thread, and lets it end', async () => {
     const source = `const { devices } = require(${JSON.stringify(packageRoot)})
-      require('node:worker_threads').parentPort.postMessage(devices().some(({ id }) => id === 'cpu'))`
+      devices().then((found) => require('node:worker_threads').parentPort.postMessage(found.some(({ id }) => id === 'cpu')))`
     const worker = new Worker(source, { eval: true })
     const [message, code] = await Promise.all([
       new Promise((resolve) => worker.once('message', resolve)),
@@ -89,7 +89,7 @@ import { MagicMix, MagicMixError, Mix, devices } from 'magicmix'
 import type { Device, LoadOptions, MixRequest, MixState, ProgressEvent, Token } from 'magicmix'
 
 export async function program(options: LoadOptions, seed?: number): Promise<Buffer> {
-  const found: Device[] = devices()
+  const found: Device[] = await devices()
   await using mixer = await MagicMix.load({ ...options, device: found[0]?.id })
   const tokens: Token[] = mixer.tokenize('a corgi')
   const request: MixRequest = {

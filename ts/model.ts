@@ -4,6 +4,7 @@ import path from 'node:path'
 import { checkEmbeddings } from './embeddings.js'
 import { type Lora, checkLoras } from './lora.js'
 import type { NativeConfig, NativeLoadOptions, NativeModelInfo } from './native.js'
+import { nativeRoot } from './package-files.js'
 import type { LoadProgressEvent } from './progress.js'
 import {
   type UnknownRecord,
@@ -19,7 +20,7 @@ import {
 } from './validate.js'
 
 /** The folder of the model in the package. */
-export const modelInTheBox = path.join(__dirname, '..', 'models', 'world-128')
+export const modelInTheBox = path.join(nativeRoot, 'models', 'world-128')
 
 /** What a single file cannot tell; each value wins over the model's own config.json. */
 export interface ModelConfig {

@@ -6,6 +6,7 @@ import { readdirSync } from 'node:fs'
 import path from 'node:path'
 
 import { loadAddon } from './addon.js'
+import { nativeRoot } from './package-files.js'
 
 /** An operation on the model's own thread. */
 export interface NativeJob<T> {
@@ -285,10 +286,7 @@ export interface NativeBinding {
   }
 }
 
-/** The package's root folder, seen from `dist/` and from `ts/` alike. */
-export const packageRoot = path.join(__dirname, '..')
-
-const addon = loadAddon(packageRoot)
+const addon = loadAddon(nativeRoot)
 
 /** Where the addon lies. */
 export const addonFile = addon.file

@@ -84,7 +84,7 @@ Tensor GgmlOps::convolve(Tensor x, const Conv &layer, int stride, int paddingX, 
     Tensor y =
         ggml_mul_mat(context_, ggml_reshape_2d(context_, patches, patch, width * height * batch),
                      ggml_reshape_2d(context_, kernel, patch, kernel->ne[3]));
-    if (precision_ == Precision::F32) ggml_mul_mat_set_prec(y, GGML_PREC_F32);
+    ggml_mul_mat_set_prec(y, GGML_PREC_F32); // GPUs would sum up in f16
     if (batch == 1) return ggml_reshape_4d(context_, y, width, height, kernel->ne[3], 1);
     y = ggml_reshape_4d(context_, y, width, height, batch, kernel->ne[3]);
     return ggml_cont(context_, ggml_permute(context_, y, 0, 1, 3, 2));
@@ -130,7 +130,7 @@ Tensor GgmlOps::addToPicture(Tensor picture, Tensor sequence, const Linear &laye
 Tensor GgmlOps::linear(Tensor x, const Linear &layer, const Plus &plus) {
     graph_.requireRoom();
     Tensor y = ggml_mul_mat(context_, layer.weight, x);
-    if (precision_ == Precision::F32) ggml_mul_mat_set_prec(y, GGML_PREC_F32);
+    ggml_mul_mat_set_prec(y, GGML_PREC_F32); // GPUs would sum up in f16
     if (layer.bias) y = ggml_add(context_, y, layer.bias);
     return plus.residual ? ggml_add(context_, plus.residual, y) : y;
 }

@@ -30,15 +30,19 @@ import { fixture, packageRoot } from './package-root.js'
 
 export type Precision = 'f32' | 'f16' | 'bf16' | 'q8_0'
 
-/** Defines the tests of `model`'s golden cases, with one mixer at a time; `as` says of which file. */
+/**
+ * Defines the tests of `model`'s golden cases that are `wanted`, with one mixer at a time; `as` says
+ * of which file, or where.
+ */
 export function describeGolden(
   model: ModelName,
   load: (precision: Precision) => Promise<MagicMix>,
   precisions: readonly Precision[] = ['f32', 'f16', 'bf16', 'q8_0'],
   as = '',
+  wanted: (golden: ModelCase) => boolean = () => true,
 ): void {
   const table: Measurement[] = []
-  after(() => writeTable(model + as.replaceAll(' ', '-'), table))
+  after(() => writeTable(model + as.replace(/\W+/g, '-'), table))
 
   for (const precision of precisions) {
     describe(`golden numbers: ${model}${as} in ${precision}`, () => {
@@ -51,7 +55,7 @@ export function describeGolden(
         await mixer?.dispose()
       })
 
-      for (const golden of casesOf(model)) {
+      for (const golden of casesOf(model).filter(wanted)) {
         it(golden.id, async () => {
           const check = new Check(golden.id, precision, table)
           await compare(golden, mixer, check)

@@ -4,13 +4,14 @@ import { availableParallelism } from 'node:os'
 import path from 'node:path'
 
 import type { MagicMix } from '../mixer.js'
+import { nativeRoot } from '../package-files.js'
 import type { Picture } from '../picture.js'
 import { type Arguments, type Command, UsageError, textOption } from './command.js'
 import { type Cell, type SheetPlan, demoSheets } from './demo-sheets.js'
 import { deviceChoice, deviceOptions } from './model-options.js'
 import { duration, startCount } from './report.js'
 
-const models = path.join(__dirname, '..', '..', 'models')
+const models = path.join(nativeRoot, 'models')
 
 export const command: Command = {
   name: 'demo',

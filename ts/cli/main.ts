@@ -13,6 +13,7 @@ import { type Command, UsageError, helpOf, readArguments } from './command.js'
 import { command as convert } from './convert.js'
 import { command as demo } from './demo.js'
 import { command as devices } from './devices.js'
+import { command as doctor } from './doctor.js'
 import { command as inspect } from './inspect.js'
 import { command as mix } from './mix.js'
 import { command as pull } from './pull.js'
@@ -20,7 +21,15 @@ import { command as pull } from './pull.js'
 const exitCode = { done: 0, failed: 1, usage: 2, interrupted: 130 }
 
 /** Each loads the engine when it runs, so that `--help` works where the engine does not. */
-const commands: Readonly<Record<string, Command>> = { mix, demo, pull, convert, inspect, devices }
+const commands: Readonly<Record<string, Command>> = {
+  mix,
+  demo,
+  pull,
+  convert,
+  inspect,
+  devices,
+  doctor,
+}
 
 async function main([name, ...args]: readonly string[]): Promise<number> {
   if (name === undefined) {

@@ -3,6 +3,7 @@ import path from 'node:path'
 
 import sharp from 'sharp'
 
+import { nativeRoot } from '../package-files.js'
 import type { Picture } from '../picture.js'
 
 export interface Sheet {
@@ -63,7 +64,7 @@ class Letters {
   ) {}
 
   static async load(): Promise<Letters> {
-    const file = path.join(__dirname, '..', '..', 'models', 'glyphs.png')
+    const file = path.join(nativeRoot, 'models', 'glyphs.png')
     const { data, info } = await sharp(file)
       .toColourspace('b-w')
       .raw()
