@@ -1,8 +1,6 @@
 /**
  * `npm run prebuilds`: puts the addon for this platform into prebuilds/, as prebuildify does it, and
  * the libraries of its backends beside it. What was built stays in build/, and is used again.
- *
- * Options of CMake come from MAGICMIX_CMAKE: "-DMAGICMIX_VULKAN=ON ...".
  */
 import { spawnSync } from 'node:child_process'
 import {
@@ -47,7 +45,7 @@ function packAddon() {
 
 /** What prebuildify calls instead of node-gyp; Windows runs it through a shell, others as it is. */
 function nodeGypShim() {
-  const shim = path.join(root, 'scripts', 'node-gyp-shim.mjs')
+  const shim = path.join(root, 'scripts', 'compile.mjs')
   return platform === 'win32' ? `node "${shim}"` : shim
 }
 

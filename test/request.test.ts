@@ -277,6 +277,8 @@ describe('load options', () => {
     assert.deepEqual(checkLoadOptions({ model: 'sd.safetensors' }).native, {
       model: 'sd.safetensors',
       device: 'auto',
+      textEncoderOnCpu: false,
+      vaeOnCpu: false,
       precision: 'auto',
       threads: 0,
       config: {},

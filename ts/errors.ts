@@ -50,6 +50,8 @@ export type MagicMixErrorCode =
   | 'DISPOSED'
   /** The native part of the package could not be loaded. */
   | 'ADDON_UNAVAILABLE'
+  /** `magicmix build` could not compile the addon. */
+  | 'BUILD_FAILED'
   /** A network gave values that are no finite numbers: damaged weights, or too little precision. */
   | 'NOT_FINITE'
   /** A bug of magicmix. */

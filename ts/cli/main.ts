@@ -10,6 +10,7 @@ import { closest } from 'fastest-levenshtein'
 
 import { MagicMixError, isNativeError } from '../errors.js'
 import { type Command, UsageError, helpOf, readArguments } from './command.js'
+import { command as build } from './build.js'
 import { command as convert } from './convert.js'
 import { command as demo } from './demo.js'
 import { command as devices } from './devices.js'
@@ -29,6 +30,7 @@ const commands: Readonly<Record<string, Command>> = {
   inspect,
   devices,
   doctor,
+  build,
 }
 
 async function main([name, ...args]: readonly string[]): Promise<number> {

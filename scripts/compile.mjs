@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 /**
- * Stands in for node-gyp, which prebuildify always runs: builds with cmake-js, whatever node-gyp's
- * arguments are, and keeps a copy of the addon where MAGICMIX_KEEP says.
+ * Builds the addon with cmake-js. Options of CMake come from MAGICMIX_CMAKE: "-DMAGICMIX_VULKAN=ON ...".
+ * It also stands in for node-gyp, which prebuildify always runs: node-gyp's arguments are not looked
+ * at, and a copy of the addon is kept where MAGICMIX_KEEP says.
  */
 import { spawnSync } from 'node:child_process'
 import { cpSync } from 'node:fs'
