@@ -10,6 +10,7 @@
 # names of its symbols or by the names of its libraries. They lie beside the addon: those of
 # `magicmix.node` in `magicmix.backends/`.
 
+option(MAGICMIX_CPU_VARIANTS "Build the CPU backend for newer instruction sets" ON)
 option(MAGICMIX_VULKAN "Build the Vulkan backend" OFF)
 option(MAGICMIX_CUDA "Build the CUDA backend" OFF)
 option(MAGICMIX_METAL "Build the Metal backend" ${APPLE})
@@ -50,7 +51,7 @@ set(CMAKE_RUNTIME_OUTPUT_DIRECTORY "${_backends}")
 
 # ggml's CMake names the CPU's sources relative to its own folder; they are built from a copy, where
 # our list of variants stands in the place of its own.
-if(NOT CMAKE_SYSTEM_NAME STREQUAL "Darwin")
+if(MAGICMIX_CPU_VARIANTS AND NOT CMAKE_SYSTEM_NAME STREQUAL "Darwin")
   set(_variants "${CMAKE_CURRENT_BINARY_DIR}/third_party/cpu-variants")
   file(COPY "${MAGICMIX_GGML_COPY}/src/ggml-cpu" DESTINATION "${_variants}")
   file(GLOB _headers "${MAGICMIX_GGML_COPY}/src/*.h")
