@@ -1,13 +1,15 @@
 /** `magicmix build`: compiles the addon from the sources in the package. Nothing else ever does. */
 import { execFileSync, spawn } from 'node:child_process'
-import { constants } from 'node:fs'
+import { constants, existsSync } from 'node:fs'
 import { access, mkdir, rename, rm } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
 import path from 'node:path'
+import { createInterface } from 'node:readline'
 
 import { MagicMixError } from '../errors.js'
 import { nativeRoot } from '../package-files.js'
+import { type GpuOption, adviceFor, requireTools } from './build-needs.js'
 import { type Arguments, type Command, UsageError, numberOption } from './command.js'
 
 export const command: Command = {
@@ -41,69 +43,20 @@ async function run({ positionals, values, signal }: Arguments): Promise<void> {
   const jobs = numberOption(values, 'jobs') ?? availableParallelism()
   if (!Number.isInteger(jobs) || jobs < 1) throw new UsageError('Expected a number above 0 for -j')
   const chosen = backends.filter((backend) => values[backend])
-  requireTools(chosen)
 
-  // What works stays until the new one is there.
+  // What works stays until the new one is there, and loads.
   const made = path.join(nativeRoot, 'build-new')
   await prepare(made)
+  requireTools(chosen, positionals)
   try {
-    await compile(
-      [...chosen.map((name) => `-DMAGICMIX_${name.toUpperCase()}=ON`), ...positionals],
-      {
-        out: made,
-        jobs,
-        signal,
-      },
-    )
-    const release = path.join(nativeRoot, 'build', 'Release')
-    await rm(release, { recursive: true, force: true })
-    await mkdir(path.dirname(release), { recursive: true })
-    await rename(path.join(made, 'Release'), release)
+    await compile({ chosen, options: positionals, out: made, jobs, signal })
+    const release = path.join(made, 'Release')
+    tryLoading(path.join(release, 'magicmix.node'))
+    await replace(path.join(nativeRoot, 'build', 'Release'), release)
   } finally {
     await rm(made, { recursive: true, force: true })
   }
   execFileSync(process.execPath, [path.join(__dirname, 'main.js'), 'devices'], { stdio: 'inherit' })
-}
-
-/** Says what is missing before CMake says it in a hundred lines. */
-function requireTools(chosen: readonly string[]): void {
-  requireTool('cmake', 'CMake 3.19 or later', 'apt-get install cmake', 'brew install cmake')
-  if (process.platform !== 'win32') {
-    requireTool(
-      process.env.CXX ?? 'c++',
-      'a C++17 compiler',
-      'apt-get install g++',
-      'xcode-select --install',
-    )
-  }
-  if (chosen.includes('cuda')) {
-    requireTool(
-      process.env.CUDACXX ?? 'nvcc',
-      'the CUDA toolkit',
-      'apt-get install nvidia-cuda-toolkit',
-    )
-  }
-  if (chosen.includes('vulkan')) {
-    requireTool(
-      'glslc',
-      "Vulkan's shader compiler",
-      'apt-get install glslc libvulkan-dev spirv-headers',
-    )
-  }
-}
-
-function requireTool(program: string, what: string, linux: string, mac?: string): void {
-  try {
-    execFileSync(program, ['--version'], { stdio: 'ignore' })
-  } catch {
-    const install = process.platform === 'darwin' ? mac : linux
-    throw new MagicMixError(
-      'BUILD_FAILED',
-      `${what} is needed, but '${program}' is not on the PATH` +
-        (install ? `. For example: ${install}` : ''),
-      { program },
-    )
-  }
 }
 
 async function prepare(folder: string): Promise<void> {
@@ -122,16 +75,22 @@ async function prepare(folder: string): Promise<void> {
 }
 
 interface Build {
+  chosen: readonly GpuOption[]
+  options: readonly string[]
   out: string
   jobs: number
   signal: AbortSignal
 }
 
-/** The compiler's output goes to standard error as it comes. */
-function compile(options: readonly string[], { out, jobs, signal }: Build): Promise<void> {
+/** The compiler's output goes to standard error as it comes; its first error is in the message. */
+async function compile({ chosen, options, out, jobs, signal }: Build): Promise<void> {
   const load = createRequire(__filename)
   const headers = path.dirname(load.resolve('node-addon-api/package.json'))
-  const defines = [...options, `-DMAGICMIX_NODE_ADDON_API=${headers}`]
+  const defines = [
+    ...chosen.map((name) => `-DMAGICMIX_${name.toUpperCase()}=ON`),
+    ...options,
+    `-DMAGICMIX_NODE_ADDON_API=${headers}`,
+  ]
   const args = [
     load.resolve('cmake-js/bin/cmake-js'),
     'compile',
@@ -140,14 +99,76 @@ function compile(options: readonly string[], { out, jobs, signal }: Build): Prom
     ...['--parallel', String(jobs)],
     ...defines.map((define) => `--CD${define.slice(2)}`),
   ]
-  const child = spawn(process.execPath, args, { stdio: ['ignore', 2, 2], signal })
+  const { code, firstError } = await follow(args, signal)
+  if (code === 0) return
+  throw new MagicMixError(
+    'BUILD_FAILED',
+    `The build failed${firstError ? `: ${firstError}.` : ', see above.'}` +
+      adviceFor(firstError, chosen) +
+      ' What was installed before is unchanged.',
+    { exitCode: code, firstError },
+  )
+}
+
+function follow(
+  args: readonly string[],
+  signal: AbortSignal,
+): Promise<{ code: number | null; firstError: string }> {
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'], signal })
+  // CMake says on the lines after its first what the error is.
+  const errors: string[] = []
+  for (const output of [child.stdout, child.stderr]) {
+    createInterface({ input: output }).on('line', (line) => {
+      console.error(line)
+      const isFirst = errors.length === 0 && isError(line)
+      if (isFirst || (errors.length > 0 && errors.length < 5)) errors.push(line.trim())
+    })
+  }
   return new Promise((resolve, reject) => {
     child.once('error', reject)
     child.once('close', (code) => {
-      if (code === 0) return resolve()
-      const message =
-        'The build failed: the first error above says why. The addon that was there is still there.'
-      reject(new MagicMixError('BUILD_FAILED', message, { exitCode: code }))
+      const isOfCMake = errors[0]?.startsWith('CMake Error')
+      const lines = isOfCMake ? errors.filter(Boolean) : errors.slice(0, 1)
+      resolve({ code, firstError: lines.join(' ').replace(/[.\s]+$/, '') })
     })
   })
+}
+
+function isError(line: string): boolean {
+  return /\berror:|^CMake Error|\berror [A-Z]+\d+:|\bfatal\s*:|\bERR(OR|!) OMG/.test(line)
+}
+
+/** In a process of its own: what a wrong option of the compiler makes can crash. */
+function tryLoading(addon: string): void {
+  try {
+    execFileSync(process.execPath, ['-e', 'require(process.argv[1])', addon], { stdio: 'pipe' })
+  } catch (error) {
+    const { stderr } = error as { stderr?: Buffer }
+    const why = /^\w*Error: .*/m.exec(stderr?.toString() ?? '')?.[0] ?? (error as Error).message
+    throw new MagicMixError(
+      'BUILD_FAILED',
+      `What was built cannot be loaded: ${why}. What was installed before is unchanged.`,
+      { addon },
+      { cause: error },
+    )
+  }
+}
+
+/** Puts `folder` in the place of `old`, which on Windows cannot be moved while it is in use. */
+async function replace(old: string, folder: string): Promise<void> {
+  const aside = `${old}-old`
+  await mkdir(path.dirname(old), { recursive: true })
+  await rm(aside, { recursive: true, force: true })
+  try {
+    if (existsSync(old)) await rename(old, aside)
+  } catch (error) {
+    throw new MagicMixError(
+      'BUILD_FAILED',
+      `${old} cannot be replaced (${(error as Error).message}); end the programs that use it`,
+      { folder: old },
+      { cause: error },
+    )
+  }
+  await rename(folder, old)
+  await rm(aside, { recursive: true, force: true })
 }
