@@ -2,7 +2,7 @@
 # its CPU backend for newer instruction sets, and one for every kind of GPU that is asked for.
 #
 #   MAGICMIX_VULKAN  needs Vulkan's headers (1.4 or later), its loader, glslc and SPIR-V's headers
-#   MAGICMIX_CUDA    needs the CUDA toolkit with cuBLAS
+#   MAGICMIX_CUDA    needs the CUDA toolkit with cuBLAS; of it, only cuBLAS where it runs
 #   MAGICMIX_METAL   needs nothing else; on for a Mac
 #
 # Each library holds all of ggml that it uses and shows three functions: `ggml_backend_init` and
@@ -71,9 +71,15 @@ endif()
 
 if(MAGICMIX_CUDA)
   set(GGML_CUDA ON)
+  # A GPU is all that a mix uses; a library that talks to several is not asked for because it is there.
+  set(GGML_CUDA_NCCL OFF)
   add_subdirectory("${MAGICMIX_GGML_COPY}/src/ggml-cuda"
                    "${CMAKE_CURRENT_BINARY_DIR}/third_party/cuda-build")
   magicmix_backend(ggml-cuda cuda)
+  # CMake links the static runtime to whatever has CUDA code; ggml would add the shared one.
+  get_target_property(_libraries ggml-cuda LINK_LIBRARIES)
+  list(TRANSFORM _libraries REPLACE "^CUDA::cudart$" "CUDA::cudart_static")
+  set_target_properties(ggml-cuda PROPERTIES LINK_LIBRARIES "${_libraries}")
 endif()
 
 if(MAGICMIX_METAL)
