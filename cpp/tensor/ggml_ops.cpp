@@ -12,6 +12,9 @@ constexpr std::int64_t kMaxTemporaryBytes = std::int64_t{192} << 20;
 // Wider heads, such as the one of 512 channels in the VAE, do not fit into a GPU's registers: where
 // they are possible at all, they are slower than products with a map between them.
 constexpr std::int64_t kMaxFusedHeadWidth = 160;
+// Vulkan's product with up to so many columns stops the process if they are in bf16, although
+// `supports_op` promises it.
+constexpr std::int64_t kMaxColumnsOfNarrowProduct = 8;
 // Each band is some nodes of a graph, whose number is limited.
 constexpr std::int64_t kMaxBands = 32;
 
@@ -78,12 +81,16 @@ Tensor GgmlOps::convolve(Tensor x, const Conv &layer, int stride, int paddingX, 
     Tensor patches = ggml_im2col(context_, kernel, x, stride, stride, paddingX, paddingY, 1, 1,
                                  /*is_2D=*/true, half ? GGML_TYPE_F16 : GGML_TYPE_F32);
     const std::int64_t width = patches->ne[1], height = patches->ne[2], batch = patches->ne[3];
-    if (precision_ == Precision::BF16) patches = ggml_cast(context_, patches, GGML_TYPE_BF16);
-
     const std::int64_t patch = kernel->ne[0] * kernel->ne[1] * kernel->ne[2];
-    Tensor y =
-        ggml_mul_mat(context_, ggml_reshape_2d(context_, patches, patch, width * height * batch),
-                     ggml_reshape_2d(context_, kernel, patch, kernel->ne[3]));
+    Tensor columns = ggml_reshape_2d(context_, kernel, patch, kernel->ne[3]);
+    if (precision_ == Precision::BF16) {
+        patches = ggml_cast(context_, patches, GGML_TYPE_BF16);
+        if (columns->ne[1] <= kMaxColumnsOfNarrowProduct) {
+            columns = ggml_cast(context_, columns, GGML_TYPE_F32);
+        }
+    }
+    patches = ggml_reshape_2d(context_, patches, patch, width * height * batch);
+    Tensor y = ggml_mul_mat(context_, patches, columns);
     ggml_mul_mat_set_prec(y, GGML_PREC_F32); // GPUs would sum up in f16
     if (batch == 1) return ggml_reshape_4d(context_, y, width, height, kernel->ne[3], 1);
     y = ggml_reshape_4d(context_, y, width, height, batch, kernel->ne[3]);
