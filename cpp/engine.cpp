@@ -43,6 +43,9 @@ void multiply(std::vector<float> &values, double factor) {
     for (auto &value : values) value = static_cast<float>(value * factor);
 }
 
+/// Side of the squares, in pixels, on which the model was trained.
+int nativeSize(const ModelConfig &config) { return config.unet.sampleSize() * kPixelsPerCell; }
+
 /// A device, and the weights that lie on it.
 struct Station {
     Station(Device opened, const LoadOptions &options, const WeightSource &source)
@@ -98,20 +101,25 @@ struct Networks {
     Autoencoder vae;
 };
 
-/// What a mix of the model's native size takes at its worst moment, beside the weights, by device.
+/// What a mix takes at its worst moment, beside the weights, by device.
 struct WorkingMemory {
     std::uint64_t main = 0, cpu = 0;
 };
 
-/// To be asked before the weights are loaded.
-WorkingMemory measure(Networks &networks) {
-    for (Station *station : networks.stations()) station->weights.pretend();
-    const int side = networks.config.unet.sampleSize() * kPixelsPerCell;
+WorkingMemory measure(Networks &networks, int width, int height) {
     Station &main = networks.main, &vae = networks.vaeStation;
     WorkingMemory memory;
-    memory.main = unetMemory(main.device, main.precision, networks.unet, side, side);
+    memory.main = unetMemory(main.device, main.precision, networks.unet, width, height);
     std::uint64_t &ofVae = &vae == &main ? memory.main : memory.cpu;
-    ofVae = std::max(ofVae, vaeMemory(vae.device, vae.precision, networks.vae, side, side));
+    ofVae = std::max(ofVae, vaeMemory(vae.device, vae.precision, networks.vae, width, height));
+    return memory;
+}
+
+/// Of a mix of the model's native size, before the weights are loaded.
+WorkingMemory measureUnloaded(Networks &networks) {
+    for (Station *station : networks.stations()) station->weights.pretend();
+    const int side = nativeSize(networks.config);
+    const WorkingMemory memory = measure(networks, side, side);
     for (Station *station : networks.stations()) station->weights.endPretence();
     return memory;
 }
@@ -143,7 +151,7 @@ ModelInfo describe(const Checkpoint &checkpoint, const Networks &networks) {
     info.vaeChannels = config.vae.channels;
     info.vaeNormGroups = config.vae.normGroups;
     info.vaeScalingFactor = config.vae.scalingFactor;
-    info.nativeSize = config.unet.sampleSize() * kPixelsPerCell;
+    info.nativeSize = nativeSize(config);
     return info;
 }
 
@@ -245,7 +253,7 @@ Inspection inspect(const std::string &path, const ConfigOverrides &overrides) {
         networks.main.weights.check(checkpoint);
         inspection.model = describe(checkpoint, networks);
         inspection.family = inspection.model->family;
-        inspection.workingBytes = measure(networks).main;
+        inspection.workingBytes = measureUnloaded(networks).main;
     } catch (const Error &error) {
         inspection.problem = error.what();
     }
@@ -256,7 +264,7 @@ namespace {
 
 /// Before anything large is read: would the weights, and a mix of the native size, fit?
 void requireMemory(Networks &networks) {
-    const WorkingMemory working = measure(networks);
+    const WorkingMemory working = measureUnloaded(networks);
     const auto require = [](const Station &station, std::uint64_t workingBytes) {
         const std::uint64_t weights = station.weights.bytes();
         station.device.requireMemory(weights + workingBytes,
@@ -265,6 +273,17 @@ void requireMemory(Networks &networks) {
     };
     require(networks.main, working.main);
     if (networks.cpu) require(*networks.cpu, working.cpu);
+}
+
+/// Before hours are spent on a picture that cannot be decoded in the end. What is not larger than
+/// the native size was found to fit when the model was loaded.
+void requireMemory(Networks &networks, int width, int height) {
+    const int side = nativeSize(networks.config);
+    if (width * height <= side * side) return;
+    const WorkingMemory working = measure(networks, width, height);
+    const std::string purpose = "a mix of " + std::to_string(width) + "x" + std::to_string(height);
+    networks.main.device.requireMemory(working.main, purpose);
+    if (networks.cpu) networks.cpu->device.requireMemory(working.cpu, purpose);
 }
 
 } // namespace
@@ -451,6 +470,7 @@ MixResult Engine::mix(const MixRequest &request, const Cancellation &cancel,
     checkMixRequest(request, parts_->info.vocabulary);
     const auto start = Clock::now();
     Networks &networks = parts_->networks;
+    requireMemory(networks, request.width, request.height);
     const int width = request.width / kPixelsPerCell, height = request.height / kPixelsPerCell;
     const auto latentSize = static_cast<std::size_t>(kLatentChannels * width * height);
     const bool fromPrompt = request.layoutPixels.empty();

@@ -71,6 +71,14 @@ ggml_backend_ptr start(const BackendDevice &device) {
                 {{"device", device.id}});
 }
 
+/// A function that ggml's backends may have beside those that all have.
+template <typename Function>
+Function find(const std::string &name, const BackendDevice &device) {
+    const auto registry = ggml_backend_dev_backend_reg(device.device);
+    return reinterpret_cast<Function>(
+        ggml_backend_reg_get_proc_address(registry, ("ggml_backend_" + name).c_str()));
+}
+
 bool cancellationRequested(void *cancellation) {
     return static_cast<const Cancellation *>(cancellation)->requested();
 }
@@ -112,12 +120,15 @@ Device Device::open(const std::string &id, int threads) {
     device.threads_ = threads > 0 ? std::min(threads, most) : most;
     device.backend_ = start(*found);
 
-    const auto registry = ggml_backend_dev_backend_reg(found->device);
-    device.setThreads_ = reinterpret_cast<ggml_backend_set_n_threads_t>(
-        ggml_backend_reg_get_proc_address(registry, "ggml_backend_set_n_threads"));
-    device.setAbortCallback_ = reinterpret_cast<ggml_backend_set_abort_callback_t>(
-        ggml_backend_reg_get_proc_address(registry, "ggml_backend_set_abort_callback"));
-    if (!device.isCpu()) device.helper_ = start(all.back());
+    // Only the CPU has these two.
+    device.setThreads_ = find<ggml_backend_set_n_threads_t>("set_n_threads", all.back());
+    device.setAbortCallback_ =
+        find<ggml_backend_set_abort_callback_t>("set_abort_callback", all.back());
+    if (!device.isCpu()) {
+        // What a GPU lacks is little work; several threads would have to wait for their turn.
+        device.helper_ = start(all.back());
+        device.setThreads_(device.helper(), 1);
+    }
     return device;
 }
 
@@ -150,17 +161,12 @@ void Device::requireMemory(std::uint64_t bytes, const std::string &purpose) cons
 void Device::compute(ggml_cgraph *graph, double operations, const Cancellation &cancel) {
     cancel.throwIfRequested();
     std::optional<Turn> turn;
-    if (setThreads_) {
-        const bool several = threads_ > 1 && operations > kWorthThreads;
-        setThreads_(backend(), several ? threads_ : 1);
-        if (several) turn.emplace(cancel);
-    }
-    if (setAbortCallback_) {
-        setAbortCallback_(backend(), cancellationRequested, const_cast<Cancellation *>(&cancel));
-    }
+    const bool several = threads_ > 1 && operations > kWorthThreads;
+    setThreads_(backend(), several ? threads_ : 1);
+    if (several) turn.emplace(cancel);
+    setAbortCallback_(backend(), cancellationRequested, const_cast<Cancellation *>(&cancel));
     const ggml_status status = ggml_backend_graph_compute(backend(), graph);
-    if (setAbortCallback_) setAbortCallback_(backend(), nullptr, nullptr);
-
+    setAbortCallback_(backend(), nullptr, nullptr);
     requireSuccess(status, cancel);
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes a folder with a small Debian 13 in it, unless it is there: root.sh FOLDER. From it come the
+# Makes a folder with a small Debian 13 in it, unless it is there: debian-13.sh FOLDER. From it come the
 # headers of Vulkan 1.4, with which the backend is built, and Mesa 25, whose software renderer runs
 # the tests; that of Debian 12 damages its own heap. Needs root and mmdebstrap.
 set -euo pipefail

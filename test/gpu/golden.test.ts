@@ -1,7 +1,10 @@
 /**
- * The golden numbers on Vulkan: `npm run test:vulkan`. Without a GPU, that is Mesa's software renderer,
- * which ggml takes only if GGML_VK_VISIBLE_DEVICES names it. ggml multiplies f32 in f16 where a device
- * has it, unless GGML_VK_DISABLE_F16 is set; so f32 is compared in a run of its own.
+ * The golden numbers on a GPU: `npm run test:gpu`, on the device that MAGICMIX_TEST_DEVICE names, else
+ * on Vulkan. Without a GPU that is Mesa's software renderer, which ggml takes only if
+ * GGML_VK_VISIBLE_DEVICES names it.
+ *
+ * GPUs multiply f32 with fewer bits unless told otherwise, Vulkan by GGML_VK_DISABLE_F16=1 and CUDA by
+ * NVIDIA_TF32_OVERRIDE=0. So f32 is compared in a run of its own, with one of these.
  */
 import assert from 'node:assert/strict'
 
@@ -11,11 +14,13 @@ import { describeGolden } from '../support/golden.js'
 import type { ModelCase } from '../support/manifest.js'
 import { tinyHeads, tinyModel } from '../support/models.js'
 
-const exact = Boolean(process.env['GGML_VK_DISABLE_F16'])
+const device = process.env['MAGICMIX_TEST_DEVICE'] ?? 'vulkan'
+const exact =
+  Boolean(process.env['GGML_VK_DISABLE_F16']) || process.env['NVIDIA_TF32_OVERRIDE'] === '0'
 
-describe('Vulkan', () => {
+describe(device, () => {
   it('is there', async () => {
-    const found = (await devices()).filter(({ backend }) => backend === 'vulkan')
+    const found = (await devices()).filter(({ id, backend }) => [id, backend].includes(device))
     assert.ok(found[0]?.usable, found[0]?.reason)
   })
 
@@ -25,12 +30,12 @@ describe('Vulkan', () => {
       MagicMix.load({
         model: await tinyModel(),
         config: tinyHeads,
-        device: 'vulkan',
+        device,
         precision,
         threads: 1,
       }),
     exact ? ['f32'] : ['f16', 'bf16'],
-    exact ? ' on Vulkan, exact' : ' on Vulkan',
+    exact ? ` on ${device}, exact` : ` on ${device}`,
     (golden) => golden.kind !== 'magicmix' || (exact && isSmall(golden)),
   )
 })

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs the golden tests on Mesa's software renderer in the Debian that root.sh made: run.sh FOLDER.
+# Runs the golden tests on Mesa's software renderer in the Debian that debian-13.sh made:
+# on-mesa.sh FOLDER.
 # The checkout has to be built with Vulkan.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -14,7 +15,7 @@ mount --bind /dev "$root/dev"
 
 golden() {
   chroot "$root" env HOME=/tmp GGML_VK_VISIBLE_DEVICES=0 "$@" sh -c \
-    "cd '$checkout' && exec node node_modules/mocha/bin/mocha.js --config .mocharc.vulkan.json"
+    "cd '$checkout' && exec node node_modules/mocha/bin/mocha.js --config .mocharc.gpu.json"
 }
 status=0
 golden GGML_VK_DISABLE_F16=1 || status=1

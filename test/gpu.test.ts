@@ -1,0 +1,155 @@
+/**
+ * The way of a mix over a GPU, on a machine without one: gpu/fake_gpu.cpp is a backend whose device
+ * lacks operations, is full, or fails when it is told to.
+ */
+import assert from 'node:assert/strict'
+import { execFile, execFileSync } from 'node:child_process'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { promisify } from 'node:util'
+
+import { packageRoot } from './support/package-root.js'
+import { programOf } from './support/programs.js'
+
+const run = promisify(execFile)
+const build = path.join(packageRoot, 'build')
+
+describe('a GPU', function () {
+  this.timeout(300_000)
+  let folder: string
+  let env: NodeJS.ProcessEnv
+  before(async function () {
+    if (process.platform !== 'linux') this.skip()
+    execFileSync('cmake', ['--build', build, '--target', 'fake_gpu', '--config', 'Release'])
+    folder = await mkdtemp(path.join(tmpdir(), 'magicmix-gpu-'))
+    env = {
+      ...process.env,
+      MAGICMIX_BACKENDS: path.join(build, 'fake-gpu'),
+      MAGICMIX_CACHE: path.join(folder, 'cache'),
+      VK_DRIVER_FILES: path.join(build, 'fake-gpu'), // as if there were a driver
+    }
+  })
+  after(() => rm(folder, { recursive: true, force: true }))
+
+  /** What a program with this body, which gives a value, says of a mixer on the GPU. */
+  async function onGpu<T>(body: string, settings: Record<string, string> = {}): Promise<T> {
+    const program = await programOf(`
+      const { devices } = require(${JSON.stringify(packageRoot)})
+      const load = (more) => MagicMix.load({ ...options, device: 'auto', ...more })
+      const failure = (promise) => promise.then(
+        () => 'none',
+        ({ code, message, details }) => ({ code, message, details }),
+      )
+      const main = async () => { ${body} }
+      main().then((value) => console.log(JSON.stringify(value)))`)
+    const { stdout } = await run(process.execPath, ['-e', program], {
+      env: { ...env, ...settings },
+    })
+    return JSON.parse(stdout) as T
+  }
+
+  interface Failure {
+    code: string
+    message: string
+    details: Record<string, unknown>
+  }
+
+  it('is taken by auto, and makes the same picture as the CPU', async () => {
+    const found = await onGpu<{ chosen: string; placement: object; difference: number }>(`
+      const chosen = (await devices()).find((device) => device.chosen).id
+      const [gpu, cpu] = [await load(), await load({ device: 'cpu' })]
+      const [one, other] = [await gpu.mix(request), await cpu.mix(request)]
+      const difference = Math.max(...one.data.map((byte, i) => Math.abs(byte - other.data[i])))
+      return { chosen, placement: gpu.model.placement, difference }`)
+    assert.equal(found.chosen, 'vulkan:0')
+    const all = { textEncoder: 'vulkan:0', unet: 'vulkan:0', vae: 'vulkan:0' }
+    assert.deepEqual(found.placement, all)
+    assert.ok(found.difference <= 1, `${found.difference} of 255`)
+  })
+
+  it('leaves to the CPU what it lacks, operation by operation, and is as exact', async () => {
+    const lacking = ['GROUP_NORM', 'FLASH_ATTN_EXT', 'CONV_2D', 'UPSCALE', 'SOFT_MAX']
+    const log = path.join(folder, 'computed')
+    const mocha = path.join(packageRoot, 'node_modules', 'mocha', 'bin', 'mocha.js')
+    const { stdout } = await run(process.execPath, [mocha, '--config', '.mocharc.gpu.json'], {
+      cwd: packageRoot,
+      env: {
+        ...env,
+        MAGICMIX_TEST_DEVICE: 'vulkan:0',
+        GGML_VK_DISABLE_F16: '1',
+        FAKE_GPU_LACKS: lacking.join(),
+        FAKE_GPU_LOG: log,
+      },
+    }).catch((error: { stdout: string }) => assert.fail(error.stdout))
+    assert.ok(Number(/(\d+) passing/.exec(stdout)?.[1]) > 20, stdout)
+
+    const computed = (await readFile(log, 'utf8')).split('\n')
+    for (const name of ['MUL_MAT', 'IM2COL', 'SILU']) assert.ok(computed.includes(name), name)
+    for (const name of lacking) assert.ok(!computed.includes(name), name)
+  })
+
+  it('keeps off it what shall stay on the CPU', async () => {
+    const placement = await onGpu(`
+      const mixer = await load({ keepOnCpu: ['textEncoder', 'vae'] })
+      await mixer.mix(request)
+      return mixer.model.placement`)
+    assert.deepEqual(placement, { textEncoder: 'cpu', unet: 'vulkan:0', vae: 'cpu' })
+  })
+
+  it('is too small for a model: says how much it takes, and how much there is', async () => {
+    const failure = await onGpu<Failure>('return failure(load())', {
+      FAKE_GPU_MEMORY: String(1 << 20),
+    })
+    assert.equal(failure.code, 'OUT_OF_MEMORY')
+    assert.match(failure.message, /\d+ MiB on device 'vulkan:0'.* 1 MiB are free/)
+  })
+
+  it('is too small for a picture, and goes on with a smaller one', async () => {
+    const [failure, small] = await onGpu<[Failure, number]>(
+      `const mixer = await load()
+      const large = failure(mixer.mix({ ...request, width: 1024, height: 1024 }))
+      return [await large, (await mixer.mix(request)).width]`,
+      { FAKE_GPU_MEMORY: String(300 << 20) },
+    )
+    assert.equal(failure.code, 'OUT_OF_MEMORY')
+    assert.ok(Number(failure.details['neededBytes']) > Number(failure.details['freeBytes']))
+    assert.equal(small, 64)
+  })
+
+  it('fails in the middle of a mix, which is an error and not the end', async () => {
+    const [failure, code, width] = await onGpu<[Failure, Failure, number]>(`
+      const mixer = await load()
+      process.env.FAKE_GPU_FAILS = 'SILU'
+      const first = await failure(mixer.mix(request))
+      const second = await failure(mixer.mix(request))
+      delete process.env.FAKE_GPU_FAILS
+      return [first, second, (await mixer.mix(request)).width]`)
+    assert.equal(failure.code, 'DEVICE_FAILED')
+    assert.match(failure.message, /'vulkan:0' failed/)
+    assert.equal(code.code, 'DEVICE_FAILED')
+    assert.equal(width, 64)
+  })
+
+  it('is rejected when it computes nothing', async () => {
+    const found = await onGpu<{ usable: boolean; chosen: boolean; reason: string }>(
+      "return (await devices()).find(({ id }) => id === 'vulkan:0')",
+      { FAKE_GPU_FAILS: 'MUL_MAT', MAGICMIX_CACHE: path.join(folder, 'another-cache') },
+    )
+    assert.equal(found.usable, false)
+    assert.equal(found.chosen, false)
+    assert.match(found.reason, /failed to compute/)
+  })
+
+  it('ends a mix soon after it is cancelled', async () => {
+    const [name, done] = await onGpu<[string, number]>(`
+      const mixer = await load()
+      const cancel = new AbortController()
+      const onProgress = ({ step }) => { if (step === 2) cancel.abort() }
+      const mix = mixer.mix({ ...request, steps: 500, signal: cancel.signal, onProgress })
+      const { name } = await mix.catch((error) => error)
+      return [name, (await mixer.mix(request)).width]`)
+    assert.equal(name, 'AbortError')
+    assert.equal(done, 64)
+  })
+})
