@@ -9,9 +9,9 @@ const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..')
 const { getNativeBinary } = createRequire(import.meta.url)('clang-format')
 const check = process.argv.includes('--check')
 
-const sources = ['cpp', 'binding', 'test/kernels', 'bench/kernels'].flatMap((folder) =>
+const sources = ['cpp', 'binding', 'test', 'bench'].flatMap((folder) =>
   readdirSync(path.join(root, folder), { recursive: true })
-    .filter((name) => /\.(h|cpp)$/.test(name))
+    .filter((name) => /\.(h|cpp)$/.test(name) && !name.includes('build'))
     .map((name) => path.join(folder, name)),
 )
 

@@ -6,9 +6,10 @@
 #   MAGICMIX_METAL   needs nothing else; on for a Mac
 #
 # Each library holds all of ggml that it uses and shows three functions: `ggml_backend_init` and
-# `ggml_backend_score` of ggml's, and `magicmix_backend_prepare` (backend_entry.cpp). So nothing of ours can meet another ggml in the same process, whether by the
-# names of its symbols or by the names of its libraries. They lie beside the addon: those of
-# `magicmix.node` in `magicmix.backends/`.
+# `ggml_backend_score` of ggml's, and `magicmix_backend_prepare` (backend_entry.cpp). So nothing of
+# ours can meet another ggml in the same process, whether by the names of its symbols or by the
+# names of its libraries. They lie beside the addon: those of `magicmix.node` in
+# `magicmix.backends/`.
 
 option(MAGICMIX_CPU_VARIANTS "Build the CPU backend for newer instruction sets" ON)
 option(MAGICMIX_VULKAN "Build the Vulkan backend" OFF)

@@ -15,7 +15,8 @@ std::string memoryFile(const std::uint8_t *data, std::size_t size);
 /// Calls `read`. An `Error` is what must come of a bad file; any other exception is a finding.
 void expectErrorAtMost(const std::function<void()> &read);
 
-/// Touches the values of all tensors at both ends, so that an offset or a length that lies is found.
+/// Touches the values of all tensors at both ends, so that an offset or a length that lies is
+/// found.
 void touch(const StoredTensors &tensors);
 
 /// Opens a file or folder as the engine does, up to where networks would be built.

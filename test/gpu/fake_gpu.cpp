@@ -1,6 +1,6 @@
 // A GPU for tests, as a library of a backend: ggml's CPU backend in the disguise of a discrete GPU
-// called "vulkan:0", whose memory the addon cannot read. It fails in the ways of which real ones are
-// capable but cannot be asked for. Environment variables say how:
+// called "vulkan:0", whose memory the addon cannot read. It fails in the ways of which real ones
+// are capable but cannot be asked for. Environment variables say how:
 //
 //   FAKE_GPU_LACKS   ggml's names of operations that it does not have: "GROUP_NORM,FLASH_ATTN_EXT"
 //   FAKE_GPU_MEMORY  its memory in bytes; 4 GiB unless told

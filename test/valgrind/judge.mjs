@@ -13,7 +13,7 @@ const errors = [...report.matchAll(/<error>.*?<\/error>/gs)].map(([xml]) => ({
   })),
 }))
 const ours = errors.filter(({ frames }) =>
-  frames.some(({ object }) => object.endsWith('magicmix.node')),
+  frames.some(({ object }) => /magicmix(-vulkan\.so|\.node)$/.test(object)),
 )
 
 for (const { kind, what, frames } of ours) {
@@ -21,7 +21,7 @@ for (const { kind, what, frames } of ours) {
   for (const { place } of frames) console.log(`    ${place}`)
 }
 console.log(
-  `valgrind: ${ours.length} errors and leaks in magicmix.node, ` +
+  `valgrind: ${ours.length} errors and leaks in magicmix, ` +
     `${errors.length - ours.length} of Node alone not counted`,
 )
 process.exitCode = ours.length === 0 ? 0 : 1

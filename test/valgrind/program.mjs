@@ -1,7 +1,12 @@
-// The program that valgrind watches: its argument is the tiny model.
+// The program that valgrind watches: its arguments are the tiny model and a folder for files.
 /* global gc */
-import { MagicMix } from 'magicmix'
+import { writeFileSync } from 'node:fs'
+import path from 'node:path'
 
+import { MagicMix, convert } from 'magicmix'
+
+const [model, folder] = process.argv.slice(2)
+const config = { unet: { heads: 4 }, textEncoder: { heads: 2 } }
 const request = {
   layout: { prompt: 'a hill' },
   content: 'a photo of a coffee machine',
@@ -9,24 +14,54 @@ const request = {
   ...{ width: 64, height: 64, steps: 3, seed: 42 },
 }
 
-const mixer = await MagicMix.load({
-  model: process.argv[2],
-  config: { unet: { heads: 4 }, textEncoder: { heads: 2 } },
-  ...{ precision: 'f32', threads: 1 },
-  onProgress() {},
-})
-let previews = 0
-const { data } = await mixer.mix({
-  ...{ ...request, preview: 1, trace: true },
-  onProgress: ({ preview }) => (previews += preview ? 1 : 0),
-})
-
-const controller = new AbortController()
-const onProgress = ({ stage }) => stage === 'layout' && controller.abort('enough')
-const { signal } = controller
-const ending = await mixer.mix({ ...request, steps: 50, signal, onProgress }).catch(String)
-
-await mixer.dispose()
+await mixAndAbort({ model, config, precision: 'f32', device: 'cpu' })
+await mixWithLora()
+await mixAndAbort({ model, config, precision: 'f16', device: 'vulkan:0', keepOnCpu: ['vae'] })
 gc() // what waits for V8's collector is no leak
-console.log(`mixed ${data.length} bytes, ${previews} previews, then aborted: ${ending}`)
-if (ending !== 'enough' || previews === 0) process.exitCode = 1
+
+async function mixAndAbort(options) {
+  const mixer = await MagicMix.load({ ...options, threads: 1, onProgress() {} })
+  let previews = 0
+  const { data } = await mixer.mix({
+    ...{ ...request, preview: 1, trace: true },
+    onProgress: ({ preview }) => (previews += preview ? 1 : 0),
+  })
+
+  const controller = new AbortController()
+  const onProgress = ({ stage }) => stage === 'layout' && controller.abort('enough')
+  const { signal } = controller
+  const ending = await mixer.mix({ ...request, steps: 50, signal, onProgress }).catch(String)
+
+  await mixer.dispose()
+  const { device } = mixer.model
+  console.log(`${device}: mixed ${data.length} bytes, ${previews} previews, aborted: ${ending}`)
+  if (ending !== 'enough' || previews === 0) process.exitCode = 1
+}
+
+/** From a quantised file, whose weights a LoRA changes and then gives back. */
+async function mixWithLora() {
+  const quantised = path.join(folder, 'model.gguf')
+  await convert({ input: model, output: quantised, type: 'q8_0', config })
+  const mixer = await MagicMix.load({ model: quantised, device: 'cpu', threads: 1 })
+  const lora = path.join(folder, 'lora.safetensors')
+  writeFileSync(lora, loraOf('lora_unet_mid_block_attentions_0_proj_in', mixer.model.sizes))
+  for (const loras of [[{ file: lora, strength: 0.5 }], []])
+    await mixer.mix({ ...request, steps: 2, loras })
+  await mixer.dispose()
+  console.log(`${mixer.model.device}: mixed with and without a LoRA`)
+}
+
+/** A safetensors file of two factors of rank 2, for a square layer in the middle of the UNet. */
+function loraOf(layer, { unet }) {
+  const width = unet.channels.at(-1)
+  const values = new Float32Array(4 * width).fill(0.01)
+  const half = values.byteLength / 2
+  const tensor = (shape, from) => ({ dtype: 'F32', shape, data_offsets: [from, from + half] })
+  const header = JSON.stringify({
+    [`${layer}.lora_down.weight`]: tensor([2, width], 0),
+    [`${layer}.lora_up.weight`]: tensor([width, 2], half),
+  })
+  const length = Buffer.alloc(8)
+  length.writeBigUInt64LE(BigInt(header.length))
+  return Buffer.concat([length, Buffer.from(header), Buffer.from(values.buffer)])
+}

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs load, mix, abort and dispose under valgrind. Fails on every error that has a frame of ours in
+# Runs load, mix, abort, convert and dispose under valgrind, on the CPU and on a fake GPU. Fails on every error that has a frame of ours in
 # its stack; those of Node and V8 alone are not counted. Valgrind knows no AVX-512, so the addon is
 # built a second time, for any x86-64 processor and with debug information.
 set -euo pipefail
@@ -14,7 +14,8 @@ here=test/valgrind
 report=$here/build/report.xml
 flags="-O2 -g -DNDEBUG"
 npx cmake-js compile --out "$here/build" --CDMAGICMIX_CPU_VARIANTS=OFF \
-  "--CDCMAKE_CXX_FLAGS_RELEASE=$flags" "--CDCMAKE_C_FLAGS_RELEASE=$flags" >"$here/build.log" 2>&1 || {
+  "--CDCMAKE_CXX_FLAGS_RELEASE=$flags" "--CDCMAKE_C_FLAGS_RELEASE=$flags" >"$here/build.log" 2>&1 &&
+  cmake --build "$here/build" --target fake_gpu >>"$here/build.log" 2>&1 || {
   cat "$here/build.log" >&2
   exit 1
 }
@@ -23,8 +24,12 @@ model=$(npx tsx -e "require('./test/support/models.ts').tinyModel().then((it) =>
 
 # node-gyp-build looks for the addon in the folder that MAGICMIX_PREBUILD names. V8 without its
 # just-in-time compilers is slower, but valgrind has less to translate.
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+export MAGICMIX_BACKENDS=$here/build/fake-gpu VK_DRIVER_FILES=$here/build/fake-gpu
+export MAGICMIX_CACHE=$scratch/cache FAKE_GPU_LACKS=GROUP_NORM
 MAGICMIX_PREBUILD=$PWD/$here valgrind --quiet --xml=yes --xml-file="$report" \
   --leak-check=full --show-leak-kinds=definite --num-callers=40 --smc-check=all-non-file \
-  node --expose-gc --jitless --single-threaded "$here/program.mjs" "$model"
+  node --expose-gc --jitless --single-threaded "$here/program.mjs" "$model" "$scratch"
 
 node "$here/judge.mjs" "$report"
