@@ -145,6 +145,20 @@ describe('the packed package', () => {
     assert.equal(await user.run('node', [main]), expected)
   })
 
+  it('finds the package that brings CUDA', async function () {
+    if (process.platform !== 'linux') this.skip()
+    // Any library will do: without NVIDIA's driver it is not loaded.
+    const libraries = path.join(packageRoot, 'build', 'Release', 'magicmix.backends')
+    const library = (await readdir(libraries)).find((name) => name.endsWith('.so')) as string
+    const program = path.join(packageRoot, 'scripts', 'cuda-package.mjs')
+    const made = await run(process.execPath, [program, path.join(libraries, library)])
+    const reason = "console.log(all.find(({ backend }) => backend === 'cuda').reason)"
+    const ask = `require('magicmix').devices().then((all) => ${reason})`
+    assert.match(await user.run('node', ['-e', ask]), /not part of this package/)
+    await user.run('npm', ['install', made.stdout.trim(), '--no-audit', '--no-fund'])
+    assert.doesNotMatch(await user.run('node', ['-e', ask]), /not part of this package/)
+  })
+
   it('says what was tried where no addon fits', async () => {
     const broken = path.join(user.folder, 'broken', 'node_modules')
     await cp(path.join(user.folder, 'node_modules'), broken, { recursive: true })

@@ -38,7 +38,7 @@ export async function examine(library: string, backend: GpuBackend): Promise<Exa
     for (const report of reports) {
       if ('devices' in report) devices = report.devices
       if ('testing' in report) testing = report.testing
-      if ('failed' in report) return { devices: [], problem: report.failed }
+      if ('failed' in report) return { devices: [], problem: withAdvice(report.failed) }
       if ('tested' in report) {
         reasons.set(report.tested, reasonOf(report))
         testing = ''
@@ -53,6 +53,12 @@ export async function examine(library: string, backend: GpuBackend): Promise<Exa
     devices: devices.map((device) => ({ ...device, reason: reasons.get(device.id) ?? '' })),
     problem: '',
   }
+}
+
+/** NVIDIA's driver does not bring it. */
+function withAdvice(problem: string): string {
+  const isCublas = /(lib)?cublas/i.test(problem)
+  return isCublas ? `${problem}; install cuBLAS of that version, a part of CUDA` : problem
 }
 
 function reasonOf({ passed, error, problem }: Extract<Report, { tested: string }>): string {
