@@ -153,7 +153,9 @@ std::shared_ptr<const LoraFile> LoraFile::open(const std::string &path) {
     auto file = std::make_shared<LoraFile>();
     file->path = path;
     for (auto &[module, found] : modules) {
-        const auto part = [&](Role role) { return found.parts[static_cast<int>(role)]; };
+        const auto part = [&parts = found.parts](Role role) {
+            return parts[static_cast<int>(role)];
+        };
         if (!part(Role::Down) || !part(Role::Up)) {
             throw Error("MODEL_FORMAT",
                         "'" + path + "' has only one of the two matrices of '" + module + "'",
