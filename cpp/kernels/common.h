@@ -64,21 +64,24 @@ constexpr int operandRow(int channels) {
     return roundUp(channels, S::depth);
 }
 
-/// Memory that a thread brings, handed out in pieces that begin at cache lines.
+/// Memory that a thread brings, handed out in pieces that begin at cache lines. Without memory it
+/// only counts: its pieces are null.
 class Arena {
 public:
-    explicit Arena(void *memory) : at_(static_cast<char *>(memory)) {}
+    explicit Arena(void *memory) : memory_(static_cast<char *>(memory)) {}
     template <typename T>
     T *take(std::int64_t count) {
-        T *piece = reinterpret_cast<T *>(at_);
-        at_ += roundUp(count * static_cast<std::int64_t>(sizeof(T)), std::int64_t{64});
-        return piece;
+        char *piece = memory_ == nullptr ? nullptr : memory_ + used_;
+        used_ += static_cast<std::size_t>(
+            roundUp(count * static_cast<std::int64_t>(sizeof(T)), std::int64_t{64}));
+        return reinterpret_cast<T *>(piece);
     }
-    /// With no memory at all: how much would have been handed out.
-    std::size_t used() const { return reinterpret_cast<std::size_t>(at_); }
+    /// Bytes that were handed out.
+    std::size_t used() const { return used_; }
 
 private:
-    char *at_;
+    char *memory_;
+    std::size_t used_ = 0;
 };
 
 } // namespace

@@ -30,10 +30,10 @@ struct Scalar {
     /// `x`, negative where `sign` is
     static V withSign(V x, V sign) { return std::copysign(x, sign); }
     static V round(V x) { return std::nearbyint(x); }
-    /// 2^n for whole n in -126..127
+    /// 2^n for whole n in -126..127; of what is no number, any number
     static V pow2(V n) {
-        const std::uint32_t bits = static_cast<std::uint32_t>(static_cast<std::int32_t>(n) + 127)
-                                   << 23;
+        const auto whole = static_cast<std::int32_t>(n >= -126 ? n : -126);
+        const std::uint32_t bits = static_cast<std::uint32_t>(whole + 127) << 23;
         float x;
         std::memcpy(&x, &bits, sizeof x);
         return x;
