@@ -78,8 +78,8 @@ Product productOf(int side, int in, int out, int kernel, int stride, bool gated)
     p.kernel = kernel;
     p.stride = stride;
     p.padding = kernel / 2;
-    p.shape = {in, out, kernel * kernel, gated,
-               kernels->bf16Operands ? Storage::BF16 : Storage::F32};
+    p.shape = {
+        in, out, kernel * kernel, gated, kernels->bf16Operands ? Storage::BF16 : Storage::F32, {}};
     return p;
 }
 
@@ -263,8 +263,12 @@ double ceiling() {
         Product p;
         p.width = p.outWidth = rows;
         p.height = p.outHeight = 1;
-        p.shape = {depth, kernels->panelWidth, 1, false,
-                   kernels->bf16Operands ? Storage::BF16 : Storage::F32};
+        p.shape = {depth,
+                   kernels->panelWidth,
+                   1,
+                   false,
+                   kernels->bf16Operands ? Storage::BF16 : Storage::F32,
+                   {}};
         struct Own {
             Bytes x, weights, result, scratch;
         };
