@@ -1,4 +1,4 @@
-// The table of what the addon exports: `NativeBinding` of ts/native.ts.
+// The table of what the addon exports: `NativeBinding` of ts/native/contract.ts.
 
 #include "environment.h"
 #include "errors.h"

@@ -7,12 +7,12 @@
 
 namespace magicmix::binding {
 
-/// A loaded model as JavaScript sees it: `NativeMixer` of ts/native.ts.
+/// A loaded model as JavaScript sees it: `NativeMixer` of ts/native/contract.ts.
 class Mixer : public Napi::ObjectWrap<Mixer> {
 public:
     static Napi::Function define(Napi::Env env);
 
-    /// The `load` of ts/native.ts: starts a worker and loads the model on it.
+    /// The `load` of ts/native/contract.ts: starts a worker and loads the model on it.
     static Napi::Object load(Napi::Env env, LoadOptions options, Napi::Value onProgress);
 
     /// Takes what only `load` has; JavaScript cannot call it by itself.

@@ -175,8 +175,8 @@ ConvertOptions readConvertOptions(const Fields &fields) {
     return options;
 }
 
-std::vector<TokenScale> readScales(const Fields &fields) {
-    std::vector<TokenScale> scales;
+std::vector<AttentionScale> readScales(const Fields &fields) {
+    std::vector<AttentionScale> scales;
     for (const auto &entry : fields.objects("scales")) {
         scales.push_back({entry.integer("position"), static_cast<float>(entry.number("scale")),
                           entry.number("from"), entry.number("to")});
@@ -247,11 +247,11 @@ Napi::Value toJs(Napi::Env env, const DeviceInfo &device) {
 }
 
 Napi::Value toJs(Napi::Env env, const ModelInfo &info) {
-    const auto learnt = [&](const LearntToken &token) {
+    const auto learnt = [&](const Embedding &token) {
         Napi::Object object = Napi::Object::New(env);
         object.Set("placeholder", token.placeholder);
         object.Set("firstId", token.firstId);
-        object.Set("count", token.count);
+        object.Set("count", token.tokens);
         return object;
     };
     Napi::Object object = Napi::Object::New(env);

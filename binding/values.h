@@ -1,6 +1,6 @@
 #pragma once
 
-#include "engine.h"
+#include "engine/engine.h"
 
 #include <napi.h>
 
@@ -9,7 +9,7 @@
 #include <vector>
 
 /// Plain values of the engine to JavaScript and back. The shapes of objects are those of
-/// ts/native.ts.
+/// ts/native/contract.ts.
 namespace magicmix::binding {
 
 /// Reads the fields of an object; a field of another type throws an error with the code
@@ -47,7 +47,7 @@ ConfigOverrides readConfig(const Fields &fields);
 LoadOptions readLoadOptions(const Fields &fields);
 ConvertOptions readConvertOptions(const Fields &fields);
 MixRequest readMixRequest(const Fields &fields);
-std::vector<TokenScale> readScales(const Fields &fields);
+std::vector<AttentionScale> readScales(const Fields &fields);
 std::vector<std::int32_t> readTokens(const Napi::Value &value);
 std::string readText(const Napi::Value &value, const std::string &name);
 std::vector<std::string> readTexts(const Napi::Value &value, const std::string &name);

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "engine.h"
+#include "engine/engine.h"
 
 #include <napi.h>
 
@@ -38,9 +38,9 @@ public:
         Napi::Object keepAlive; ///< not collected before the job has ended; may be empty
         std::function<void(bool)> afterwards; ///< called when the job has settled, with its success
     };
-    /// Puts a job in the queue. Gives `{ done, cancel }` as ts/native.ts has it: `done` rejects
-    /// with what `onProgress` threw, and always after `cancel`, however far the job has come.
-    /// After `shutdown` it is one that has rejected.
+    /// Puts a job in the queue. Gives `{ done, cancel }` as ts/native/contract.ts has it: `done`
+    /// rejects with what `onProgress` threw, and always after `cancel`, however far the job has
+    /// come. After `shutdown` it is one that has rejected.
     Napi::Object submit(Napi::Env env, Task task, Options options);
 
     /// What `submit` gives for a job that is not even queued: it has rejected with DISPOSED.

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 
-import { type FilledAttentionScale, tokenScales } from '../dist/attention.js'
-import { ClipTokens } from '../dist/tokens.js'
+import { type FilledAttentionScale, tokenScales } from '../dist/input/attention.js'
+import { ClipTokens } from '../dist/input/tokens.js'
 
 describe('attention', () => {
   let clip: ClipTokens

@@ -7,7 +7,7 @@ import path from 'node:path'
 import { MagicMix } from 'magicmix'
 import type { LoadOptions, MixRequest } from 'magicmix'
 
-import { ClipTokens } from '../dist/tokens.js'
+import { ClipTokens } from '../dist/input/tokens.js'
 import { tinyHeads, tinyModel } from './support/models.js'
 import { nativeOf, padded } from './support/native.js'
 import { fixture } from './support/package-root.js'

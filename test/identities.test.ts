@@ -9,7 +9,7 @@ import { MagicMix } from 'magicmix'
 import type { LoadOptions, Mix, MixRequest } from 'magicmix'
 import sharp from 'sharp'
 
-import type { NativeTokenScale } from '../dist/native.js'
+import type { NativeTokenScale } from '../dist/native/contract.js'
 import { assertClose } from './support/closeness.js'
 import { tinyHeads, tinyModel } from './support/models.js'
 import { fixture, packageRoot } from './support/package-root.js'

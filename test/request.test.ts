@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 
 import sharp from 'sharp'
 
-import { checkLoadOptions } from '../dist/model.js'
-import { type FilledMixRequest, checkRequest, recipeOf } from '../dist/request.js'
+import { checkLoadOptions } from '../dist/models/model.js'
+import { type FilledMixRequest, checkRequest, recipeOf } from '../dist/request/request.js'
 
 const smallest = { layout: 'corgi.jpg', content: 'a cat' }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 
-import { ClipTokens, contextOf, beginningOf } from '../dist/tokens.js'
+import { ClipTokens, contextOf, beginningOf } from '../dist/input/tokens.js'
 import golden from './fixtures/tokenizer.json'
 
 const begin = 49406

@@ -4,12 +4,12 @@
  *
  * @packageDocumentation
  */
-export type { AttentionScale, FilledAttentionScale } from './attention.js'
-export { type Conversion, type ConvertOptions, type StoredType, convert } from './convert.js'
+export type { AttentionScale, FilledAttentionScale } from './input/attention.js'
+export { type Conversion, type ConvertOptions, type StoredType, convert } from './models/convert.js'
 export { type Device, type DeviceKind, type DevicesOptions, devices } from './devices/devices.js'
 export { MagicMixError, type MagicMixErrorCode, type MagicMixErrorDetails } from './errors.js'
 export { type PullOptions, type PulledModel, pull } from './hub/pull.js'
-export type { FilledLora, Lora } from './lora.js'
+export type { FilledLora, Lora } from './input/lora.js'
 export { Mix, type MixState, type MixTimings, type PictureFormat } from './mix.js'
 export { MagicMix } from './mixer.js'
 export type {
@@ -19,8 +19,8 @@ export type {
   ModelPart,
   Precision,
   Prediction,
-} from './model.js'
-export type { Fit, LayoutPicture, Picture, RawPixels } from './picture.js'
+} from './models/model.js'
+export type { Fit, LayoutPicture, Picture, RawPixels } from './input/picture.js'
 export type {
   ConvertProgressEvent,
   DownloadProgressEvent,
@@ -28,5 +28,10 @@ export type {
   ProgressEvent,
   WeightsProgressEvent,
 } from './progress.js'
-export type { FilledMixRequest, Interpolation, LayoutPrompt, MixRequest } from './request.js'
-export type { Token } from './tokens.js'
+export type {
+  FilledMixRequest,
+  Interpolation,
+  LayoutPrompt,
+  MixRequest,
+} from './request/request.js'
+export type { Token } from './input/tokens.js'

@@ -5,9 +5,9 @@ import path from 'node:path'
 import sharp, { type Sharp } from 'sharp'
 
 import { MagicMixError, calledFrom } from './errors.js'
-import type { NativeMixResult, NativeState } from './native.js'
-import { type FilledMixRequest, recipeOf } from './request.js'
-import { invalid, nonEmptyText, oneOf } from './validate.js'
+import type { NativeMixResult, NativeState } from './native/contract.js'
+import { type FilledMixRequest, recipeOf } from './request/request.js'
+import { invalid, nonEmptyText, oneOf } from './request/validate.js'
 
 /** Formats that a mix can be written in. */
 export type PictureFormat = 'png' | 'jpeg' | 'webp' | 'avif' | 'tiff'

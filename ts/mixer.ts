@@ -1,19 +1,19 @@
 /** The class that users work with: a loaded model that mixes. */
-import { tokenScales } from './attention.js'
+import { tokenScales } from './input/attention.js'
 import { useDevice } from './devices/devices.js'
 import { MagicMixError, calledFrom, callSite } from './errors.js'
 import { resolveModel } from './hub/pull.js'
-import { refuseAborted, runJob } from './job.js'
+import { refuseAborted, runJob } from './native/job.js'
 import { Mix } from './mix.js'
-import type { FilledLora } from './lora.js'
-import { type LoadOptions, type ModelInfo, checkLoadOptions, modelInfo } from './model.js'
+import type { FilledLora } from './input/lora.js'
+import { type LoadOptions, type ModelInfo, checkLoadOptions, modelInfo } from './models/model.js'
 import {
   type NativeMixRequest,
   type NativeMixer,
   type NativeProgress,
   native as addon,
-} from './native.js'
-import { readPicture } from './picture.js'
+} from './native/contract.js'
+import { readPicture } from './input/picture.js'
 import type { LoadProgressEvent, ProgressEvent } from './progress.js'
 import {
   type CheckedMixRequest,
@@ -21,8 +21,8 @@ import {
   type MixRequest,
   checkRequest,
   isPrompt,
-} from './request.js'
-import { ClipTokens, type Token, beginningOf, contextOf, paddingOf } from './tokens.js'
+} from './request/request.js'
+import { ClipTokens, type Token, beginningOf, contextOf, paddingOf } from './input/tokens.js'
 
 /**
  * A loaded model that mixes pictures. Any number of mixes may be asked for at a time; they run one

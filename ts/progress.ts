@@ -1,5 +1,5 @@
 /** What is told while work goes on. */
-import type { Picture } from './picture.js'
+import type { Picture } from './input/picture.js'
 
 /** What {@link MixRequest.onProgress} is called with. */
 export interface ProgressEvent {

@@ -1,7 +1,7 @@
 #pragma once
 
+#include "base/error.h"
 #include "checkpoint/mapped_file.h"
-#include "error.h"
 
 #include <cstdint>
 #include <cstring>

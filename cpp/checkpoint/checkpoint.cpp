@@ -1,9 +1,11 @@
 #include "checkpoint/checkpoint.h"
 
+#include "base/error.h"
+#include "base/text.h"
 #include "checkpoint/diffusers.h"
-#include "checkpoint/family.h"
 #include "checkpoint/model_file.h"
 #include "checkpoint/openclip.h"
+#include "checkpoint/unsupported.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -17,10 +19,6 @@ constexpr const char *kVae = "first_stage_model.";
 constexpr const char *kText = "cond_stage_model.transformer.text_model.";
 
 constexpr std::size_t kMaxNameBytes = 128;
-
-bool startsWith(const std::string &text, const std::string &prefix) {
-    return text.rfind(prefix, 0) == 0;
-}
 
 /// The original name as the networks use it, or "" for what mixing does not need.
 std::string normalised(const std::string &name) {

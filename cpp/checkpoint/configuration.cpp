@@ -1,7 +1,7 @@
 #include "checkpoint/configuration.h"
 
-#include "engine.h"
-#include "error.h"
+#include "base/error.h"
+#include "base/latent.h"
 
 namespace magicmix {
 namespace {

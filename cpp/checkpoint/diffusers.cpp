@@ -1,10 +1,10 @@
 #include "checkpoint/diffusers.h"
 
+#include "base/error.h"
+#include "base/text.h"
 #include "checkpoint/configuration.h"
-#include "checkpoint/family.h"
 #include "checkpoint/model_file.h"
-#include "engine.h"
-#include "error.h"
+#include "checkpoint/unsupported.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -24,7 +24,7 @@ fs::path cachedRepository(const fs::path &root) {
     for (fs::path path = root; path.has_relative_path(); path = path.parent_path()) {
         const fs::path repository = path.parent_path().parent_path();
         if (path.parent_path().filename() == "snapshots" &&
-            repository.filename().u8string().rfind("models--", 0) == 0) {
+            startsWith(repository.filename().u8string(), "models--")) {
             return repository;
         }
     }
@@ -305,7 +305,7 @@ std::string OriginalNames::unet(const std::string &name) const {
 }
 
 std::string OriginalNames::vae(const std::string &name) const {
-    if (name.rfind("quant_conv.", 0) == 0 || name.rfind("post_quant_conv.", 0) == 0) return name;
+    if (startsWith(name, "quant_conv.") || startsWith(name, "post_quant_conv.")) return name;
     static const std::regex side(R"((encoder|decoder)\.(.+))");
     std::smatch match;
     if (!std::regex_match(name, match, side)) return "";
@@ -339,8 +339,8 @@ std::string OriginalNames::vae(const std::string &name) const {
 std::string OriginalNames::textEncoder(const std::string &name) const {
     std::string rest = name;
     after(name, "text_model.", rest);
-    const bool known = rest.rfind("embeddings.", 0) == 0 || rest.rfind("encoder.", 0) == 0 ||
-                       rest.rfind("final_layer_norm.", 0) == 0;
+    const bool known = startsWith(rest, "embeddings.") || startsWith(rest, "encoder.") ||
+                       startsWith(rest, "final_layer_norm.");
     return known ? "text_model." + rest : "";
 }
 

@@ -1,7 +1,8 @@
 #include "checkpoint/gguf.h"
 
+#include "base/error.h"
+#include "base/text.h"
 #include "checkpoint/configuration.h"
-#include "error.h"
 #include "tensor/conversion.h"
 
 #include <algorithm>
@@ -154,7 +155,7 @@ void readPair(Reader &reader, Metadata &metadata) {
         }
     } else if (name == kConfigurationKey && kind == Kind::String) {
         metadata.configuration = reader.text(kMaxConfigurationBytes, key);
-    } else if (name.rfind(kOriginalShape, 0) == 0 && kind == Kind::Array) {
+    } else if (startsWith(name, kOriginalShape) && kind == Kind::Array) {
         metadata.originalShapes[name.substr(std::strlen(kOriginalShape))] = readShape(reader, key);
     } else {
         reader.skip(kind, key);

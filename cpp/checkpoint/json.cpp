@@ -1,7 +1,7 @@
 #include "checkpoint/json.h"
 
+#include "base/error.h"
 #include "checkpoint/mapped_file.h"
-#include "error.h"
 
 #include <set>
 

@@ -1,6 +1,6 @@
 #include "checkpoint/mapped_file.h"
 
-#include "error.h"
+#include "base/error.h"
 
 #include <cerrno>
 #include <cstring>

@@ -1,9 +1,9 @@
 #include "checkpoint/model_file.h"
 
+#include "base/error.h"
 #include "checkpoint/gguf.h"
 #include "checkpoint/safetensors.h"
 #include "checkpoint/torch.h"
-#include "error.h"
 
 #include <cstddef>
 

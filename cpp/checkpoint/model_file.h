@@ -1,7 +1,7 @@
 #pragma once
 
 #include "checkpoint/stored_tensor.h"
-#include "declared_config.h"
+#include "model/declared_config.h"
 
 namespace magicmix {
 

@@ -1,6 +1,6 @@
 #include "checkpoint/modelspec.h"
 
-#include "engine.h"
+#include "base/latent.h"
 
 #include <regex>
 

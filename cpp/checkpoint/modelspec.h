@@ -1,6 +1,6 @@
 #pragma once
 
-#include "declared_config.h"
+#include "model/declared_config.h"
 
 #include <map>
 #include <string>

@@ -1,6 +1,7 @@
 #include "checkpoint/openclip.h"
 
-#include "error.h"
+#include "base/error.h"
+#include "base/text.h"
 
 #include <algorithm>
 #include <regex>
@@ -63,14 +64,14 @@ StoredTensors renamed(const StoredTensor &stored, const std::string &name) {
 
 bool hasOpenClipText(const StoredTensors &tensors) {
     const auto found = tensors.lower_bound(kOpenClip);
-    return found != tensors.end() && found->first.rfind(kOpenClip, 0) == 0;
+    return found != tensors.end() && startsWith(found->first, kOpenClip);
 }
 
 StoredTensors withTransformersNames(const StoredTensors &tensors) {
     StoredTensors result;
     for (const auto &[name, tensor] : tensors) {
         StoredTensors parts;
-        if (name.rfind(kOpenClip, 0) == 0) parts = renamed(tensor, name.substr(kOpenClip.size()));
+        if (startsWith(name, kOpenClip)) parts = renamed(tensor, name.substr(kOpenClip.size()));
         if (parts.empty()) parts = {{name, tensor}};
         for (const auto &[newName, part] : parts) {
             if (result.emplace(newName, part).second) continue;

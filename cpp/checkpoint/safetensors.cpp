@@ -1,8 +1,8 @@
 #include "checkpoint/safetensors.h"
 
+#include "base/error.h"
 #include "checkpoint/configuration.h"
 #include "checkpoint/modelspec.h"
-#include "error.h"
 
 #include <algorithm>
 #include <cstring>

@@ -1,6 +1,6 @@
 #include "checkpoint/stored_tensor.h"
 
-#include "error.h"
+#include "base/error.h"
 
 #include <algorithm>
 #include <cstring>

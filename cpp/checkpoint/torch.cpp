@@ -1,5 +1,6 @@
 #include "checkpoint/torch.h"
 
+#include "base/text.h"
 #include "checkpoint/json.h"
 #include "checkpoint/pickle.h"
 #include "checkpoint/zip.h"
@@ -429,7 +430,7 @@ StoredTensors readArchive(const std::shared_ptr<const MappedFile> &file) {
     StorageRanges storages;
     const std::string prefix = folder + "/data/";
     for (const auto &[name, entry] : entries) {
-        if (name.rfind(prefix, 0) == 0) storages.emplace(name.substr(prefix.size()), entry);
+        if (startsWith(name, prefix)) storages.emplace(name.substr(prefix.size()), entry);
     }
     const ZipEntry &data = entries.at(folder + kPickleName);
     ByteReader reader(*file, data.offset, data.offset + data.bytes);

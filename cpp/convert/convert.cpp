@@ -1,16 +1,18 @@
 // From any checkpoint that is read to one file in the original naming. Nothing is held but the
 // pieces that are being converted: files are mapped, and let go tensor by tensor.
 
+#include "convert/convert.h"
+
+#include "base/clock.h"
+#include "base/text.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/configuration.h"
 #include "convert/heads.h"
 #include "convert/output_file.h"
 #include "convert/rules.h"
-#include "engine.h"
 #include "tensor/conversion.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <future>
@@ -20,19 +22,9 @@ namespace magicmix {
 namespace {
 
 namespace fs = std::filesystem;
-using Clock = std::chrono::steady_clock;
 
 // A multiple of every block, and small enough for any memory.
 constexpr std::size_t kPieceValues = std::size_t{1} << 20;
-
-double millisecondsSince(Clock::time_point start) {
-    return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-}
-
-bool endsWith(const std::string &text, const std::string &end) {
-    return text.size() >= end.size() &&
-           text.compare(text.size() - end.size(), end.size(), end) == 0;
-}
 
 void checkOutput(const ConvertOptions &options) {
     const std::string &path = options.output;

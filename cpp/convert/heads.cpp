@@ -1,7 +1,7 @@
 #include "convert/heads.h"
 
+#include "base/error.h"
 #include "checkpoint/configuration.h"
-#include "error.h"
 #include "tensor/conversion.h"
 
 #include <cstring>

@@ -1,6 +1,7 @@
 #include "convert/rules.h"
 
-#include "error.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "tensor/conversion.h"
 
 #include <algorithm>
@@ -14,10 +15,6 @@ constexpr std::array<ggml_type, 13> kTypes = {
     GGML_TYPE_F32,  GGML_TYPE_F16,  GGML_TYPE_BF16, GGML_TYPE_Q8_0, GGML_TYPE_Q6_K,
     GGML_TYPE_Q5_K, GGML_TYPE_Q5_1, GGML_TYPE_Q5_0, GGML_TYPE_Q4_K, GGML_TYPE_Q4_1,
     GGML_TYPE_Q4_0, GGML_TYPE_Q3_K, GGML_TYPE_Q2_K};
-
-bool contains(const std::string &text, const char *part) {
-    return text.find(part) != std::string::npos;
-}
 
 bool isSensitive(const std::string &name) {
     return contains(name, "embedding") || contains(name, "first_stage_model.") ||

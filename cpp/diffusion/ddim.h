@@ -1,14 +1,13 @@
 #pragma once
 
+#include "base/latent.h"
 #include "diffusion/random.h"
-#include "engine.h"
+#include "diffusion/schedule.h"
 
 #include <functional>
 #include <vector>
 
 namespace magicmix {
-
-using Latent = std::vector<float>;
 
 /// The noise in a latent at step `index` of the sampler, whose timestep is `timestep`, after
 /// classifier-free guidance.

@@ -58,4 +58,8 @@ double Generator::uniform53() {
            (1.0 / 9007199254740992.0);
 }
 
+std::vector<float> randn(std::uint64_t seed, std::size_t count) {
+    return Generator(seed).randn(count);
+}
+
 } // namespace magicmix

@@ -1,6 +1,6 @@
 #include "diffusion/schedule.h"
 
-#include "engine.h"
+#include "base/error.h"
 
 #include <cmath>
 

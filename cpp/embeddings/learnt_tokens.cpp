@@ -1,17 +1,16 @@
 #include "embeddings/learnt_tokens.h"
 
+#include "base/numbers.h"
+#include "base/tokens.h"
 #include "checkpoint/model_file.h"
 #include "model/names.h"
 #include "tensor/conversion.h"
-
-#include <algorithm>
-#include <cmath>
 
 namespace magicmix {
 namespace {
 
 // More tokens than a prompt can have are of no use.
-constexpr std::uint64_t kMaxVectors = kContextLength - 2;
+constexpr std::uint64_t kMaxVectors = kMaxPromptTokens;
 
 std::string tokenTable() { return std::string(kTextPrefix) + "embeddings.token_embedding.weight"; }
 
@@ -76,7 +75,7 @@ std::vector<float> readVectors(const EmbeddingFile &file, std::uint64_t width) {
     const WeightSource::Values values = valuesOf(tensor);
     std::vector<float> vectors(count);
     toFloats(values.type, values.data, 0, count, vectors.data());
-    if (!std::all_of(vectors.begin(), vectors.end(), [](float v) { return std::isfinite(v); })) {
+    if (!allFinite(vectors)) {
         throw Error("MODEL_FORMAT",
                     "'" + file.path + "' has values that are not finite numbers (tensor '" +
                         tensor.name + "')",
@@ -117,7 +116,7 @@ LearntTokens::LearntTokens(const WeightSource &base, const std::vector<Embedding
 
 int LearntTokens::count() const {
     int count = 0;
-    for (const auto &placeholder : placeholders_) count += placeholder.count;
+    for (const auto &placeholder : placeholders_) count += placeholder.tokens;
     return count;
 }
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "engine.h"
+#include "embeddings/embedding.h"
 #include "tensor/weights.h"
 
 #include <optional>
@@ -17,7 +17,7 @@ public:
     LearntTokens(const WeightSource &base, const std::vector<EmbeddingFile> &files);
 
     /// In the order of the files.
-    const std::vector<LearntToken> &placeholders() const { return placeholders_; }
+    const std::vector<Embedding> &placeholders() const { return placeholders_; }
     /// How many rows all of them have.
     int count() const;
 
@@ -27,7 +27,7 @@ public:
 
 private:
     const WeightSource &base_;
-    std::vector<LearntToken> placeholders_;
+    std::vector<Embedding> placeholders_;
     mutable std::optional<Values> table_; ///< the longer table, until it is released
 };
 

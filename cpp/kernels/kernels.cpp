@@ -1,6 +1,6 @@
 #include "kernels/kernels.h"
 
-#include "error.h"
+#include "base/error.h"
 #include "kernels/instruction_sets.h"
 #include "kernels/simd_scalar.h"
 

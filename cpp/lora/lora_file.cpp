@@ -1,8 +1,9 @@
 #include "lora/lora_file.h"
 
+#include "base/error.h"
+#include "base/text.h"
 #include "checkpoint/json.h"
 #include "checkpoint/model_file.h"
-#include "error.h"
 
 #include <algorithm>
 #include <optional>
@@ -44,14 +45,6 @@ constexpr std::pair<const char *, const char *> kOtherMethods[] = {
     {".glora_", "GLoRA"},
 };
 
-bool endsWith(const std::string &text, const std::string &end) {
-    return text.size() > end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
-}
-
-bool startsWith(const std::string &text, const std::string &start) {
-    return text.rfind(start, 0) == 0;
-}
-
 /// A module's name without what some tools put around it.
 std::string normalised(std::string module) {
     const auto drop = [&](const std::string &part) {
@@ -70,7 +63,7 @@ std::string normalised(std::string module) {
 
 std::optional<std::pair<std::string, Role>> parseName(const std::string &name) {
     for (const auto &[text, role] : kEndings) {
-        if (!endsWith(name, text)) continue;
+        if (!endsWith(name, text) || name == text) continue;
         const std::string module = name.substr(0, name.size() - std::string(text).size());
         return std::pair(normalised(module), role);
     }

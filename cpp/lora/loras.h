@@ -1,6 +1,7 @@
 #pragma once
 
-#include "engine.h"
+#include "base/cancellation.h"
+#include "lora/lora.h"
 #include "lora/lora_file.h"
 #include "tensor/weights.h"
 

@@ -1,6 +1,8 @@
 #include "lora/low_rank.h"
 
-#include "error.h"
+#include "base/error.h"
+#include "base/numbers.h"
+#include "base/text.h"
 #include "tensor/conversion.h"
 
 #include <algorithm>
@@ -13,12 +15,6 @@ namespace {
 constexpr std::size_t kColumns = 1024;
 // Rows of the result that share what is read of `down`.
 constexpr std::size_t kRows = 4;
-
-std::string shapeText(const std::vector<std::int64_t> &shape) {
-    std::string text;
-    for (const auto n : shape) text += (text.empty() ? "" : ", ") + std::to_string(n);
-    return "[" + text + "]";
-}
 
 std::int64_t lengthOf(const StoredTensor &tensor, std::size_t axis) {
     return axis < tensor.shape.size() ? tensor.shape[axis] : 1;
@@ -33,9 +29,7 @@ std::vector<float> floatsOf(const StoredTensor &tensor) {
     const auto values = valuesOf(tensor);
     std::vector<float> floats(elementCount(tensor.shape, "tensor '" + tensor.name + "'"));
     toFloats(values.type, values.data, 0, floats.size(), floats.data());
-    if (std::all_of(floats.begin(), floats.end(), [](float v) { return std::isfinite(v); })) {
-        return floats;
-    }
+    if (allFinite(floats)) return floats;
     throw Error("MODEL_FORMAT",
                 "tensor '" + tensor.name + "' of '" + tensor.file->path() +
                     "' has values that are not finite numbers",

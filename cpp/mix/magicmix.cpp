@@ -1,20 +1,10 @@
 #include "mix/magicmix.h"
 
+#include "base/numbers.h"
+
 #include <cmath>
 
 namespace magicmix {
-namespace {
-
-/// nu x + (1 - nu) layout
-Latent interpolate(const Latent &x, const Latent &layout, double nu) {
-    Latent mixed(x.size());
-    for (std::size_t k = 0; k < mixed.size(); k++) {
-        mixed[k] = static_cast<float>(nu * x[k] + (1 - nu) * layout[k]);
-    }
-    return mixed;
-}
-
-} // namespace
 
 int indexAt(double k, int steps) {
     // 0.29 * 100 is 28.999999999999996 in binary, and means 29.
@@ -43,7 +33,7 @@ Latent mixStates(Ddim &ddim, const Mixing &mixing, const Layout &layout,
     observe(mixing.iMax, x, nullptr);
     for (int i = mixing.iMax; i < ddim.steps(); i++) {
         Ddim::Step step = ddim.step(x, i, contentPrompt);
-        x = i + 1 < mixing.iMin ? interpolate(step.next, layout(i + 1), mixing.nu)
+        x = i + 1 < mixing.iMin ? interpolate(layout(i + 1), step.next, mixing.nu)
                                 : std::move(step.next);
         observe(i + 1, x, &step.clean);
     }

@@ -4,11 +4,6 @@
 #include <cmath>
 
 namespace magicmix {
-const std::vector<double> kStableDiffusionLatentRgb = {
-    0.1490, 0.0935, -0.0790, -0.0920, 0.5, //
-    0.1035, 0.1430, 0.0945,  -0.1355, 0.5, //
-    0.1040, 0.0865, 0.1320,  -0.2365, 0.5,
-};
 
 Picture previewOf(const Latent &latent, int width, int height,
                   const std::vector<double> &latentRgb) {

@@ -1,5 +1,8 @@
 #include "model/config.h"
 
+#include "base/error.h"
+#include "base/text.h"
+#include "base/tokens.h"
 #include "model/names.h"
 
 namespace magicmix {
@@ -34,12 +37,9 @@ public:
         const auto values = source_.read(name); // throws if there is no such tensor
         if (values.shape.size() < dimensions || values.shape[axis] < 1 ||
             values.shape[axis] > limit) {
-            std::string text;
-            for (const auto n : values.shape)
-                text += (text.empty() ? "" : ", ") + std::to_string(n);
             throw Error("MODEL_FORMAT",
-                        "tensor '" + name + "' has shape [" + text + "]; expected " +
-                            std::to_string(dimensions) + " dimensions from 1 to " +
+                        "tensor '" + name + "' has shape " + shapeText(values.shape) +
+                            "; expected " + std::to_string(dimensions) + " dimensions from 1 to " +
                             std::to_string(limit),
                         {{"tensor", name}});
         }

@@ -1,14 +1,26 @@
 #pragma once
 
-#include "declared_config.h"
 #include "diffusion/prediction.h"
-#include "engine.h"
-#include "mix/preview.h"
+#include "model/declared_config.h"
+#include "model/latent_rgb.h"
 #include "tensor/weights.h"
 
+#include <optional>
+#include <string>
 #include <vector>
 
 namespace magicmix {
+
+/// What a single file cannot tell; each wins over the model's own config.json.
+struct ConfigOverrides {
+    std::optional<int> unetHeads;              ///< attention heads of the UNet, on every level
+    std::optional<int> unetHeadWidth;          ///< or channels of each of them, on every level
+    std::optional<std::string> unetPrediction; ///< "epsilon" or "v_prediction"
+    std::optional<int> unetNormGroups;         ///< default 32
+    std::optional<int> textEncoderHeads;       ///< attention heads of the text encoder
+    std::optional<int> vaeNormGroups;          ///< default 32
+    std::optional<double> vaeScalingFactor;    ///< default 0.18215
+};
 
 struct TextEncoderConfig {
     int width = 0, layers = 0, heads = 0, hidden = 0, vocabulary = 0;

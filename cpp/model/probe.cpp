@@ -1,5 +1,6 @@
 #include "model/probe.h"
 
+#include "base/tokens.h"
 #include "diffusion/random.h"
 
 #include <cmath>
@@ -12,8 +13,8 @@ constexpr int kLastTimestep = 999;
 constexpr int kSide = 32;
 constexpr double kThreshold = 0.5;
 
-// Begin and end of text.
-constexpr std::int32_t kBeginOfText = 49406, kEndOfText = 49407, kPadding = 0;
+// As OpenCLIP pads.
+constexpr std::int32_t kPadding = 0;
 
 double correlation(const Latent &a, const Latent &b) {
     double meanA = 0, meanB = 0;

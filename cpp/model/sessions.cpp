@@ -1,5 +1,7 @@
 #include "model/sessions.h"
 
+#include "base/tokens.h"
+
 #include <algorithm>
 #include <cstring>
 

@@ -1,6 +1,8 @@
 #pragma once
 
+#include "base/cancellation.h"
 #include "model/autoencoder.h"
+#include "model/stage_values.h"
 #include "model/text_encoder.h"
 #include "model/unet.h"
 

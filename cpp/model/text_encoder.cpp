@@ -1,5 +1,6 @@
 #include "model/text_encoder.h"
 
+#include "base/tokens.h"
 #include "model/names.h"
 
 namespace magicmix {

@@ -1,6 +1,6 @@
 #include "tensor/backends.h"
 
-#include "engine.h"
+#include "base/error.h"
 #include "tensor/shared_library.h"
 
 #include <ggml.h>

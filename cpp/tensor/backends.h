@@ -8,7 +8,7 @@
 namespace magicmix {
 
 // ggml's backends are the CPU's, which is part of this library, and those of shared libraries that
-// `loadBackend` and `loadBestCpu` (engine.h) loaded. ggml's list of them is the process's, so
+// `loadBackend` and `loadBestCpu` loaded. ggml's list of them is the process's, so
 // loading is too: what one thread loads all can use. All functions may be called from any thread.
 
 /// Something that computes.
@@ -24,5 +24,14 @@ std::vector<BackendDevice> backendDevices();
 bool isCpu(ggml_backend_dev_t device);
 /// Whether a driver only pretends to be a GPU, and computes on the CPU.
 bool isSoftware(ggml_backend_dev_t device);
+
+/// Loads the shared library of a GPU's backend, unless it is loaded already: for the whole process,
+/// and until its end. That runs code of the GPU's driver, which may crash: try it in another
+/// process first. Throws `DEVICE_UNAVAILABLE` with the reason.
+void loadBackend(const std::string &path);
+
+/// Of libraries with the CPU's operations, each made for some instruction set, loads the one that
+/// suits this machine best. The first call in a process counts; without it all runs on any CPU.
+void loadBestCpu(const std::vector<std::string> &paths);
 
 } // namespace magicmix

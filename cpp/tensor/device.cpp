@@ -1,6 +1,6 @@
 #include "tensor/device.h"
 
-#include "engine.h"
+#include "base/error.h"
 #include "tensor/backends.h"
 #include "tensor/turn.h"
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "cancellation.h"
+#include "base/cancellation.h"
 #include "kernels/kernels.h"
 #include "tensor/precision.h"
 
@@ -8,8 +8,23 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace magicmix {
+
+struct DeviceInfo {
+    std::string id;          ///< what `Device::open` takes: "cpu", "cuda:0", ...
+    std::string description; ///< name of the hardware
+    std::string backend;     ///< "cpu", "cuda", "metal", "vulkan"
+    /// "cpu"; of GPUs "discrete", "integrated" (shares the CPU's memory), or "software": a driver
+    /// that computes on the CPU, right but very slowly.
+    std::string kind;
+    std::uint64_t totalMemory = 0; ///< bytes; 0 if unknown
+    std::uint64_t freeMemory = 0;  ///< bytes; 0 if unknown
+};
+
+/// The devices of all backends that were loaded; the CPU, which is always there, comes last.
+std::vector<DeviceInfo> listDevices();
 
 /// A place where graphs run, with its own threads. Not thread-safe.
 class Device {

@@ -1,5 +1,6 @@
 #include "tensor/graph.h"
 
+#include "base/error.h"
 #include "tensor/alignment.h"
 
 #include <array>

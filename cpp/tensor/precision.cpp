@@ -1,6 +1,6 @@
 #include "tensor/precision.h"
 
-#include "error.h"
+#include "base/error.h"
 
 namespace magicmix {
 

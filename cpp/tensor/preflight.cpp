@@ -1,7 +1,9 @@
 // Whether a device computes what the networks need: every kind of operation once, in the way of a
 // small UNet, on weights and inputs of noise.
 
-#include "engine.h"
+#include "tensor/preflight.h"
+
+#include "base/tokens.h"
 #include "tensor/ops.h"
 
 #include <cmath>
@@ -10,7 +12,7 @@
 namespace magicmix {
 namespace {
 
-constexpr int kWidth = 24, kHeight = 16, kChannels = 80, kHeads = 2, kTokens = 77;
+constexpr int kWidth = 24, kHeight = 16, kChannels = 80, kHeads = 2, kTokens = kContextLength;
 constexpr int kNormGroups = 8;
 constexpr float kEpsilon = 1e-5f;
 

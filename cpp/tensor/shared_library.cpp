@@ -1,6 +1,6 @@
 #include "tensor/shared_library.h"
 
-#include "error.h"
+#include "base/error.h"
 
 #ifdef _WIN32
 #define WIN32_LEAN_AND_MEAN

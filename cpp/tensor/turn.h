@@ -1,6 +1,6 @@
 #pragma once
 
-#include "cancellation.h"
+#include "base/cancellation.h"
 
 namespace magicmix {
 

@@ -1,5 +1,7 @@
 #include "tensor/weights.h"
 
+#include "base/numbers.h"
+#include "base/text.h"
 #include "tensor/alignment.h"
 #include "tensor/conversion.h"
 
@@ -16,18 +18,6 @@ namespace {
 constexpr std::size_t kMaxTensors = 8192;
 // Values are converted in pieces, so that a large tensor is never held twice.
 constexpr std::size_t kPiece = 1 << 18;
-
-std::string shapeText(const std::vector<std::int64_t> &shape) {
-    std::string text = "[";
-    for (std::size_t i = 0; i < shape.size(); i++) {
-        text += (i ? ", " : "") + std::to_string(shape[i]);
-    }
-    return text + "]";
-}
-
-bool allFinite(const std::vector<float> &values) {
-    return std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); });
-}
 
 kernels::BlockFormat formatOf(ggml_type type) {
     const BlockSize block = blockSize(type);
@@ -297,7 +287,7 @@ std::uint64_t Weights::bytes() const {
 std::uint64_t Weights::parameters(const std::string &prefix) const {
     std::uint64_t count = 0;
     for (const auto &declared : declared_) {
-        if (declared.name.rfind(prefix, 0) != 0) continue;
+        if (!startsWith(declared.name, prefix)) continue;
         std::uint64_t elements = 1;
         for (const std::int64_t length : declared.shape) {
             elements *= static_cast<std::uint64_t>(length);

@@ -1,7 +1,7 @@
 #include "target.h"
 
+#include "base/error.h"
 #include "checkpoint/checkpoint.h"
-#include "error.h"
 #include "model/config.h"
 
 #include <cstdio>

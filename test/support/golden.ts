@@ -10,7 +10,11 @@ import { MagicMix } from 'magicmix'
 import type { MixRequest } from 'magicmix'
 import sharp from 'sharp'
 
-import type { NativeMixer, NativeStageValues, NativeTokenScale } from '../../dist/native.js'
+import type {
+  NativeMixer,
+  NativeStageValues,
+  NativeTokenScale,
+} from '../../dist/native/contract.js'
 import { describeDifference, difference } from './closeness.js'
 import { caseById, casesOf, floatsOf, valuesOf } from './manifest.js'
 import type {

@@ -1,8 +1,8 @@
 /** The engine behind a mixer, for tests of its parts. */
 import type { MagicMix } from 'magicmix'
 
-import { native } from '../../dist/native.js'
-import type { NativeMixer } from '../../dist/native.js'
+import { native } from '../../dist/native/contract.js'
+import type { NativeMixer } from '../../dist/native/contract.js'
 import { packageRoot } from './package-root.js'
 
 export { native, packageRoot }

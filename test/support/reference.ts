@@ -4,7 +4,7 @@
  */
 import type { MagicMix } from 'magicmix'
 
-import type { NativeTokenScale } from '../../dist/native.js'
+import type { NativeTokenScale } from '../../dist/native/contract.js'
 import { idsOf, native, nativeOf } from './native.js'
 
 export interface Pixels {

@@ -1,5 +1,5 @@
 /** `magicmix convert`: a checkpoint in another format or type. */
-import type { StoredType } from '../convert.js'
+import type { StoredType } from '../models/convert.js'
 import { type Arguments, type Command, UsageError, textOption } from './command.js'
 import { configOptions, modelConfig } from './model-options.js'
 import { bytes, startReport } from './report.js'
@@ -28,7 +28,7 @@ async function run({ positionals, values, signal }: Arguments): Promise<void> {
   if (input === undefined || output === undefined || more.length > 0) {
     throw new UsageError(`Expected IN and OUT but received ${positionals.length} arguments`)
   }
-  const { convert } = await import('../convert.js')
+  const { convert } = await import('../models/convert.js')
   const report = startReport()
   try {
     const conversion = await convert({

@@ -5,7 +5,7 @@ import path from 'node:path'
 
 import type { MagicMix } from '../mixer.js'
 import { nativeRoot } from '../package-files.js'
-import type { Picture } from '../picture.js'
+import type { Picture } from '../input/picture.js'
 import { type Arguments, type Command, UsageError, textOption } from './command.js'
 import { type Cell, type SheetPlan, demoSheets } from './demo-sheets.js'
 import { deviceChoice, deviceOptions } from './model-options.js'
@@ -100,7 +100,7 @@ async function makeAll(
   mixers: readonly MagicMix[],
   signal: AbortSignal,
 ): Promise<Map<Cell, Picture>> {
-  const { readPicture } = await import('../picture.js')
+  const { readPicture } = await import('../input/picture.js')
   const cells = plans.flatMap(({ rows }) => rows.flatMap((row) => row.cells))
   const pictures = new Map<Cell, Picture>()
   const count = startCount(cells.length)

@@ -1,6 +1,6 @@
 /** `magicmix doctor`: what is installed, what was chosen and why, and whether it computes right. */
 import type { Device } from '../devices/devices.js'
-import type { NativeMixer } from '../native.js'
+import type { NativeMixer } from '../native/contract.js'
 import { type Arguments, type Command, UsageError, textOption } from './command.js'
 import { deviceTable } from './devices.js'
 import { modelOptions } from './model-options.js'
@@ -50,8 +50,8 @@ interface Check {
 async function run({ positionals, values, signal }: Arguments): Promise<number> {
   if (positionals.length > 0) throw new UsageError('doctor takes no arguments')
   const { devices } = await import('../devices/devices.js')
-  const { addonFile, cpuProblem } = await import('../native.js')
-  const { platform, libc } = await import('../addon.js')
+  const { addonFile, cpuProblem } = await import('../native/contract.js')
+  const { platform, libc } = await import('../native/addon.js')
 
   const found = await devices({ fresh: true })
   const installation = {
@@ -106,8 +106,8 @@ async function measure(
 ): Promise<Measured[]> {
   const { useDevice } = await import('../devices/devices.js')
   const { resolveModel } = await import('../hub/pull.js')
-  const { checkLoadOptions } = await import('../model.js')
-  const { native } = await import('../native.js')
+  const { checkLoadOptions } = await import('../models/model.js')
+  const { native } = await import('../native/contract.js')
   const { native: options } = checkLoadOptions({ model, device, precision })
   const file = await resolveModel(options.model, {})
   const id = await useDevice(device)

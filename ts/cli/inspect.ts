@@ -1,8 +1,8 @@
 /** `magicmix inspect`: what is in a checkpoint, without loading it. */
 import { resolveModel } from '../hub/pull.js'
-import { runJob } from '../job.js'
-import { checkConfig, modelInfo } from '../model.js'
-import type { NativeInspection } from '../native.js'
+import { runJob } from '../native/job.js'
+import { checkConfig, modelInfo } from '../models/model.js'
+import type { NativeInspection } from '../native/contract.js'
 import { type Arguments, type Command, UsageError } from './command.js'
 import { configOptions, modelConfig } from './model-options.js'
 import { bytes, startReport } from './report.js'
@@ -28,7 +28,7 @@ async function run({ positionals, values, signal }: Arguments): Promise<number> 
   }
   const config = checkConfig(modelConfig(values))
   const path = await findModel(model, signal)
-  const { native } = await import('../native.js')
+  const { native } = await import('../native/contract.js')
   const inspection = await runJob(
     () => native.inspect(path, config),
     () => undefined,

@@ -1,6 +1,6 @@
 /** `magicmix mix`: a picture and a prompt to a mixed picture. */
-import type { Lora } from '../lora.js'
-import type { MixRequest } from '../request.js'
+import type { Lora } from '../input/lora.js'
+import type { MixRequest } from '../request/request.js'
 import {
   type Arguments,
   type Command,

@@ -1,5 +1,5 @@
 /** The options of every command that reads a model. */
-import type { LoadOptions, ModelConfig, Prediction } from '../model.js'
+import type { LoadOptions, ModelConfig, Prediction } from '../models/model.js'
 import { type Options, type Values, given, numberOption, textOption } from './command.js'
 
 export const deviceOptions: Options = {

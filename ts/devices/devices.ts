@@ -1,6 +1,6 @@
 /** What a model can run on, and which of it a request for a device means. */
 import { MagicMixError, calledFrom } from '../errors.js'
-import { native } from '../native.js'
+import { native } from '../native/contract.js'
 import {
   type BackendLibrary,
   type GpuBackend,

@@ -7,7 +7,7 @@ import { readFile, readdir, stat } from 'node:fs/promises'
 import { homedir, release } from 'node:os'
 import path from 'node:path'
 
-import { addonFile } from '../native.js'
+import { addonFile } from '../native/contract.js'
 import type { BackendLibrary } from './libraries.js'
 
 /** Changes when a verdict has to be found anew. */

@@ -3,7 +3,7 @@ import { readdir } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 
-import { backendsFolder } from '../native.js'
+import { backendsFolder } from '../native/contract.js'
 
 /** In the order in which `auto` prefers them. */
 export const gpuBackends = ['cuda', 'metal', 'vulkan'] as const

@@ -5,7 +5,7 @@
  *     node preflight-child.js LIBRARY BACKEND [DEVICE TO LEAVE OUT ...]
  */
 import { isNativeError } from '../errors.js'
-import { native } from '../native.js'
+import { native } from '../native/contract.js'
 import type { Report } from './preflight.js'
 
 async function main([library = '', backend = '', ...leftOut]: string[]): Promise<void> {

@@ -2,7 +2,7 @@
 import { fork } from 'node:child_process'
 import path from 'node:path'
 
-import type { NativeDevice } from '../native.js'
+import type { NativeDevice } from '../native/contract.js'
 import type { GpuBackend } from './libraries.js'
 
 /** What was found out about one device. */

@@ -1,5 +1,5 @@
 /** How far the download of several files is, told a few times a second. */
-import type { Watch } from '../job.js'
+import type { Watch } from '../native/job.js'
 import type { DownloadProgressEvent } from '../progress.js'
 import type { RemoteFile } from './listing.js'
 import type { License } from './references.js'

@@ -5,7 +5,7 @@ import path from 'node:path'
 import { closest } from 'fastest-levenshtein'
 
 import { CallersOwn, MagicMixError, calledFrom } from '../errors.js'
-import { type Watch, refuseAborted } from '../job.js'
+import { type Watch, refuseAborted } from '../native/job.js'
 import type { DownloadProgressEvent } from '../progress.js'
 import {
   nonEmptyText,
@@ -13,7 +13,7 @@ import {
   optionalSignal,
   record,
   refuseUnknownKeys,
-} from '../validate.js'
+} from '../request/validate.js'
 import { CachedRepo } from './cache.js'
 import { Connection } from './connection.js'
 import { refuseFullDisk, toldAsUnwritable } from './disk.js'

@@ -5,10 +5,10 @@
 import { randomInt } from 'node:crypto'
 import path from 'node:path'
 
-import type { AttentionScale, FilledAttentionScale } from './attention.js'
-import { type FilledLora, type Lora, checkLoras } from './lora.js'
-import { type Fit, type LayoutPicture, type RawPixels, fits, isSharp } from './picture.js'
-import type { ProgressEvent } from './progress.js'
+import type { AttentionScale, FilledAttentionScale } from '../input/attention.js'
+import { type FilledLora, type Lora, checkLoras } from '../input/lora.js'
+import { type Fit, type LayoutPicture, type RawPixels, fits, isSharp } from '../input/picture.js'
+import type { ProgressEvent } from '../progress.js'
 import {
   type UnknownRecord,
   describe,

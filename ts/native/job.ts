@@ -1,6 +1,6 @@
 /** Runs one operation of the addon under the caller's `signal` and `onProgress`. */
-import { CallersOwn } from './errors.js'
-import type { NativeJob, NativeProgress } from './native.js'
+import { CallersOwn } from '../errors.js'
+import type { NativeJob, NativeProgress } from './contract.js'
 
 /** How the caller watches and stops an operation. */
 export interface Watch<Event> {

@@ -6,7 +6,7 @@ import { readdirSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 
-import { MagicMixError } from './errors.js'
+import { MagicMixError } from '../errors.js'
 
 /** The addon, and where it lies. */
 export interface LoadedAddon {

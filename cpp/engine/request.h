@@ -1,6 +1,6 @@
 #pragma once
 
-#include "engine.h"
+#include "engine/engine.h"
 
 namespace magicmix {
 
@@ -14,12 +14,6 @@ void checkPixels(const std::vector<std::uint8_t> &rgb, int width, int height);
 void checkLatent(const std::vector<float> &latent, int width, int height);
 void checkTextStates(const std::vector<float> &states, int width);
 void checkTokens(const std::vector<std::int32_t> &tokens, int vocabulary, const std::string &name);
-void checkScales(const std::vector<TokenScale> &scales);
-
-/// The 77 factors of all scales, whatever their windows. Of two scales for one token the later
-/// wins.
-std::vector<float> tokenScales(const std::vector<TokenScale> &scales);
-/// The 77 factors of those scales whose window covers step i of N.
-std::vector<float> tokenScalesAt(const std::vector<TokenScale> &scales, int i, int steps);
+void checkScales(const std::vector<AttentionScale> &scales);
 
 } // namespace magicmix

@@ -13,9 +13,9 @@ import path from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
 import { splitAt } from './embeddings.js'
-import { MagicMixError } from './errors.js'
-import type { NativeLearntToken } from './native.js'
-import { text as checkedText } from './validate.js'
+import { MagicMixError } from '../errors.js'
+import type { NativeLearntToken } from '../native/contract.js'
+import { text as checkedText } from '../request/validate.js'
 
 /** What the text encoder sees of a prompt: BOS, at most {@link maxTokens} tokens, EOS, padding. */
 export const contextLength = 77
@@ -153,7 +153,7 @@ interface BpeTables {
 
 async function buildTokenizer(): Promise<BpeTokenizer> {
   const { Tokenizer } = (await import('@huggingface/tokenizers')) as unknown as TokenizersPackage
-  const merges = (await readFile(path.join(__dirname, 'clip-merges.txt'), 'utf8')).trimEnd()
+  const merges = (await readFile(path.join(__dirname, '..', 'clip-merges.txt'), 'utf8')).trimEnd()
   const tokenizer = new Tokenizer(
     {
       model: {

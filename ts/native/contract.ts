@@ -6,7 +6,7 @@ import { readdirSync } from 'node:fs'
 import path from 'node:path'
 
 import { loadAddon } from './addon.js'
-import { nativeRoot } from './package-files.js'
+import { nativeRoot } from '../package-files.js'
 
 /** An operation on the model's own thread. */
 export interface NativeJob<T> {

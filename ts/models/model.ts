@@ -1,11 +1,11 @@
 /** What a user says about the model to load, and what is known of it then. */
 import path from 'node:path'
 
-import { checkEmbeddings } from './embeddings.js'
-import { type Lora, checkLoras } from './lora.js'
-import type { NativeConfig, NativeLoadOptions, NativeModelInfo } from './native.js'
-import { nativeRoot } from './package-files.js'
-import type { LoadProgressEvent } from './progress.js'
+import { checkEmbeddings } from '../input/embeddings.js'
+import { type Lora, checkLoras } from '../input/lora.js'
+import type { NativeConfig, NativeLoadOptions, NativeModelInfo } from '../native/contract.js'
+import { nativeRoot } from '../package-files.js'
+import type { LoadProgressEvent } from '../progress.js'
 import {
   type UnknownRecord,
   integerBetween,
@@ -17,7 +17,7 @@ import {
   optionalSignal,
   record,
   refuseUnknownKeys,
-} from './validate.js'
+} from '../request/validate.js'
 
 /** The folder of the model in the package. */
 export const modelInTheBox = path.join(nativeRoot, 'models', 'world-128')

@@ -1,8 +1,8 @@
 /** Layout pictures: from whatever `sharp` reads to RGB pixels of the size of the mix. */
 import sharp, { type Sharp } from 'sharp'
 
-import { MagicMixError } from './errors.js'
-import { describe, invalid, isRecord } from './validate.js'
+import { MagicMixError } from '../errors.js'
+import { describe, invalid, isRecord } from '../request/validate.js'
 
 /** RGB pixels. */
 export interface Picture {

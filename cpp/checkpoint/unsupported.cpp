@@ -1,6 +1,7 @@
-#include "checkpoint/family.h"
+#include "checkpoint/unsupported.h"
 
-#include "error.h"
+#include "base/error.h"
+#include "base/text.h"
 
 #include <algorithm>
 
@@ -121,10 +122,6 @@ const Family kComponents[] = {
     {"PixArt", "PixArt", kWhole},
 };
 
-bool contains(const std::string &text, const std::string &part) {
-    return text.find(part) != std::string::npos;
-}
-
 [[noreturn]] void refuse(const Family &family, const std::string &path, const std::string &kind,
                          const std::string &sign) {
     throw Error("MODEL_UNSUPPORTED",
@@ -135,7 +132,7 @@ bool contains(const std::string &text, const std::string &part) {
 
 bool hasPrefix(const StoredTensors &tensors, const std::string &prefix) {
     const auto found = tensors.lower_bound(prefix);
-    return found != tensors.end() && found->first.rfind(prefix, 0) == 0;
+    return found != tensors.end() && startsWith(found->first, prefix);
 }
 
 void refuseByPrefix(const Family &family, const StoredTensors &tensors, const std::string &path) {
@@ -179,7 +176,7 @@ void refuseOtherPipelines(const std::string &className, const std::string &path)
     for (const Family &family : kPipelines) {
         if (contains(className, family.sign)) refuse(family, path, "pipeline", className);
     }
-    if (className.rfind("StableDiffusion", 0) != 0 && className != "MagicMixPipeline") {
+    if (!startsWith(className, "StableDiffusion") && className != "MagicMixPipeline") {
         refuse({"", "of an unknown family", kWhole}, path, "pipeline", className);
     }
 }

@@ -1,4 +1,4 @@
-#include "request.h"
+#include "engine/request.h"
 
 #include "mix/magicmix.h"
 
@@ -104,29 +104,13 @@ void checkTokens(const std::vector<std::int32_t> &tokens, int vocabulary, const 
     }
 }
 
-void checkScales(const std::vector<TokenScale> &scales) {
+void checkScales(const std::vector<AttentionScale> &scales) {
     for (const auto &scale : scales) {
         requireBetween(scale.position, 0, kContextLength - 1, "the position of a scaled token");
         requireBetween(scale.scale, -2, 2, "an attention scale");
         requireBetween(scale.from, 0, 1, "the start of a scale's window");
         requireBetween(scale.to, scale.from, 1, "the end of a scale's window");
     }
-}
-
-std::vector<float> tokenScales(const std::vector<TokenScale> &scales) {
-    std::vector<float> factors(kContextLength, 1.0f);
-    for (const auto &scale : scales)
-        factors[static_cast<std::size_t>(scale.position)] = scale.scale;
-    return factors;
-}
-
-std::vector<float> tokenScalesAt(const std::vector<TokenScale> &scales, int i, int steps) {
-    std::vector<TokenScale> active;
-    for (const auto &scale : scales) {
-        if (i >= indexAt(scale.to, steps) && i < indexAt(scale.from, steps))
-            active.push_back(scale);
-    }
-    return tokenScales(active);
 }
 
 } // namespace magicmix

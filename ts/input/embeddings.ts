@@ -1,6 +1,6 @@
 /** Placeholders of textual inversion: what a user says of them, and finding them in a prompt. */
-import type { NativeEmbedding } from './native.js'
-import { invalid, nonEmptyText, record } from './validate.js'
+import type { NativeEmbedding } from '../native/contract.js'
+import { invalid, nonEmptyText, record } from '../request/validate.js'
 
 /** Checks files by placeholder, whatever it is. */
 export function checkEmbeddings(value: unknown): NativeEmbedding[] {

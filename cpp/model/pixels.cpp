@@ -1,4 +1,4 @@
-#include "pixels.h"
+#include "model/pixels.h"
 
 #include <algorithm>
 #include <cmath>

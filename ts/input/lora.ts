@@ -1,5 +1,11 @@
 /** Low-rank changes to a model's weights: what a user says of them. */
-import { invalid, isRecord, nonEmptyText, numberBetween, refuseUnknownKeys } from './validate.js'
+import {
+  invalid,
+  isRecord,
+  nonEmptyText,
+  numberBetween,
+  refuseUnknownKeys,
+} from '../request/validate.js'
 
 /** A LoRA, and how strong it is. */
 export interface Lora {

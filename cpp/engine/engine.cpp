@@ -1,15 +1,15 @@
-#include "engine.h"
+#include "engine/engine.h"
 
 #include "checkpoint/checkpoint.h"
 #include "embeddings/learnt_tokens.h"
+#include "engine/request.h"
 #include "lora/loras.h"
 #include "mix/magicmix.h"
 #include "mix/preview.h"
 #include "model/names.h"
+#include "model/pixels.h"
 #include "model/probe.h"
 #include "model/sessions.h"
-#include "pixels.h"
-#include "request.h"
 
 #include <algorithm>
 #include <chrono>
@@ -156,22 +156,6 @@ ModelInfo describe(const Checkpoint &checkpoint, const Networks &networks) {
 }
 
 } // namespace
-
-const char *stageName(Stage stage) {
-    switch (stage) {
-    case Stage::Load: return "load";
-    case Stage::Convert: return "convert";
-    case Stage::Encode: return "encode";
-    case Stage::Layout: return "layout";
-    case Stage::Content: return "content";
-    case Stage::Decode: return "decode";
-    }
-    return "load";
-}
-
-std::vector<float> randn(std::uint64_t seed, std::size_t count) {
-    return Generator(seed).randn(count);
-}
 
 // ---------------------------------------------------------------------------------------------
 // Loading
@@ -337,7 +321,7 @@ std::vector<float> Engine::encodeText(const std::vector<std::int32_t> &tokens,
 std::vector<float> Engine::predictNoise(const std::vector<float> &latent, int latentWidth,
                                         int latentHeight, int timestep,
                                         const std::vector<float> &textStates,
-                                        const std::vector<TokenScale> &scales,
+                                        const std::vector<AttentionScale> &scales,
                                         const Cancellation &cancel,
                                         std::vector<StageValues> *stages) {
     checkLatent(latent, latentWidth, latentHeight);

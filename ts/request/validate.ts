@@ -4,7 +4,7 @@
  */
 import { closest, distance } from 'fastest-levenshtein'
 
-import { MagicMixError } from './errors.js'
+import { MagicMixError } from '../errors.js'
 
 export type UnknownRecord = Readonly<Record<string, unknown>>
 

@@ -2,8 +2,8 @@
  * From scales of phrases to scales of tokens (paper, section 3.3.2): a phrase is tokenised by
  * itself and found as a run of token ids in the content prompt.
  */
-import { MagicMixError } from './errors.js'
-import type { NativeTokenScale } from './native.js'
+import { MagicMixError } from '../errors.js'
+import type { NativeTokenScale } from '../native/contract.js'
 import { type Token, maxTokens } from './tokens.js'
 
 /** How strongly the picture attends to a phrase of the content prompt. */

@@ -1,9 +1,9 @@
 /** From any checkpoint that is read to one file, in another type of weights. */
-import { calledFrom } from './errors.js'
-import { runJob } from './job.js'
+import { calledFrom } from '../errors.js'
+import { runJob } from '../native/job.js'
 import { type ModelConfig, checkConfig } from './model.js'
-import { native } from './native.js'
-import type { ConvertProgressEvent } from './progress.js'
+import { native } from '../native/contract.js'
+import type { ConvertProgressEvent } from '../progress.js'
 import {
   flag,
   nonEmptyText,
@@ -12,7 +12,7 @@ import {
   optionalSignal,
   record,
   refuseUnknownKeys,
-} from './validate.js'
+} from '../request/validate.js'
 
 /**
  * How weights are stored. Bits of a weight: f32 32, f16 and bf16 16, q8_0 8.5, q6_k 6.6, q5_1 6,

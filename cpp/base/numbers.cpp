@@ -1,0 +1,12 @@
+#include "base/numbers.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace magicmix {
+
+bool allFinite(const std::vector<float> &values) {
+    return std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); });
+}
+
+} // namespace magicmix

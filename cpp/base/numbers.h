@@ -1,0 +1,22 @@
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+namespace magicmix {
+
+/// Whether there is neither NaN nor infinity among the values.
+bool allFinite(const std::vector<float> &values);
+
+/// (1 - weight) a + weight b, computed in the type of `weight`: float, or double for states.
+template <typename Weight>
+std::vector<float> interpolate(const std::vector<float> &a, const std::vector<float> &b,
+                               Weight weight) {
+    std::vector<float> result(a.size());
+    for (std::size_t k = 0; k < result.size(); k++) {
+        result[k] = static_cast<float>((1 - weight) * a[k] + weight * b[k]);
+    }
+    return result;
+}
+
+} // namespace magicmix

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <vector>
+
+namespace magicmix {
+
+/// Red, green and blue (0..1), one after the other, as weights of the four channels of a latent and
+/// a constant: 3 x 5 numbers, as commonly fitted to the autoencoder of Stable Diffusion 1.x
+/// and 2.x.
+inline const std::vector<double> kStableDiffusionLatentRgb = {
+    0.1490, 0.0935, -0.0790, -0.0920, 0.5, //
+    0.1035, 0.1430, 0.0945,  -0.1355, 0.5, //
+    0.1040, 0.0865, 0.1320,  -0.2365, 0.5,
+};
+
+} // namespace magicmix
