@@ -110,7 +110,7 @@ Napi::Value ddimSchedule(const Napi::CallbackInfo &info) {
     return orThrow(info.Env(), [&]() -> Napi::Value {
         Napi::Object arguments = Napi::Object::New(info.Env());
         arguments.Set("steps", info[0]);
-        return toJs(info.Env(), schedule(Fields(arguments, "schedule").integer("steps")));
+        return toJs(info.Env(), ddimLevels({}, Fields(arguments, "schedule").integer("steps")));
     });
 }
 

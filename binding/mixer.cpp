@@ -20,6 +20,10 @@ Result withStages(const char *name, Values values, std::vector<StageValues> stag
     };
 }
 
+CellSize latentSize(const Fields &fields) {
+    return {fields.integer("latentWidth"), fields.integer("latentHeight")};
+}
+
 } // namespace
 
 template <Napi::Value (Mixer::*method)(const Napi::CallbackInfo &)>
@@ -104,42 +108,41 @@ Napi::Value Mixer::encodeText(const Napi::CallbackInfo &info) {
 }
 
 Napi::Value Mixer::predictNoise(const Napi::CallbackInfo &info) {
-    const Fields input(info[0], "input");
-    auto work = [latent = input.floats("latent"), width = input.integer("latentWidth"),
-                 height = input.integer("latentHeight"), timestep = input.integer("timestep"),
-                 states = input.floats("textStates"), scales = readScales(input),
-                 wanted = input.flag("stages")](Engine &engine, const Cancellation &cancel,
-                                                const ProgressCallback &) {
+    const Fields fields(info[0], "input");
+    const Engine::NoiseInput input{fields.floats("latent"), latentSize(fields),
+                                   fields.integer("timestep"), fields.floats("textStates"),
+                                   readAttention(fields)};
+    return submit(info.Env(), [input, wanted = fields.flag("stages")](Engine &engine,
+                                                                      const Cancellation &cancel,
+                                                                      const ProgressCallback &) {
         std::vector<StageValues> stages;
-        auto epsilon = engine.predictNoise(latent, width, height, timestep, states, scales, cancel,
-                                           wanted ? &stages : nullptr);
+        auto epsilon = engine.predictNoise(input, cancel, wanted ? &stages : nullptr);
         return withStages("epsilon", std::move(epsilon), std::move(stages));
-    };
-    return submit(info.Env(), std::move(work));
+    });
 }
 
 Napi::Value Mixer::encodePicture(const Napi::CallbackInfo &info) {
     const Fields input(info[0], "input");
-    auto work = [rgb = input.bytes("data"), width = input.integer("width"),
-                 height = input.integer("height"), wanted = input.flag("stages")](
-                    Engine &engine, const Cancellation &cancel, const ProgressCallback &) {
-        std::vector<StageValues> stages;
-        auto mean = engine.encodePicture(rgb, width, height, cancel, wanted ? &stages : nullptr);
-        return withStages("mean", std::move(mean), std::move(stages));
-    };
-    return submit(info.Env(), std::move(work));
+    const PixelSize size{input.integer("width"), input.integer("height")};
+    return submit(
+        info.Env(), [rgb = input.bytes("data"), size, wanted = input.flag("stages")](
+                        Engine &engine, const Cancellation &cancel, const ProgressCallback &) {
+            std::vector<StageValues> stages;
+            auto mean = engine.encodePicture(rgb, size, cancel, wanted ? &stages : nullptr);
+            return withStages("mean", std::move(mean), std::move(stages));
+        });
 }
 
 Napi::Value Mixer::decodeLatent(const Napi::CallbackInfo &info) {
     const Fields input(info[0], "input");
-    auto work = [latent = input.floats("latent"), width = input.integer("latentWidth"),
-                 height = input.integer("latentHeight"), wanted = input.flag("stages")](
-                    Engine &engine, const Cancellation &cancel, const ProgressCallback &) {
+    return submit(info.Env(), [latent = input.floats("latent"), size = latentSize(input),
+                               wanted = input.flag("stages")](Engine &engine,
+                                                              const Cancellation &cancel,
+                                                              const ProgressCallback &) {
         std::vector<StageValues> stages;
-        auto rgb = engine.decodeLatent(latent, width, height, cancel, wanted ? &stages : nullptr);
+        auto rgb = engine.decodeLatent(latent, size, cancel, wanted ? &stages : nullptr);
         return withStages("rgb", std::move(rgb), std::move(stages));
-    };
-    return submit(info.Env(), std::move(work));
+    });
 }
 
 Napi::Value Mixer::dispose(const Napi::CallbackInfo &info) {

@@ -27,6 +27,14 @@ Napi::Array texts(Napi::Env env, const std::vector<std::string> &values) {
     return arrayOf(env, values, [&](const auto &value) { return Napi::String::New(env, value); });
 }
 
+using Properties = std::vector<std::pair<const char *, Napi::Value>>;
+
+Napi::Object objectOf(Napi::Env env, const Properties &properties) {
+    Napi::Object object = Napi::Object::New(env);
+    for (const auto &[name, value] : properties) object.Set(name, value);
+    return object;
+}
+
 Napi::Number number(Napi::Env env, std::uint64_t value) {
     return Napi::Number::New(env, static_cast<double>(value));
 }
@@ -53,6 +61,12 @@ Napi::Value Fields::get(const char *key) const { return object_.Get(key); }
 bool Fields::has(const char *key) const {
     const Napi::Value value = get(key);
     return !value.IsUndefined() && !value.IsNull();
+}
+
+Napi::Value Fields::value(const char *key) const { return get(key); }
+
+std::vector<std::string> Fields::keys() const {
+    return readTexts(object_.GetPropertyNames(), name_);
 }
 
 Fields Fields::object(const char *key) const { return Fields(get(key), name_ + "." + key); }
@@ -130,14 +144,22 @@ std::vector<float> Fields::floats(const char *key) const {
 
 ConfigOverrides readConfig(const Fields &fields) {
     ConfigOverrides config;
-    if (fields.has("unetHeads")) config.unetHeads = fields.integer("unetHeads");
-    if (fields.has("unetHeadWidth")) config.unetHeadWidth = fields.integer("unetHeadWidth");
-    if (fields.has("unetPrediction")) config.unetPrediction = fields.text("unetPrediction");
-    if (fields.has("unetNormGroups")) config.unetNormGroups = fields.integer("unetNormGroups");
-    if (fields.has("textEncoderHeads"))
-        config.textEncoderHeads = fields.integer("textEncoderHeads");
-    if (fields.has("vaeNormGroups")) config.vaeNormGroups = fields.integer("vaeNormGroups");
-    if (fields.has("vaeScalingFactor")) config.vaeScalingFactor = fields.number("vaeScalingFactor");
+    if (fields.has("unet")) {
+        const Fields unet = fields.object("unet");
+        if (unet.has("heads")) config.unetHeads = unet.integer("heads");
+        if (unet.has("headWidth")) config.unetHeadWidth = unet.integer("headWidth");
+        if (unet.has("prediction")) config.unetPrediction = unet.text("prediction");
+        if (unet.has("normGroups")) config.unetNormGroups = unet.integer("normGroups");
+    }
+    if (fields.has("textEncoder")) {
+        const Fields text = fields.object("textEncoder");
+        if (text.has("heads")) config.textEncoderHeads = text.integer("heads");
+    }
+    if (fields.has("vae")) {
+        const Fields vae = fields.object("vae");
+        if (vae.has("normGroups")) config.vaeNormGroups = vae.integer("normGroups");
+        if (vae.has("scalingFactor")) config.vaeScalingFactor = vae.number("scalingFactor");
+    }
     return config;
 }
 
@@ -152,12 +174,15 @@ std::vector<Lora> readLoras(const Fields &fields) {
 LoadOptions readLoadOptions(const Fields &fields) {
     LoadOptions options;
     options.model = fields.text("model");
-    for (const auto &entry : fields.objects("embeddings")) {
-        options.embeddings.push_back({entry.text("placeholder"), entry.text("file")});
+    const Fields embeddings = fields.object("embeddings");
+    for (const auto &placeholder : embeddings.keys()) {
+        options.embeddings.push_back({placeholder, embeddings.text(placeholder.c_str())});
     }
     options.device = fields.text("device");
-    options.textEncoderOnCpu = fields.flag("textEncoderOnCpu");
-    options.vaeOnCpu = fields.flag("vaeOnCpu");
+    for (const auto &part : readTexts(fields.value("keepOnCpu"), "keepOnCpu")) {
+        options.textEncoderOnCpu |= part == "textEncoder";
+        options.vaeOnCpu |= part == "vae";
+    }
     options.precision = fields.text("precision");
     options.threads = fields.integer("threads");
     options.config = readConfig(fields.object("config"));
@@ -175,36 +200,47 @@ ConvertOptions readConvertOptions(const Fields &fields) {
     return options;
 }
 
-std::vector<AttentionScale> readScales(const Fields &fields) {
+std::vector<AttentionScale> readAttention(const Fields &fields) {
     std::vector<AttentionScale> scales;
-    for (const auto &entry : fields.objects("scales")) {
+    for (const auto &entry : fields.objects("attention")) {
         scales.push_back({entry.integer("position"), static_cast<float>(entry.number("scale")),
                           entry.number("from"), entry.number("to")});
     }
     return scales;
 }
 
+namespace {
+
+/// For `visitValues`: reads every value under its name.
+struct ReadValue {
+    const Fields &fields;
+
+    void operator()(const char *name, int &value, Range) const { value = fields.integer(name); }
+    void operator()(const char *name, double &value, Range) const { value = fields.number(name); }
+    void operator()(const char *name, bool &value) const { value = fields.flag(name); }
+    void operator()(const char *name, std::string &value) const { value = fields.text(name); }
+    void operator()(const char *name, std::uint64_t &value) const { value = fields.seed(name); }
+};
+
+} // namespace
+
 MixRequest readMixRequest(const Fields &fields) {
     MixRequest request;
-    if (fields.has("layoutPixels")) request.layoutPixels = fields.bytes("layoutPixels");
-    if (fields.has("layoutTokens")) request.layoutTokens = fields.integers("layoutTokens");
-    request.contentTokens = fields.integers("contentTokens");
-    request.negativeTokens = fields.integers("negativeTokens");
-    if (fields.has("otherTokens")) request.otherTokens = fields.integers("otherTokens");
-    request.otherWeight = fields.number("otherWeight");
-    request.scales = readScales(fields);
+    const Fields layout = fields.object("layout");
+    if (layout.has("pixels")) {
+        request.layout.pixels = layout.bytes("pixels");
+    } else {
+        request.layout.tokens = layout.integers("tokens");
+    }
+    request.content = fields.integers("content");
+    request.negativePrompt = fields.integers("negativePrompt");
+    if (fields.has("interpolate")) {
+        const Fields other = fields.object("interpolate");
+        request.interpolate = {other.integers("tokens"), other.number("weight")};
+    }
+    request.attention = readAttention(fields);
     if (fields.has("loras")) request.loras = readLoras(fields);
-    request.width = fields.integer("width");
-    request.height = fields.integer("height");
-    request.kMin = fields.number("kMin");
-    request.kMax = fields.number("kMax");
-    request.nu = fields.number("nu");
-    request.guidanceScale = fields.number("guidanceScale");
-    request.eta = fields.number("eta");
-    request.steps = fields.integer("steps");
-    request.seed = fields.seed("seed");
-    request.previewEvery = fields.integer("previewEvery");
-    request.trace = fields.flag("trace");
+    visitValues(request, ReadValue{fields});
     return request;
 }
 
@@ -247,42 +283,47 @@ Napi::Value toJs(Napi::Env env, const DeviceInfo &device) {
 }
 
 Napi::Value toJs(Napi::Env env, const ModelInfo &info) {
-    const auto learnt = [&](const Embedding &token) {
-        Napi::Object object = Napi::Object::New(env);
-        object.Set("placeholder", token.placeholder);
-        object.Set("firstId", token.firstId);
-        object.Set("count", token.tokens);
-        return object;
+    const auto object = [&](const Properties &properties) { return objectOf(env, properties); };
+    const auto count = [&](std::uint64_t value) { return number(env, value); };
+    const auto integer = [&](int value) { return Napi::Number::New(env, value); };
+    const auto text = [&](const std::string &value) { return Napi::String::New(env, value); };
+    const auto embedding = [&](const Embedding &each) {
+        return object({{"placeholder", text(each.placeholder)}, {"tokens", integer(each.tokens)}});
     };
-    Napi::Object object = Napi::Object::New(env);
-    object.Set("path", info.path);
-    object.Set("format", info.format);
-    object.Set("family", info.family);
-    object.Set("prediction", info.prediction);
-    object.Set("device", info.device);
-    object.Set("textEncoderDevice", info.textEncoderDevice);
-    object.Set("vaeDevice", info.vaeDevice);
-    object.Set("precision", info.precision);
-    object.Set("threads", info.threads);
-    object.Set("textEncoderParameters", number(env, info.textEncoderParameters));
-    object.Set("unetParameters", number(env, info.unetParameters));
-    object.Set("vaeParameters", number(env, info.vaeParameters));
-    object.Set("weightBytes", number(env, info.weightBytes));
-    object.Set("textWidth", info.textWidth);
-    object.Set("textLayers", info.textLayers);
-    object.Set("textHeads", info.textHeads);
-    object.Set("vocabulary", info.vocabulary);
-    object.Set("learnt", arrayOf(env, info.learnt, learnt));
-    object.Set("unetChannels", numbers(env, info.unetChannels));
-    object.Set("unetHeads", numbers(env, info.unetHeads));
-    object.Set("unetLayersPerLevel", info.unetLayersPerLevel);
-    object.Set("contextWidth", info.contextWidth);
-    object.Set("unetNormGroups", info.unetNormGroups);
-    object.Set("vaeChannels", numbers(env, info.vaeChannels));
-    object.Set("vaeNormGroups", info.vaeNormGroups);
-    object.Set("vaeScalingFactor", info.vaeScalingFactor);
-    object.Set("nativeSize", info.nativeSize);
-    return object;
+    const auto &[textEncoder, unet, vae] = info.sizes;
+    return object({
+        {"path", text(info.path)},
+        {"format", text(info.format)},
+        {"family", text(info.family)},
+        {"prediction", text(info.prediction)},
+        {"device", text(info.device)},
+        {"placement", object({{"textEncoder", text(info.placement.textEncoder)},
+                              {"unet", text(info.placement.unet)},
+                              {"vae", text(info.placement.vae)}})},
+        {"precision", text(info.precision)},
+        {"threads", integer(info.threads)},
+        {"parameters", object({{"total", count(info.parameters.total)},
+                               {"textEncoder", count(info.parameters.textEncoder)},
+                               {"unet", count(info.parameters.unet)},
+                               {"vae", count(info.parameters.vae)}})},
+        {"nativeSize", integer(info.nativeSize)},
+        {"sizes",
+         object({{"textEncoder", object({{"width", integer(textEncoder.width)},
+                                         {"layers", integer(textEncoder.layers)},
+                                         {"heads", integer(textEncoder.heads)},
+                                         {"vocabulary", integer(textEncoder.vocabulary)},
+                                         {"padding", integer(textEncoder.padding)}})},
+                 {"unet", object({{"channels", numbers(env, unet.channels)},
+                                  {"heads", numbers(env, unet.heads)},
+                                  {"layersPerLevel", integer(unet.layersPerLevel)},
+                                  {"contextWidth", integer(unet.contextWidth)},
+                                  {"normGroups", integer(unet.normGroups)}})},
+                 {"vae", object({{"channels", numbers(env, vae.channels)},
+                                 {"normGroups", integer(vae.normGroups)},
+                                 {"scalingFactor", Napi::Number::New(env, vae.scalingFactor)}})}})},
+        {"embeddings", arrayOf(env, info.embeddings, embedding)},
+        {"memory", object({{"weights", count(info.memory.weights)}})},
+    });
 }
 
 Napi::Value toJs(Napi::Env env, const Inspection &inspection) {
@@ -350,9 +391,9 @@ Napi::Value toJs(Napi::Env env, const MixResult &result) {
     timings.Set("total", result.timings.total);
 
     Napi::Object object = Napi::Object::New(env);
-    object.Set("width", result.width);
-    object.Set("height", result.height);
-    object.Set("data", copyOf<Napi::Uint8Array>(env, result.rgb));
+    object.Set("width", result.picture.width);
+    object.Set("height", result.picture.height);
+    object.Set("data", copyOf<Napi::Uint8Array>(env, result.picture.rgb));
     object.Set("trace", arrayOf(env, result.trace, state));
     object.Set("layoutTrace", arrayOf(env, result.layoutTrace, state));
     object.Set("timings", timings);
@@ -369,11 +410,11 @@ Napi::Value toJs(Napi::Env env, const std::vector<StageValues> &stages) {
     });
 }
 
-Napi::Value toJs(Napi::Env env, const Schedule &schedule) {
+Napi::Value toJs(Napi::Env env, const DdimLevels &levels) {
     Napi::Object object = Napi::Object::New(env);
-    object.Set("timesteps", copyOf<Napi::Int32Array>(env, schedule.timesteps));
-    object.Set("alphaBar", copyOf<Napi::Float64Array>(env, schedule.alphaBar));
-    object.Set("alphaBarNext", copyOf<Napi::Float64Array>(env, schedule.alphaBarNext));
+    object.Set("timesteps", copyOf<Napi::Int32Array>(env, levels.timesteps));
+    object.Set("alphaBar", copyOf<Napi::Float64Array>(env, levels.alphaBar));
+    object.Set("alphaBarNext", copyOf<Napi::Float64Array>(env, levels.alphaBarNext));
     return object;
 }
 

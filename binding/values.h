@@ -21,6 +21,9 @@ public:
 
     /// Neither undefined nor null.
     bool has(const char *key) const;
+    Napi::Value value(const char *key) const;
+    /// The names of all fields.
+    std::vector<std::string> keys() const;
     Fields object(const char *key) const;
     std::vector<Fields> objects(const char *key) const;
     double number(const char *key) const;
@@ -47,7 +50,8 @@ ConfigOverrides readConfig(const Fields &fields);
 LoadOptions readLoadOptions(const Fields &fields);
 ConvertOptions readConvertOptions(const Fields &fields);
 MixRequest readMixRequest(const Fields &fields);
-std::vector<AttentionScale> readScales(const Fields &fields);
+/// The field `attention`.
+std::vector<AttentionScale> readAttention(const Fields &fields);
 std::vector<std::int32_t> readTokens(const Napi::Value &value);
 std::string readText(const Napi::Value &value, const std::string &name);
 std::vector<std::string> readTexts(const Napi::Value &value, const std::string &name);
@@ -67,6 +71,6 @@ Napi::Value toJs(Napi::Env env, const Conversion &conversion);
 Napi::Value toJs(Napi::Env env, const Progress &progress);
 Napi::Value toJs(Napi::Env env, const MixResult &result);
 Napi::Value toJs(Napi::Env env, const std::vector<StageValues> &stages);
-Napi::Value toJs(Napi::Env env, const Schedule &schedule);
+Napi::Value toJs(Napi::Env env, const DdimLevels &levels);
 
 } // namespace magicmix::binding

@@ -110,10 +110,12 @@ describe('checkpoints', () => {
     ): Promise<void> {
       const loading = MagicMix.load({ model, config, device: 'cpu', precision: 'f32', threads: 1 })
       await assert.rejects(loading, coded(code, message))
-      const told = await native.inspect(model, { unetHeads: 4, textEncoderHeads: 2 }).done.then(
-        ({ problem }) => problem,
-        (error: Error) => error.message,
-      )
+      const told = await native
+        .inspect(model, { unet: { heads: 4 }, textEncoder: { heads: 2 } })
+        .done.then(
+          ({ problem }) => problem,
+          (error: Error) => error.message,
+        )
       if (config === tinyHeads) assert.match(told, message)
     }
 
@@ -363,7 +365,7 @@ describe('checkpoints', () => {
         await handle.write(header)
         await handle.truncate(header.length + dataBytes)
         await handle.close()
-        const { done } = native.inspect(file, { unetHeads: 4, textEncoderHeads: 2 })
+        const { done } = native.inspect(file, { unet: { heads: 4 }, textEncoder: { heads: 2 } })
         const problem = await done.then(
           (inspection) => inspection.problem,
           (error: { code: string; message: string }) => {

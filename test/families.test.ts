@@ -96,7 +96,10 @@ describe('families', () => {
           return { name, shape: first ? [out, channels, ...kernel] : shape }
         })
         const file = await fileOf(tensors)
-        assert.match((await native.inspect(file, { textEncoderHeads: 2 }).done).problem, message)
+        assert.match(
+          (await native.inspect(file, { textEncoder: { heads: 2 } }).done).problem,
+          message,
+        )
       })
     }
   })
@@ -175,11 +178,9 @@ describe('families', () => {
     const openClip = { ...sd15Config.text, width: 1024, mlpWidth: 4096 }
 
     it('1.5', async () => {
-      const { family, prediction, unetHeads, nativeSize } = await modelOf(
-        formulaTensors(sd15Config),
-      )
+      const { family, prediction, sizes, nativeSize } = await modelOf(formulaTensors(sd15Config))
       assert.deepEqual([family, prediction, nativeSize], ['sd1', 'epsilon', 512])
-      assert.deepEqual(unetHeads, [8, 8, 8, 8])
+      assert.deepEqual(sizes.unet.heads, [8, 8, 8, 8])
     })
 
     for (const [title, layers, names] of [
@@ -191,9 +192,9 @@ describe('families', () => {
       it(title, async () => {
         const tensors = formulaTensors({ ...sd2, text: { ...openClip, layers, ...names } })
         const model = await modelOf(tensors)
-        assert.deepEqual([model.family, model.prediction], ['sd2', ''])
-        assert.deepEqual([model.textLayers, model.textHeads], [23, 16])
-        assert.deepEqual(model.unetHeads, [5, 10, 20, 20])
+        assert.deepEqual([model.family, model.prediction], ['sd2', 'unknown'])
+        assert.deepEqual([model.sizes.textEncoder.layers, model.sizes.textEncoder.heads], [23, 16])
+        assert.deepEqual(model.sizes.unet.heads, [5, 10, 20, 20])
       })
     }
 
@@ -207,7 +208,7 @@ describe('families', () => {
         assert.deepEqual([model.prediction, model.nativeSize], [prediction, size])
       }
       const model = await modelOf(tensors, { 'modelspec.resolution': '640x640' })
-      assert.deepEqual([model.prediction, model.nativeSize], ['', 640])
+      assert.deepEqual([model.prediction, model.nativeSize], ['unknown', 640])
     })
 
     async function modelOf(tensors: TensorSpec[], metadata?: object) {

@@ -58,10 +58,12 @@ describe('hostile files', () => {
   async function assertRefused(model: string, code: string, message: RegExp): Promise<void> {
     const options = { model, config: tinyHeads, device: 'cpu', threads: 1 }
     await assert.rejects(MagicMix.load(options), coded(code, message))
-    const told = await native.inspect(model, { unetHeads: 4, textEncoderHeads: 2 }).done.then(
-      ({ problem }) => problem,
-      (error: Error) => error.message,
-    )
+    const told = await native
+      .inspect(model, { unet: { heads: 4 }, textEncoder: { heads: 2 } })
+      .done.then(
+        ({ problem }) => problem,
+        (error: Error) => error.message,
+      )
     assert.notEqual(told, '')
     assert.ok(!somethingWasRun(), 'a pickle was run')
   }

@@ -105,10 +105,10 @@ describe('Stable Diffusion 2.x', () => {
 
   it('does not use the last layer of the text encoder, and says so', async () => {
     const { ignored, model } = await native.inspect(await tiny2Model(), {
-      unetHeadWidth: 16,
-      textEncoderHeads: 2,
+      unet: { headWidth: 16 },
+      textEncoder: { heads: 2 },
     }).done
-    assert.equal(model?.textLayers, 2)
+    assert.equal(model?.sizes.textEncoder.layers, 2)
     const last = /^cond_stage_model\.model\.(transformer\.resblocks\.2\.|text_projection$)/
     assert.deepEqual(
       ignored.filter((name) => !last.test(name)),

@@ -44,7 +44,7 @@ describe('the model in the box', () => {
       latentHeight: 16,
       timestep: 501,
       textStates: expected('states'),
-      scales: [],
+      attention: [],
       stages: false,
     }).done
     compare('epsilon', epsilon, 1e-5)

@@ -22,7 +22,7 @@ import {
   checkRequest,
   isPrompt,
 } from './request/request.js'
-import { ClipTokens, type Token, beginningOf, contextOf, paddingOf } from './input/tokens.js'
+import { ClipTokens, type Token, beginningOf, contextOf } from './input/tokens.js'
 
 /**
  * A loaded model that mixes pictures. Any number of mixes may be asked for at a time; they run one
@@ -51,7 +51,7 @@ export class MagicMix {
     private readonly loadTime: number,
   ) {
     const { info } = native
-    this.tokens = tokens.withLearnt(info.learnt)
+    this.tokens = tokens.withLearnt(info.embeddings, info.sizes.textEncoder.vocabulary)
     this.model = modelInfo(info)
   }
 
@@ -157,17 +157,20 @@ export class MagicMix {
     const { layout, content, interpolate, negativePrompt, attention, truncate } = request
     const tokensOf = (text: string, name: string) =>
       this.tokens.tokensOf(truncate ? beginningOf(text) : text, name)
-    const padding = paddingOf(this.model.family)
+    const padding = this.model.sizes.textEncoder.padding
     const context = (text: string, name: string) =>
       contextOf(tokensOf(text, name), truncate, name, padding)
 
     const contentTokens = tokensOf(content, 'the content prompt')
     return {
-      layoutTokens: isPrompt(layout) ? context(layout.prompt, 'the layout prompt') : null,
-      contentTokens: contextOf(contentTokens, truncate, 'the content prompt', padding),
-      negativeTokens: context(negativePrompt, 'the negative prompt'),
-      otherTokens: interpolate && context(interpolate.prompt, 'the prompt to interpolate with'),
-      scales: tokenScales(attention, { text: content, tokens: contentTokens }, (phrase) =>
+      layout: isPrompt(layout) ? context(layout.prompt, 'the layout prompt') : null,
+      content: contextOf(contentTokens, truncate, 'the content prompt', padding),
+      negativePrompt: context(negativePrompt, 'the negative prompt'),
+      interpolate: interpolate && {
+        tokens: context(interpolate.prompt, 'the prompt to interpolate with'),
+        weight: interpolate.weight,
+      },
+      attention: tokenScales(attention, { text: content, tokens: contentTokens }, (phrase) =>
         tokensOf(phrase, 'a phrase of attention'),
       ),
     }
@@ -176,8 +179,10 @@ export class MagicMix {
 
 type Prompts = Pick<
   NativeMixRequest,
-  'layoutTokens' | 'contentTokens' | 'negativeTokens' | 'otherTokens' | 'scales'
->
+  'content' | 'negativePrompt' | 'interpolate' | 'attention'
+> & {
+  layout: Int32Array | null
+}
 
 interface Layout {
   size: { width: number; height: number }
@@ -208,10 +213,10 @@ function nativeRequest(
 ): NativeMixRequest {
   const { width, height, kMin, kMax, nu, guidanceScale, eta, steps, seed, trace } = request
   return {
-    layoutPixels,
     ...prompts,
+    layout: layoutPixels ? { pixels: layoutPixels } : { tokens: prompts.layout as Int32Array },
     ...{ width, height, kMin, kMax, nu, guidanceScale, eta, steps, seed, trace },
-    otherWeight: request.interpolate?.weight ?? 0,
+    sampler: 'ddim',
     loras: request.loras,
     previewEvery: request.preview,
   }

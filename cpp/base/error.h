@@ -22,7 +22,8 @@ using ErrorDetails = std::map<std::string, std::variant<std::string, double>>;
 /// - `OUT_OF_MEMORY`      an allocation was refused, or would not fit
 /// - `DISK_FULL`          a file would not fit, or did not
 /// - `FILE_UNWRITABLE`    a file cannot be written for another reason
-/// - `NOT_FINITE`         a network gave values that are no numbers
+/// - `NOT_FINITE`         a network gave values that are NaN or infinite
+/// - `DEVICE_FAILED`      a GPU stopped working in the middle of a computation
 /// - `INTERNAL`           a bug of ours
 class Error : public std::runtime_error {
 public:

@@ -9,4 +9,8 @@ bool allFinite(const std::vector<float> &values) {
     return std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); });
 }
 
+void multiply(std::vector<float> &values, double factor) {
+    for (float &value : values) value = static_cast<float>(value * factor);
+}
+
 } // namespace magicmix

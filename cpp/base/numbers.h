@@ -8,6 +8,9 @@ namespace magicmix {
 /// Whether there is neither NaN nor infinity among the values.
 bool allFinite(const std::vector<float> &values);
 
+/// Multiplies every value, in double.
+void multiply(std::vector<float> &values, double factor);
+
 /// (1 - weight) a + weight b, computed in the type of `weight`: float, or double for states.
 template <typename Weight>
 std::vector<float> interpolate(const std::vector<float> &a, const std::vector<float> &b,

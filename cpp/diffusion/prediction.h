@@ -1,6 +1,6 @@
 #pragma once
 
-#include "diffusion/ddim.h"
+#include "base/latent.h"
 
 namespace magicmix {
 
@@ -12,8 +12,8 @@ enum class Prediction {
 
 const char *predictionName(Prediction prediction);
 
-/// The noise in `x` at `timestep`, whatever was predicted. It is linear in the prediction, and a
-/// prediction that is guided stays one: the noise may be taken after guidance.
-Latent noiseOf(Prediction prediction, Latent predicted, const Latent &x, int timestep);
+/// The noise in `x`, whatever was predicted; `alphaBar` is a at its timestep. It is linear in the
+/// prediction, and a prediction that is guided stays one: the noise may be taken after guidance.
+Latent noiseOf(Prediction prediction, Latent predicted, const Latent &x, double alphaBar);
 
 } // namespace magicmix

@@ -7,58 +7,77 @@
 namespace magicmix {
 namespace {
 
-constexpr int kTrainingSteps = 1000;
-constexpr double kBetaStart = 0.00085;
-constexpr double kBetaEnd = 0.012;
-// Stable Diffusion's DDIM starts counting timesteps at 1.
-constexpr int kStepsOffset = 1;
-
-/// Cumulative products of 1 - beta, with betas linear in their roots ("scaled linear").
-std::vector<double> makeCumulativeAlphas() {
-    const double first = std::sqrt(kBetaStart), last = std::sqrt(kBetaEnd);
-    std::vector<double> alphaBar;
-    double product = 1;
-    for (int t = 0; t < kTrainingSteps; t++) {
-        const double root = first + (last - first) * t / (kTrainingSteps - 1);
-        product *= 1 - root * root;
-        alphaBar.push_back(product);
-    }
-    return alphaBar;
+double betaAt(const Schedule &schedule, int t) {
+    const bool scaled = schedule.betas == Schedule::Betas::ScaledLinear;
+    const double first = scaled ? std::sqrt(schedule.betaStart) : schedule.betaStart;
+    const double last = scaled ? std::sqrt(schedule.betaEnd) : schedule.betaEnd;
+    const double value = first + (last - first) * t / (schedule.trainingSteps - 1);
+    return scaled ? value * value : value;
 }
 
-const std::vector<double> &cumulativeAlphas() {
-    static const std::vector<double> table = makeCumulativeAlphas();
-    return table;
+/// Shifts and stretches the roots so that the last is 0 and the first stays (Lin et al. 2023,
+/// algorithm 1).
+void rescaleToZeroTerminalSnr(std::vector<double> &alphas) {
+    const double first = std::sqrt(alphas.front()), last = std::sqrt(alphas.back());
+    for (double &alpha : alphas) {
+        const double root = (std::sqrt(alpha) - last) * first / (first - last);
+        alpha = root * root;
+    }
 }
 
 } // namespace
 
-double alphaBarAt(int timestep) {
-    if (timestep < 0 || timestep >= kTrainingSteps) {
-        throw Error("INVALID_ARGUMENT",
-                    "a timestep must be a whole number from 0 to 999, not " +
-                        std::to_string(timestep),
-                    {{"timestep", static_cast<double>(timestep)}});
+std::vector<double> cumulativeAlphas(const Schedule &schedule) {
+    std::vector<double> alphas;
+    double product = 1;
+    for (int t = 0; t < schedule.trainingSteps; t++) {
+        product *= 1 - betaAt(schedule, t);
+        alphas.push_back(product);
     }
-    return cumulativeAlphas()[static_cast<std::size_t>(timestep)];
+    if (schedule.zeroTerminalSnr) rescaleToZeroTerminalSnr(alphas);
+    return alphas;
 }
 
-Schedule schedule(int steps) {
-    // With 1000 steps the first timestep would be 1000, one past the last that was trained.
-    if (steps < 1 || steps >= kTrainingSteps) {
+double alphaBarAt(const std::vector<double> &alphas, int timestep) {
+    const int last = static_cast<int>(alphas.size()) - 1;
+    if (timestep < 0 || timestep > last) {
         throw Error("INVALID_ARGUMENT",
-                    "steps must be a whole number from 1 to 999, not " + std::to_string(steps),
+                    "a timestep must be a whole number from 0 to " + std::to_string(last) +
+                        ", not " + std::to_string(timestep),
+                    {{"timestep", static_cast<double>(timestep)}});
+    }
+    return alphas[static_cast<std::size_t>(timestep)];
+}
+
+std::vector<int> timesteps(const Schedule &schedule, int steps) {
+    const int all = schedule.trainingSteps;
+    // With as many steps as timesteps, a leading schedule would begin one after the last.
+    if (steps < 1 || steps >= all) {
+        throw Error("INVALID_ARGUMENT",
+                    "steps must be a whole number from 1 to " + std::to_string(all - 1) + ", not " +
+                        std::to_string(steps),
                     {{"steps", static_cast<double>(steps)}});
     }
-    const std::vector<double> &table = cumulativeAlphas();
-    const int stride = kTrainingSteps / steps;
-    Schedule result;
+    std::vector<int> result;
     for (int i = 0; i < steps; i++) {
-        const int t = (steps - 1 - i) * stride + kStepsOffset;
-        const int next = t - stride;
-        result.timesteps.push_back(t);
-        result.alphaBar.push_back(table[static_cast<std::size_t>(t)]);
-        result.alphaBarNext.push_back(table[static_cast<std::size_t>(next < 0 ? 0 : next)]);
+        switch (schedule.spacing) {
+        case Schedule::Spacing::Leading:
+            result.push_back((steps - 1 - i) * (all / steps) + schedule.stepsOffset);
+            break;
+        case Schedule::Spacing::Trailing: {
+            // In this order of operations, which decides ties as numpy's arange does.
+            const double stride = static_cast<double>(all) / steps;
+            const double t = all + i * ((all - stride) - all);
+            result.push_back(static_cast<int>(std::nearbyint(t)) - 1);
+            break;
+        }
+        case Schedule::Spacing::Linspace: {
+            const double stride = steps > 1 ? static_cast<double>(all - 1) / (steps - 1) : 0;
+            const auto t = static_cast<float>((steps - 1 - i) * stride);
+            result.push_back(static_cast<int>(std::nearbyint(t)));
+            break;
+        }
+        }
     }
     return result;
 }

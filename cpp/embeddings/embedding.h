@@ -10,11 +10,11 @@ struct EmbeddingFile {
     std::string path;
 };
 
-/// The ids of a placeholder: `tokens` of them from `firstId` on, behind those of the model's
-/// vocabulary.
+/// A placeholder that is loaded. Its tokens' ids follow those of the placeholder before it, the
+/// first's those of CLIP's own vocabulary.
 struct Embedding {
     std::string placeholder;
-    int firstId = 0, tokens = 0;
+    int tokens = 0; ///< how many it takes in a prompt
 };
 
 } // namespace magicmix

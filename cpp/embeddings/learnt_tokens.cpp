@@ -101,8 +101,7 @@ LearntTokens::LearntTokens(const WeightSource &base, const std::vector<Embedding
     base.release(tokenTable());
     for (const auto &file : files) {
         const std::vector<float> vectors = readVectors(file, width);
-        placeholders_.push_back({file.placeholder, static_cast<int>(rows->size() / width),
-                                 static_cast<int>(vectors.size() / width)});
+        placeholders_.push_back({file.placeholder, static_cast<int>(vectors.size() / width)});
         rows->insert(rows->end(), vectors.begin(), vectors.end());
     }
 

@@ -1,5 +1,7 @@
 #include "engine/request.h"
 
+#include "base/error.h"
+#include "base/tokens.h"
 #include "mix/magicmix.h"
 
 #include <cmath>
@@ -8,7 +10,6 @@ namespace magicmix {
 namespace {
 
 constexpr int kMaxPixels = 4096;
-constexpr int kMaxSteps = 999;
 
 std::string text(double value) {
     std::string digits = std::to_string(value);
@@ -28,6 +29,19 @@ void requireBetween(double value, double low, double high, const std::string &na
             value);
 }
 
+/// For `visitValues`.
+struct RangeCheck {
+    void operator()(const char *name, int value, Range range) const {
+        require(value >= range.low && value <= range.high, name,
+                "a whole number from " + text(range.low) + " to " + text(range.high), value);
+    }
+    void operator()(const char *name, double value, Range range) const {
+        requireBetween(value, range.low, range.high, name);
+    }
+    template <typename T>
+    void operator()(const char *, const T &) const {}
+};
+
 void requireCount(std::size_t count, std::size_t expected, const std::string &name) {
     if (count == expected) return;
     throw Error("INVALID_ARGUMENT",
@@ -43,60 +57,54 @@ std::size_t product(int a, int b, int c) {
 } // namespace
 
 void checkMixRequest(const MixRequest &request, int vocabulary) {
-    checkSize(request.width, request.height);
-    if (request.layoutPixels.empty()) {
-        checkTokens(request.layoutTokens, vocabulary, "layoutTokens");
+    checkSize(request.size());
+    if (request.layout.isPrompt()) {
+        checkTokens(request.layout.tokens, vocabulary, "layout.tokens");
     } else {
-        checkPixels(request.layoutPixels, request.width, request.height);
+        checkPixels(request.layout.pixels, request.size());
     }
-    checkTokens(request.contentTokens, vocabulary, "contentTokens");
-    checkTokens(request.negativeTokens, vocabulary, "negativeTokens");
-    if (!request.otherTokens.empty()) checkTokens(request.otherTokens, vocabulary, "otherTokens");
-    requireBetween(request.otherWeight, 0, 1, "otherWeight");
-    checkScales(request.scales);
+    checkTokens(request.content, vocabulary, "content");
+    checkTokens(request.negativePrompt, vocabulary, "negativePrompt");
+    if (request.interpolate) {
+        checkTokens(request.interpolate->tokens, vocabulary, "interpolate.tokens");
+        requireBetween(request.interpolate->weight, 0, 1, "interpolate.weight");
+    }
+    checkAttention(request.attention);
 
-    require(request.steps >= 1 && request.steps <= kMaxSteps, "steps",
-            "a whole number from 1 to 999", request.steps);
-    requireBetween(request.kMin, 0, 1, "kMin");
-    requireBetween(request.kMax, 0, 1, "kMax");
+    visitValues(request, RangeCheck{});
     require(request.kMin <= request.kMax, "kMin", "at most kMax (" + text(request.kMax) + ")",
             request.kMin);
     require(indexAt(request.kMax, request.steps) < request.steps, "kMax",
             "at least 1 / steps, or no step is left to mix in", request.kMax);
-    requireBetween(request.nu, 0, 1, "nu");
-    requireBetween(request.guidanceScale, 0, 100, "guidanceScale");
-    requireBetween(request.eta, 0, 1, "eta");
-    require(request.previewEvery >= 0, "preview", "a whole number, 0 or more",
-            request.previewEvery);
 }
 
-void checkSize(int width, int height) {
+void checkSize(PixelSize size) {
     const std::string expected = "a multiple of " + std::to_string(kPixelsPerCell) + " from " +
                                  std::to_string(kPixelsPerCell) + " to " +
                                  std::to_string(kMaxPixels);
     const auto fits = [](int side) {
         return side >= kPixelsPerCell && side <= kMaxPixels && side % kPixelsPerCell == 0;
     };
-    require(fits(width), "width", expected, width);
-    require(fits(height), "height", expected, height);
+    require(fits(size.width), "width", expected, size.width);
+    require(fits(size.height), "height", expected, size.height);
 }
 
-void checkPixels(const std::vector<std::uint8_t> &rgb, int width, int height) {
-    requireCount(rgb.size(), product(width, height, 3), "layoutPixels");
+void checkPixels(const std::vector<std::uint8_t> &rgb, PixelSize size) {
+    requireCount(rgb.size(), product(size.width, size.height, 3), "layout.pixels");
 }
 
-void checkLatent(const std::vector<float> &latent, int width, int height) {
+void checkLatent(const Latent &latent, CellSize size) {
     constexpr int most = kMaxPixels / kPixelsPerCell;
-    requireBetween(width, 1, most, "latentWidth");
-    requireBetween(height, 1, most, "latentHeight");
-    requireCount(latent.size(), product(width, height, kLatentChannels), "latent");
+    requireBetween(size.width, 1, most, "latentWidth");
+    requireBetween(size.height, 1, most, "latentHeight");
+    requireCount(latent.size(), size.values(), "latent");
 }
 
 void checkTextStates(const std::vector<float> &states, int width) {
     requireCount(states.size(), product(kContextLength, width, 1), "textStates");
 }
 
-void checkTokens(const std::vector<std::int32_t> &tokens, int vocabulary, const std::string &name) {
+void checkTokens(const Tokens &tokens, int vocabulary, const std::string &name) {
     requireCount(tokens.size(), kContextLength, name);
     for (const std::int32_t id : tokens) {
         require(id >= 0 && id < vocabulary, name,
@@ -104,7 +112,7 @@ void checkTokens(const std::vector<std::int32_t> &tokens, int vocabulary, const 
     }
 }
 
-void checkScales(const std::vector<AttentionScale> &scales) {
+void checkAttention(const std::vector<AttentionScale> &scales) {
     for (const auto &scale : scales) {
         requireBetween(scale.position, 0, kContextLength - 1, "the position of a scaled token");
         requireBetween(scale.scale, -2, 2, "an attention scale");

@@ -1,19 +1,103 @@
 #pragma once
 
-#include "engine/engine.h"
+#include "base/latent.h"
+#include "lora/lora.h"
+#include "mix/attention.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
 
 namespace magicmix {
+
+/// The 77 ids of a prompt.
+using Tokens = std::vector<std::int32_t>;
+
+struct MixRequest {
+    /// RGB pixels `[height, width, 3]`, or, if there are none, the tokens of a prompt.
+    struct Layout {
+        std::vector<std::uint8_t> pixels;
+        Tokens tokens;
+
+        bool isPrompt() const { return pixels.empty(); }
+    } layout;
+    Tokens content, negativePrompt;
+    /// The content's conditioning is interpolated with that of another prompt, the baseline of the
+    /// paper's Figure 2. Weight 0 is the content alone, 1 the other alone.
+    struct Interpolation {
+        Tokens tokens;
+        double weight = 0;
+    };
+    std::optional<Interpolation> interpolate;
+    std::vector<AttentionScale> attention;
+    std::optional<std::vector<Lora>> loras; ///< in the place of those that were loaded
+    int width = 512, height = 512;          ///< pixels, multiples of 8
+    double kMin = 0.3, kMax = 0.6;
+    double nu = 0.9;
+    double guidanceScale = 7.5;
+    std::string sampler = "ddim"; ///< one of `samplerNames`
+    int steps = 50;
+    double eta = 0;
+    std::uint64_t seed = 0;
+    int previewEvery = 0; ///< steps between previews; 0: none
+    bool trace = false;   ///< keep the states
+
+    PixelSize size() const { return {width, height}; }
+};
+
+/// The values that a number may have.
+struct Range {
+    double low, high;
+};
+
+/// Calls `visit(name, value)` for every plain value of a request, and `visit(name, value, range)`
+/// for numbers. By these names they come from JavaScript.
+template <typename Request, typename Visit>
+void visitValues(Request &request, const Visit &visit) {
+    visit("width", request.width, Range{8, 4096});
+    visit("height", request.height, Range{8, 4096});
+    visit("kMin", request.kMin, Range{0, 1});
+    visit("kMax", request.kMax, Range{0, 1});
+    visit("nu", request.nu, Range{0, 1});
+    visit("guidanceScale", request.guidanceScale, Range{0, 100});
+    visit("sampler", request.sampler);
+    visit("steps", request.steps, Range{1, 999});
+    visit("eta", request.eta, Range{0, 1});
+    visit("seed", request.seed);
+    visit("previewEvery", request.previewEvery, Range{0, 999});
+    visit("trace", request.trace);
+}
+
+/// The latent `[4, height/8, width/8]` at one index of the sampler.
+struct State {
+    int index = 0;    ///< 0 is pure noise, N the clean latent
+    int timestep = 0; ///< t_index; 0 for index N
+    Latent latent;
+};
+
+struct Timings { ///< milliseconds
+    double encode = 0, decode = 0, total = 0;
+    std::vector<double> steps; ///< every call of the UNet, layout first
+};
+
+struct MixResult {
+    Picture picture;
+    std::vector<State> trace;       ///< states iMax..N; empty unless asked for
+    std::vector<State> layoutTrace; ///< text-text only: states 0..max(iMax, iMin - 1)
+    Timings timings;
+};
 
 // What a request must fulfil before a graph is built from it: ggml asserts, and an assertion ends
 // the process. All throw `INVALID_ARGUMENT` with the name of the value at fault.
 
 void checkMixRequest(const MixRequest &request, int vocabulary);
 /// Multiples of 8 from 8 to 4096.
-void checkSize(int width, int height);
-void checkPixels(const std::vector<std::uint8_t> &rgb, int width, int height);
-void checkLatent(const std::vector<float> &latent, int width, int height);
+void checkSize(PixelSize size);
+void checkPixels(const std::vector<std::uint8_t> &rgb, PixelSize size);
+void checkLatent(const Latent &latent, CellSize size);
 void checkTextStates(const std::vector<float> &states, int width);
-void checkTokens(const std::vector<std::int32_t> &tokens, int vocabulary, const std::string &name);
-void checkScales(const std::vector<AttentionScale> &scales);
+void checkTokens(const Tokens &tokens, int vocabulary, const std::string &name);
+void checkAttention(const std::vector<AttentionScale> &scales);
 
 } // namespace magicmix

@@ -11,28 +11,30 @@ int indexAt(double k, int steps) {
     return steps - static_cast<int>(std::floor(k * steps + 1e-9));
 }
 
-Layout pictureLayout(const Ddim &ddim, const Latent &z0, const Latent &noise) {
-    return [&ddim, z0, noise](int i) { return ddim.noised(z0, noise, i); };
+Layout pictureLayout(const Sampler &sampler, const Latent &z0, const Latent &noise) {
+    return [&sampler, z0, noise](int i) { return sampler.noised(z0, noise, i); };
 }
 
-std::vector<Latent> promptLayout(Ddim &ddim, const Latent &noise, int last,
+std::vector<Latent> promptLayout(Sampler &sampler, const Latent &noise, int last,
                                  const Denoise &layoutPrompt, const Observer &observe) {
+    const auto run = sampler.begin();
     std::vector<Latent> states{noise};
     observe(0, noise, nullptr);
     for (int i = 0; i < last; i++) {
-        Ddim::Step step = ddim.step(states.back(), i, layoutPrompt);
+        Sampler::Step step = run->step(states.back(), i, layoutPrompt);
         states.push_back(std::move(step.next));
         observe(i + 1, states.back(), &step.clean);
     }
     return states;
 }
 
-Latent mixStates(Ddim &ddim, const Mixing &mixing, const Layout &layout,
+Latent mixStates(Sampler &sampler, const Mixing &mixing, const Layout &layout,
                  const Denoise &contentPrompt, const Observer &observe) {
+    const auto run = sampler.begin();
     Latent x = layout(mixing.iMax);
     observe(mixing.iMax, x, nullptr);
-    for (int i = mixing.iMax; i < ddim.steps(); i++) {
-        Ddim::Step step = ddim.step(x, i, contentPrompt);
+    for (int i = mixing.iMax; i < sampler.steps(); i++) {
+        Sampler::Step step = run->step(x, i, contentPrompt);
         x = i + 1 < mixing.iMin ? interpolate(layout(i + 1), step.next, mixing.nu)
                                 : std::move(step.next);
         observe(i + 1, x, &step.clean);

@@ -1,10 +1,13 @@
 #pragma once
 
-#include "diffusion/ddim.h"
+#include "diffusion/sampler.h"
+
+#include <functional>
+#include <vector>
 
 /// MagicMix (Liew, Yan, Zhou and Feng 2022, arXiv 2210.16056), section 3.2, over any denoiser.
 ///
-///     N      number of DDIM steps; state i is the latent at t_i, state N is clean
+///     N      number of the sampler's steps; state i is the latent at t_i, state N is clean
 ///     kMax   fraction of the schedule, from its clean end, at which the layout enters
 ///     kMin   fraction below which the content is left alone
 ///     nu     weight of the content between the two
@@ -33,14 +36,14 @@ using Layout = std::function<Latent(int i)>;
 using Observer = std::function<void(int i, const Latent &state, const Latent *clean)>;
 
 /// image-text: the layout is the picture's latent z0 with one noise for every i.
-Layout pictureLayout(const Ddim &ddim, const Latent &z0, const Latent &noise);
+Layout pictureLayout(const Sampler &sampler, const Latent &z0, const Latent &noise);
 
-/// text-text: states 0..last of a plain DDIM run of the layout prompt from pure noise.
-std::vector<Latent> promptLayout(Ddim &ddim, const Latent &noise, int last,
+/// text-text: states 0..last of a plain run of the layout prompt from pure noise.
+std::vector<Latent> promptLayout(Sampler &sampler, const Latent &noise, int last,
                                  const Denoise &layoutPrompt, const Observer &observe);
 
 /// From the layout's state iMax to the mixed state N.
-Latent mixStates(Ddim &ddim, const Mixing &mixing, const Layout &layout,
+Latent mixStates(Sampler &sampler, const Mixing &mixing, const Layout &layout,
                  const Denoise &contentPrompt, const Observer &observe);
 
 } // namespace magicmix

@@ -5,10 +5,9 @@
 
 namespace magicmix {
 
-Picture previewOf(const Latent &latent, int width, int height,
-                  const std::vector<double> &latentRgb) {
-    const auto cells = static_cast<std::size_t>(width) * static_cast<std::size_t>(height);
-    Picture picture{width, height, std::vector<std::uint8_t>(cells * 3)};
+Picture previewOf(const Latent &latent, CellSize size, const std::vector<double> &latentRgb) {
+    const std::size_t cells = size.cells();
+    Picture picture{size.width, size.height, std::vector<std::uint8_t>(cells * 3)};
     for (std::size_t cell = 0; cell < cells; cell++) {
         for (std::size_t colour = 0; colour < 3; colour++) {
             const double *weights = &latentRgb[colour * (kLatentChannels + 1)];

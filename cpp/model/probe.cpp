@@ -40,12 +40,12 @@ std::vector<std::int32_t> emptyPrompt() {
     return tokens;
 }
 
-Prediction probePrediction(Device &device, Precision precision, const UNet &unet,
-                           const PromptContext &empty, const Cancellation &cancel) {
-    UNetSession session(device, precision, unet, kSide, kSide, 1);
+Prediction probePrediction(const Placed<UNet> &unet, const PromptContext &empty,
+                           const Cancellation &cancel) {
+    constexpr CellSize size{kSide, kSide};
+    UNetSession session(unet, size, 1);
     session.setPrompts({&empty});
-    const Latent noise =
-        Generator(0).randn(static_cast<std::size_t>(kLatentChannels * kSide * kSide));
+    const Latent noise = Generator(0).randn(size.values());
     const Latent predicted = session.predict(noise, kLastTimestep, cancel).front();
     return correlation(noise, predicted) > kThreshold ? Prediction::Noise : Prediction::Velocity;
 }

@@ -1,5 +1,6 @@
 #include "model/sessions.h"
 
+#include "base/numbers.h"
 #include "base/tokens.h"
 
 #include <algorithm>
@@ -22,34 +23,55 @@ std::vector<StageValues> readStages(const Graph &graph) {
     return all;
 }
 
-/// Builds, allocates and runs a graph of one input and one output.
-template <typename Network>
-std::vector<float> runOnce(Device &device, Precision precision, const std::string &name,
-                           const std::vector<std::int64_t> &shape, const std::vector<float> &values,
-                           const Cancellation &cancel, std::vector<StageValues> *stages,
-                           const Network &network) {
-    Graph graph(device);
-    if (stages) graph.keepStages();
-    const auto ops = makeOps(graph, precision);
-    Tensor input = graph.input(shape);
-    Tensor output = graph.output(network(*ops, input));
-    graph.allocate(name);
-    graph.set(input, values);
-    graph.compute(cancel);
-    if (stages) *stages = readStages(graph);
-    return graph.get(output);
+/// The encoder or the decoder, as a graph of one input and one output.
+class HalfOfVae {
+public:
+    using Half = Tensor (Autoencoder::*)(Ops &ops, Tensor x) const;
+
+    HalfOfVae(const Placed<Autoencoder> &vae, Half half, const std::vector<std::int64_t> &shape,
+              bool keepStages = false)
+        : graph_(vae.device) {
+        if (keepStages) graph_.keepStages();
+        const auto ops = makeOps(graph_, vae.precision);
+        input_ = graph_.input(shape);
+        output_ = graph_.output((vae.network.*half)(*ops, input_));
+    }
+
+    std::uint64_t measure() const { return graph_.measure(); }
+
+    std::vector<float> run(const std::string &purpose, const std::vector<float> &values,
+                           const Cancellation &cancel) {
+        graph_.allocate(purpose);
+        graph_.set(input_, values);
+        graph_.compute(cancel);
+        return graph_.get(output_);
+    }
+
+    std::vector<StageValues> stages() const { return readStages(graph_); }
+
+private:
+    Graph graph_;
+    Tensor input_ = nullptr, output_ = nullptr;
+};
+
+HalfOfVae encoderOf(const Placed<Autoencoder> &vae, PixelSize size, bool keepStages = false) {
+    return {vae, &Autoencoder::encode, {size.width, size.height, 3, 1}, keepStages};
+}
+
+HalfOfVae decoderOf(const Placed<Autoencoder> &vae, CellSize size, bool keepStages = false) {
+    return {vae, &Autoencoder::decode, {size.width, size.height, kLatentChannels, 1}, keepStages};
 }
 
 } // namespace
 
-std::vector<float> runTextEncoder(Device &device, Precision precision, const TextEncoder &encoder,
+std::vector<float> runTextEncoder(const Placed<TextEncoder> &encoder,
                                   const std::vector<std::int32_t> &ids,
                                   const Cancellation &cancel) {
-    Graph graph(device);
-    const auto ops = makeOps(graph, precision);
+    Graph graph(encoder.device);
+    const auto ops = makeOps(graph, encoder.precision);
     Tensor idInput = graph.input({kContextLength}, GGML_TYPE_I32);
     Tensor positionInput = graph.input({kContextLength}, GGML_TYPE_I32);
-    Tensor states = graph.output(encoder.encode(*ops, idInput, positionInput));
+    Tensor states = graph.output(encoder.network.encode(*ops, idInput, positionInput));
     graph.allocate("the text encoder");
 
     std::vector<std::int32_t> positions(kContextLength);
@@ -60,13 +82,13 @@ std::vector<float> runTextEncoder(Device &device, Precision precision, const Tex
     return graph.get(states);
 }
 
-PromptContext runContext(Device &device, Precision precision, const UNet &unet,
-                         const std::vector<float> &textStates, const Cancellation &cancel) {
-    Graph graph(device);
-    const auto ops = makeOps(graph, precision);
+PromptContext runContext(const Placed<UNet> &unet, const std::vector<float> &textStates,
+                         const Cancellation &cancel) {
+    Graph graph(unet.device);
+    const auto ops = makeOps(graph, unet.precision);
     const auto width = static_cast<std::int64_t>(textStates.size()) / kContextLength;
     Tensor states = graph.input({width, kContextLength, 1});
-    const std::vector<KeysValues> layers = unet.context(*ops, states);
+    const std::vector<KeysValues> layers = unet.network.context(*ops, states);
     for (const auto &layer : layers) {
         graph.output(layer.keys);
         graph.output(layer.values);
@@ -91,67 +113,56 @@ PromptContext scaled(const PromptContext &context, const std::vector<float> &sca
     return result;
 }
 
-std::vector<float> runEncoder(Device &device, Precision precision, const Autoencoder &vae,
-                              const std::vector<float> &picture, int width, int height,
-                              const Cancellation &cancel, std::vector<StageValues> *stages) {
-    return runOnce(device, precision, "encoding the layout picture", {width, height, 3, 1}, picture,
-                   cancel, stages, [&](Ops &ops, Tensor x) { return vae.encode(ops, x); });
+Latent encodeMean(const Placed<Autoencoder> &vae, const std::vector<float> &picture, PixelSize size,
+                  const Cancellation &cancel, std::vector<StageValues> *stages) {
+    HalfOfVae encoder = encoderOf(vae, size, stages != nullptr);
+    Latent moments = encoder.run("encoding the layout picture", picture, cancel);
+    if (stages) *stages = encoder.stages();
+    moments.resize(moments.size() / 2); // the second half is the log variance
+    return moments;
 }
 
-std::vector<float> runDecoder(Device &device, Precision precision, const Autoencoder &vae,
-                              const std::vector<float> &latent, int width, int height,
-                              const Cancellation &cancel, std::vector<StageValues> *stages) {
-    return runOnce(device, precision, "decoding the picture", {width, height, kLatentChannels, 1},
-                   latent, cancel, stages, [&](Ops &ops, Tensor x) { return vae.decode(ops, x); });
+std::vector<float> decodeScaled(const Placed<Autoencoder> &vae, const Latent &latent, CellSize size,
+                                const Cancellation &cancel, std::vector<StageValues> *stages) {
+    Latent z = latent;
+    multiply(z, 1 / vae.network.scalingFactor());
+    HalfOfVae decoder = decoderOf(vae, size, stages != nullptr);
+    std::vector<float> planes = decoder.run("decoding the picture", z, cancel);
+    if (stages) *stages = decoder.stages();
+    return planes;
 }
 
-std::uint64_t unetMemory(Device &device, Precision precision, const UNet &unet, int width,
-                         int height) {
-    return UNetSession::measure(device, precision, unet, width / kPixelsPerCell,
-                                height / kPixelsPerCell, 2);
+std::uint64_t unetMemory(const Placed<UNet> &unet, PixelSize size) {
+    return UNetSession::measure(unet, size.cells(), 2);
 }
 
-std::uint64_t vaeMemory(Device &device, Precision precision, const Autoencoder &vae, int width,
-                        int height) {
-    const auto measure = [&](const std::vector<std::int64_t> &shape, const auto &network) {
-        Graph graph(device);
-        const auto ops = makeOps(graph, precision);
-        graph.output(network(*ops, graph.input(shape)));
-        return graph.measure();
-    };
-    return std::max(
-        measure({width, height, 3, 1}, [&](Ops &ops, Tensor x) { return vae.encode(ops, x); }),
-        measure({width / kPixelsPerCell, height / kPixelsPerCell, kLatentChannels, 1},
-                [&](Ops &ops, Tensor x) { return vae.decode(ops, x); }));
+std::uint64_t vaeMemory(const Placed<Autoencoder> &vae, PixelSize size) {
+    return std::max(encoderOf(vae, size).measure(), decoderOf(vae, size.cells()).measure());
 }
 
-UNetSession::UNetSession(Device &device, Precision precision, const UNet &unet, int width,
-                         int height, int prompts, bool keepStages)
-    : UNetSession(Unallocated{}, device, precision, unet, width, height, prompts, keepStages) {
+UNetSession::UNetSession(const Placed<UNet> &unet, CellSize size, int prompts, bool keepStages)
+    : UNetSession(Unallocated{}, unet, size, prompts, keepStages) {
     graph_.allocate("the UNet");
 }
 
-std::uint64_t UNetSession::measure(Device &device, Precision precision, const UNet &unet, int width,
-                                   int height, int prompts) {
-    return UNetSession(Unallocated{}, device, precision, unet, width, height, prompts, false)
-        .graph_.measure();
+std::uint64_t UNetSession::measure(const Placed<UNet> &unet, CellSize size, int prompts) {
+    return UNetSession(Unallocated{}, unet, size, prompts, false).graph_.measure();
 }
 
-UNetSession::UNetSession(Unallocated, Device &device, Precision precision, const UNet &unet,
-                         int width, int height, int prompts, bool keepStages)
-    : device_(device), precision_(precision), unet_(unet), graph_(device), prompts_(prompts),
-      keepStages_(keepStages) {
+UNetSession::UNetSession(Unallocated, const Placed<UNet> &unet, CellSize size, int prompts,
+                         bool keepStages)
+    : unet_(unet), graph_(unet.device), prompts_(prompts), keepStages_(keepStages) {
     if (keepStages) graph_.keepStages();
-    const auto ops = makeOps(graph_, precision);
-    latents_ = graph_.input({width, height, kLatentChannels, prompts});
-    for (const int channels : unet.timeWidths()) {
+    const auto ops = makeOps(graph_, unet.precision);
+    latents_ = graph_.input({size.width, size.height, kLatentChannels, prompts});
+    for (const int channels : unet.network.timeWidths()) {
         timeShifts_.push_back(graph_.constant({channels, 1}));
     }
-    for (const int channels : unet.crossWidths()) {
+    for (const int channels : unet.network.crossWidths()) {
         const std::vector<std::int64_t> shape{channels, kContextLength, prompts};
         context_.push_back({graph_.constant(shape), graph_.constant(shape)});
     }
-    epsilon_ = graph_.output(unet.predict(*ops, latents_, timeShifts_, context_));
+    epsilon_ = graph_.output(unet.network.predict(*ops, latents_, timeShifts_, context_));
 }
 
 void UNetSession::setPrompts(const std::vector<const PromptContext *> &contexts) {
@@ -173,15 +184,15 @@ void UNetSession::prepare(const std::vector<int> &timesteps, const Cancellation 
     if (timesteps.empty()) return;
     std::vector<float> features;
     for (const int timestep : timesteps) {
-        const std::vector<float> one = unet_.timestepFeatures(timestep);
+        const std::vector<float> one = unet_.network.timestepFeatures(timestep);
         features.insert(features.end(), one.begin(), one.end());
     }
     const auto count = static_cast<std::int64_t>(timesteps.size());
-    Graph graph(device_);
+    Graph graph(unet_.device);
     if (keepStages_) graph.keepStages();
-    const auto ops = makeOps(graph, precision_);
+    const auto ops = makeOps(graph, unet_.precision);
     Tensor input = graph.input({static_cast<std::int64_t>(features.size()) / count, count});
-    const std::vector<Tensor> shifts = unet_.timeShifts(*ops, input);
+    const std::vector<Tensor> shifts = unet_.network.timeShifts(*ops, input);
     for (Tensor shift : shifts) graph.output(shift);
     graph.allocate("the timesteps");
     graph.set(input, features);
@@ -199,8 +210,8 @@ void UNetSession::prepare(const std::vector<int> &timesteps, const Cancellation 
     }
 }
 
-std::vector<std::vector<float>> UNetSession::predict(const std::vector<float> &latent, int timestep,
-                                                     const Cancellation &cancel) {
+std::vector<Latent> UNetSession::predict(const Latent &latent, int timestep,
+                                         const Cancellation &cancel) {
     std::vector<float> latents;
     for (int i = 0; i < prompts_; i++) latents.insert(latents.end(), latent.begin(), latent.end());
     graph_.set(latents_, latents);
@@ -210,7 +221,7 @@ std::vector<std::vector<float>> UNetSession::predict(const std::vector<float> &l
     graph_.compute(cancel);
 
     const std::vector<float> all = graph_.get(epsilon_);
-    std::vector<std::vector<float>> each;
+    std::vector<Latent> each;
     for (auto first = all.begin(); first != all.end();) {
         const auto last = first + static_cast<std::ptrdiff_t>(latent.size());
         each.emplace_back(first, last);

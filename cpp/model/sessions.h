@@ -1,7 +1,9 @@
 #pragma once
 
 #include "base/cancellation.h"
+#include "base/latent.h"
 #include "model/autoencoder.h"
+#include "model/placed.h"
 #include "model/stage_values.h"
 #include "model/text_encoder.h"
 #include "model/unet.h"
@@ -22,65 +24,57 @@ struct PromptContext {
 };
 
 /// Last hidden state `[77, width]` of 77 token ids.
-std::vector<float> runTextEncoder(Device &device, Precision precision, const TextEncoder &encoder,
+std::vector<float> runTextEncoder(const Placed<TextEncoder> &encoder,
                                   const std::vector<std::int32_t> &ids, const Cancellation &cancel);
 
 /// Keys and values of text states `[77, width]`: computed once per prompt.
-PromptContext runContext(Device &device, Precision precision, const UNet &unet,
-                         const std::vector<float> &textStates, const Cancellation &cancel);
+PromptContext runContext(const Placed<UNet> &unet, const std::vector<float> &textStates,
+                         const Cancellation &cancel);
 
 /// Scales every token's column of every cross-attention map, `scales` being `[77]`. The map M
 /// enters the result only as M V, so scaling column j of M is scaling row j of V (section 3.3.2).
 PromptContext scaled(const PromptContext &context, const std::vector<float> &scales);
 
-/// Moments `[8, height/8, width/8]` of a picture `[3, height, width]` in -1..1.
-std::vector<float> runEncoder(Device &device, Precision precision, const Autoencoder &vae,
-                              const std::vector<float> &picture, int width, int height,
-                              const Cancellation &cancel, std::vector<StageValues> *stages);
+/// Mean of the posterior, not scaled, of a picture `[3, height, width]` in -1..1. `stages`, if not
+/// null, receives the outputs of the encoder's blocks.
+Latent encodeMean(const Placed<Autoencoder> &vae, const std::vector<float> &picture, PixelSize size,
+                  const Cancellation &cancel, std::vector<StageValues> *stages = nullptr);
 
-/// The picture `[3, 8 height, 8 width]` of a latent `[4, height, width]`, not scaled.
-std::vector<float> runDecoder(Device &device, Precision precision, const Autoencoder &vae,
-                              const std::vector<float> &latent, int width, int height,
-                              const Cancellation &cancel, std::vector<StageValues> *stages);
+/// The picture `[3, 8 height, 8 width]` of a scaled latent, about -1..1 but not clamped.
+std::vector<float> decodeScaled(const Placed<Autoencoder> &vae, const Latent &latent, CellSize size,
+                                const Cancellation &cancel,
+                                std::vector<StageValues> *stages = nullptr);
 
-/// Bytes beside the weights that the networks take for pictures `[height, width]`: the UNet with
+/// Bytes beside the weights that the networks take for pictures of that size: the UNet with
 /// guidance, and the larger of the VAE's two halves.
-std::uint64_t unetMemory(Device &device, Precision precision, const UNet &unet, int width,
-                         int height);
-std::uint64_t vaeMemory(Device &device, Precision precision, const Autoencoder &vae, int width,
-                        int height);
+std::uint64_t unetMemory(const Placed<UNet> &unet, PixelSize size);
+std::uint64_t vaeMemory(const Placed<Autoencoder> &vae, PixelSize size);
 
 /// The UNet for one size of latent and a number of prompts, which it runs as one batch. Its graph
 /// is built once; keys and values stay in it until the prompts change.
 class UNetSession {
 public:
-    UNetSession(Device &device, Precision precision, const UNet &unet, int width, int height,
-                int prompts, bool keepStages = false);
+    UNetSession(const Placed<UNet> &unet, CellSize size, int prompts, bool keepStages = false);
     /// Bytes that a session takes.
-    static std::uint64_t measure(Device &device, Precision precision, const UNet &unet, int width,
-                                 int height, int prompts);
+    static std::uint64_t measure(const Placed<UNet> &unet, CellSize size, int prompts);
 
-    /// One context a prompt.
+    /// One context per prompt.
     void setPrompts(const std::vector<const PromptContext *> &contexts);
 
     /// Computes at once what depends on the timestep alone, for timesteps that will come. Without
     /// it `predict` does that for each.
     void prepare(const std::vector<int> &timesteps, const Cancellation &cancel);
 
-    /// Predicted noise of `latent [4, height, width]` for every prompt.
-    std::vector<std::vector<float>> predict(const std::vector<float> &latent, int timestep,
-                                            const Cancellation &cancel);
+    /// What the UNet predicts from `latent` for every prompt.
+    std::vector<Latent> predict(const Latent &latent, int timestep, const Cancellation &cancel);
 
     std::vector<StageValues> stages() const;
 
 private:
     struct Unallocated {};
-    UNetSession(Unallocated, Device &device, Precision precision, const UNet &unet, int width,
-                int height, int prompts, bool keepStages);
+    UNetSession(Unallocated, const Placed<UNet> &unet, CellSize size, int prompts, bool keepStages);
 
-    Device &device_;
-    Precision precision_;
-    const UNet &unet_;
+    Placed<UNet> unet_;
     Graph graph_;
     int prompts_;
     bool keepStages_;

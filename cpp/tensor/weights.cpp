@@ -268,12 +268,12 @@ std::vector<std::string> Weights::factorNames() const {
     return names;
 }
 
-void Weights::pretend() {
+void Weights::beginMeasuring() {
     // Whatever has an address counts as placed.
     for (const auto &declared : declared_) declared.tensor->data = context_.get();
 }
 
-void Weights::endPretence() {
+void Weights::endMeasuring() {
     for (const auto &declared : declared_) declared.tensor->data = nullptr;
 }
 

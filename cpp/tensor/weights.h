@@ -70,8 +70,8 @@ public:
     std::vector<std::string> factorNames() const;
 
     /// Before loading: counts all that was declared as placed, so that graphs can be measured.
-    void pretend();
-    void endPretence();
+    void beginMeasuring();
+    void endMeasuring();
 
     /// How many tensors were declared.
     int count() const { return static_cast<int>(declared_.size()); }

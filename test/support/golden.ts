@@ -113,7 +113,7 @@ async function predict(golden: UnetCase, engine: NativeMixer, stages: boolean) {
     latentHeight: golden.height,
     timestep: golden.t,
     textStates: floatsOf(caseById('clip', golden.clip).outputs.hidden),
-    scales: tokenScales(golden.scales),
+    attention: tokenScales(golden.scales),
     stages,
   }).done
 }

@@ -173,7 +173,7 @@ class Sampler {
       latentHeight: height / 8,
       timestep: this.#schedule.timesteps[i] as number,
       textStates: prompt.textStates,
-      scales: scales.map((scale) => ({ ...scale, from: 0, to: 1 })),
+      attention: scales.map((scale) => ({ ...scale, from: 0, to: 1 })),
       stages: false,
     }).done
     return epsilon

@@ -129,15 +129,15 @@ async function measureAt(mixer: NativeMixer, width: number, height: number): Pro
 
   const began = performance.now()
   const { mean } = await mixer.encodePicture({ data, width, height, stages: false }).done
-  const latent = mean.map((value) => value * mixer.info.vaeScalingFactor)
+  const latent = mean.map((value) => value * mixer.info.sizes.vae.scalingFactor)
   const { rgb } = await mixer.decodeLatent({ latent, ...size }).done
   const autoencoderMs = performance.now() - began
 
-  const tokens = new Int32Array(77).fill(49407)
-  tokens[0] = 49406
+  const tokens = new Int32Array(77).fill(mixer.info.sizes.textEncoder.padding)
+  tokens.set([49406, 49407])
   const textStates = await mixer.encodeText(tokens).done
   const stepped = performance.now()
-  const step = mixer.predictNoise({ latent, ...size, timestep: 500, textStates, scales: [] })
+  const step = mixer.predictNoise({ latent, ...size, timestep: 500, textStates, attention: [] })
   const { epsilon } = await step.done
   const stepMs = performance.now() - stepped
   return { width, height, picture: rgb, noise: epsilon, autoencoderMs, stepMs }

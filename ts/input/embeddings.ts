@@ -1,16 +1,17 @@
 /** Placeholders of textual inversion: what a user says of them, and finding them in a prompt. */
-import type { NativeEmbedding } from '../native/contract.js'
 import { invalid, nonEmptyText, record } from '../request/validate.js'
 
 /** Checks files by placeholder, whatever it is. */
-export function checkEmbeddings(value: unknown): NativeEmbedding[] {
+export function checkEmbeddings(value: unknown): Record<string, string> {
   const given = record(value === undefined ? {} : value, 'embeddings')
-  return Object.entries(given).map(([placeholder, file]) => {
-    if (!/^[^\s\0]+$/u.test(placeholder)) {
-      throw invalid('a placeholder of embeddings', 'text without white space', placeholder)
-    }
-    return { placeholder, file: nonEmptyText(file, `embeddings['${placeholder}']`) }
-  })
+  return Object.fromEntries(
+    Object.entries(given).map(([placeholder, file]) => {
+      if (!/^[^\s\0]+$/u.test(placeholder)) {
+        throw invalid('a placeholder of embeddings', 'text without white space', placeholder)
+      }
+      return [placeholder, nonEmptyText(file, `embeddings['${placeholder}']`)]
+    }),
+  )
 }
 
 /**

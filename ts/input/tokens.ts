@@ -14,7 +14,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 
 import { splitAt } from './embeddings.js'
 import { MagicMixError } from '../errors.js'
-import type { NativeLearntToken } from '../native/contract.js'
+import type { ModelInfo } from '../models/model.js'
 import { text as checkedText } from '../request/validate.js'
 
 /** What the text encoder sees of a prompt: BOS, at most {@link maxTokens} tokens, EOS, padding. */
@@ -49,7 +49,7 @@ export interface Token {
 export class ClipTokens {
   private constructor(
     private readonly tokenizer: BpeTokenizer,
-    private readonly learnt: readonly NativeLearntToken[] = [],
+    private readonly learnt: readonly PlacedEmbedding[] = [],
   ) {}
 
   private static shared: Promise<ClipTokens> | undefined
@@ -60,8 +60,17 @@ export class ClipTokens {
     return this.shared
   }
 
-  /** The same tokenizer, which finds placeholders of embeddings as well. */
-  withLearnt(learnt: readonly NativeLearntToken[]): ClipTokens {
+  /**
+   * The same tokenizer, which finds placeholders of embeddings as well. Their ids are the last of
+   * the model's `vocabulary`.
+   */
+  withLearnt(embeddings: readonly Embedding[], vocabulary: number): ClipTokens {
+    let firstId = vocabulary - embeddings.reduce((sum, { tokens }) => sum + tokens, 0)
+    const learnt = embeddings.map((embedding) => {
+      const placed = { ...embedding, firstId }
+      firstId += embedding.tokens
+      return placed
+    })
     return new ClipTokens(this.tokenizer, learnt)
   }
 
@@ -93,10 +102,12 @@ export class ClipTokens {
   }
 }
 
+type Embedding = ModelInfo['embeddings'][number]
+type PlacedEmbedding = Embedding & { firstId: number }
 type UnplacedToken = Omit<Token, 'index'>
 
-function learntTokens({ placeholder, firstId, count }: NativeLearntToken): UnplacedToken[] {
-  return Array.from({ length: count }, (_, i) => ({ id: firstId + i, text: placeholder }))
+function learntTokens({ placeholder, firstId, tokens }: PlacedEmbedding): UnplacedToken[] {
+  return Array.from({ length: tokens }, (_, i) => ({ id: firstId + i, text: placeholder }))
 }
 
 /** As many whole words from the beginning of `text` as are tokenised: more than could fit. */
@@ -104,11 +115,6 @@ export function beginningOf(text: string): string {
   if (text.length <= maxTextLength) return text
   const beginning = text.slice(0, maxTextLength)
   return /^.*\s/su.exec(beginning)?.[0] ?? beginning
-}
-
-/** The id after the end of a prompt, by the family of the model: the end again, or OpenCLIP's 0. */
-export function paddingOf(family: string): number {
-  return family === 'sd2' ? 0 : endOfText.id
 }
 
 /**

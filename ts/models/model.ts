@@ -3,7 +3,7 @@ import path from 'node:path'
 
 import { checkEmbeddings } from '../input/embeddings.js'
 import { type Lora, checkLoras } from '../input/lora.js'
-import type { NativeConfig, NativeLoadOptions, NativeModelInfo } from '../native/contract.js'
+import type { NativeLoadOptions } from '../native/contract.js'
 import { nativeRoot } from '../package-files.js'
 import type { LoadProgressEvent } from '../progress.js'
 import {
@@ -156,6 +156,8 @@ export interface ModelInfo {
       readonly heads: number
       /** How many tokens it knows, those of `embeddings` included. */
       readonly vocabulary: number
+      /** The id behind the end of a prompt. */
+      readonly padding: number
     }
     readonly unet: {
       readonly channels: readonly number[]
@@ -172,7 +174,10 @@ export interface ModelInfo {
     }
   }
   /** The `embeddings` that were loaded, and how many tokens each takes in a prompt. */
-  readonly embeddings: readonly { readonly placeholder: string; readonly tokens: number }[]
+  readonly embeddings: readonly {
+    readonly placeholder: string
+    readonly tokens: number
+  }[]
   /** In bytes. */
   readonly memory: {
     /** What the weights take on the device. */
@@ -211,8 +216,7 @@ export function checkLoadOptions(options: unknown): CheckedLoadOptions {
       model: nonEmptyText(model, 'model'),
       embeddings: checkEmbeddings(given.embeddings),
       device: nonEmptyText(device, 'device'),
-      textEncoderOnCpu: onCpu.includes('textEncoder'),
-      vaeOnCpu: onCpu.includes('vae'),
+      keepOnCpu: onCpu,
       precision: oneOf(precision, precisions, 'precision'),
       threads: threads === undefined ? 0 : integerBetween(threads, 1, 1024, 'threads'),
       config: checkConfig(config),
@@ -229,7 +233,7 @@ function checkParts(value: unknown): ModelPart[] {
 }
 
 /** Checks a {@link ModelConfig}. */
-export function checkConfig(value: unknown): NativeConfig {
+export function checkConfig(value: unknown): ModelConfig {
   const config = record(value, 'config')
   refuseUnknownKeys(config, ['unet', 'textEncoder', 'vae'], 'config')
   const unet = part(config, 'unet', ['heads', 'headWidth', 'prediction', 'normGroups'])
@@ -238,23 +242,35 @@ export function checkConfig(value: unknown): NativeConfig {
 
   const count = (given: UnknownRecord, key: string, owner: string) =>
     integerBetween(given[key], 1, 1024, `config.${owner}.${key}`)
-  return {
-    ...(unet.heads === undefined ? {} : { unetHeads: count(unet, 'heads', 'unet') }),
-    ...(unet.headWidth === undefined ? {} : { unetHeadWidth: count(unet, 'headWidth', 'unet') }),
-    ...(unet.prediction === undefined
-      ? {}
-      : { unetPrediction: oneOf(unet.prediction, predictions, 'config.unet.prediction') }),
-    ...(unet.normGroups === undefined ? {} : { unetNormGroups: count(unet, 'normGroups', 'unet') }),
-    ...(textEncoder.heads === undefined
-      ? {}
-      : { textEncoderHeads: count(textEncoder, 'heads', 'textEncoder') }),
-    ...(vae.normGroups === undefined ? {} : { vaeNormGroups: count(vae, 'normGroups', 'vae') }),
-    ...(vae.scalingFactor === undefined
-      ? {}
-      : {
-          vaeScalingFactor: numberBetween(vae.scalingFactor, 1e-6, 1e6, 'config.vae.scalingFactor'),
-        }),
-  }
+  return defined({
+    unet: defined({
+      heads: optional(unet.heads, () => count(unet, 'heads', 'unet')),
+      headWidth: optional(unet.headWidth, () => count(unet, 'headWidth', 'unet')),
+      prediction: optional(unet.prediction, () =>
+        oneOf(unet.prediction, predictions, 'config.unet.prediction'),
+      ),
+      normGroups: optional(unet.normGroups, () => count(unet, 'normGroups', 'unet')),
+    }),
+    textEncoder: defined({
+      heads: optional(textEncoder.heads, () => count(textEncoder, 'heads', 'textEncoder')),
+    }),
+    vae: defined({
+      normGroups: optional(vae.normGroups, () => count(vae, 'normGroups', 'vae')),
+      scalingFactor: optional(vae.scalingFactor, () =>
+        numberBetween(vae.scalingFactor, 1e-6, 1e6, 'config.vae.scalingFactor'),
+      ),
+    }),
+  })
+}
+
+function optional<T>(value: unknown, check: () => T): T | undefined {
+  return value === undefined ? undefined : check()
+}
+function defined<T extends object>(values: T): T {
+  const isDefined = (value: unknown) =>
+    value !== undefined &&
+    Object.keys(Object(value) as object).length + Number(typeof value !== 'object') > 0
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => isDefined(value))) as T
 }
 
 function part(config: UnknownRecord, name: string, keys: readonly string[]): UnknownRecord {
@@ -264,48 +280,8 @@ function part(config: UnknownRecord, name: string, keys: readonly string[]): Unk
   return checked
 }
 
-/** The addon's flat description in the shape that users see. */
-export function modelInfo(info: NativeModelInfo): ModelInfo {
-  const { textEncoderParameters, unetParameters, vaeParameters } = info
-  return freeze({
-    path: info.path,
-    family: info.family,
-    prediction: (info.prediction || 'unknown') as ModelInfo['prediction'],
-    format: info.format,
-    device: info.device,
-    placement: { textEncoder: info.textEncoderDevice, unet: info.device, vae: info.vaeDevice },
-    precision: info.precision,
-    threads: info.threads,
-    nativeSize: info.nativeSize,
-    parameters: {
-      total: textEncoderParameters + unetParameters + vaeParameters,
-      textEncoder: textEncoderParameters,
-      unet: unetParameters,
-      vae: vaeParameters,
-    },
-    sizes: {
-      textEncoder: {
-        width: info.textWidth,
-        layers: info.textLayers,
-        heads: info.textHeads,
-        vocabulary: info.vocabulary,
-      },
-      unet: {
-        channels: [...info.unetChannels],
-        heads: [...info.unetHeads],
-        layersPerLevel: info.unetLayersPerLevel,
-        contextWidth: info.contextWidth,
-        normGroups: info.unetNormGroups,
-      },
-      vae: {
-        channels: [...info.vaeChannels],
-        normGroups: info.vaeNormGroups,
-        scalingFactor: info.vaeScalingFactor,
-      },
-    },
-    embeddings: info.learnt.map(({ placeholder, count }) => ({ placeholder, tokens: count })),
-    memory: { weights: info.weightBytes },
-  })
+export function modelInfo(info: ModelInfo): ModelInfo {
+  return freeze(info)
 }
 
 function freeze<T extends object>(value: T): T {

@@ -5,6 +5,7 @@
 import { readdirSync } from 'node:fs'
 import path from 'node:path'
 
+import type { ModelConfig, ModelInfo } from '../models/model.js'
 import { loadAddon } from './addon.js'
 import { nativeRoot } from '../package-files.js'
 
@@ -35,29 +36,6 @@ export interface NativeDevice {
   freeMemory: number
 }
 
-export interface NativeConfig {
-  unetHeads?: number
-  unetHeadWidth?: number
-  unetPrediction?: string
-  unetNormGroups?: number
-  textEncoderHeads?: number
-  vaeNormGroups?: number
-  vaeScalingFactor?: number
-}
-
-/** A file of textual inversion, and what stands for it in prompts. */
-export interface NativeEmbedding {
-  placeholder: string
-  file: string
-}
-
-/** `count` ids from `firstId` on. */
-export interface NativeLearntToken {
-  placeholder: string
-  firstId: number
-  count: number
-}
-
 export interface NativeLora {
   file: string
   strength: number
@@ -65,49 +43,14 @@ export interface NativeLora {
 
 export interface NativeLoadOptions {
   model: string
-  embeddings: NativeEmbedding[]
+  embeddings: Readonly<Record<string, string>>
   device: string
-  textEncoderOnCpu: boolean
-  vaeOnCpu: boolean
+  keepOnCpu: ('textEncoder' | 'vae')[]
   precision: string
   /** 0: as many as there are cores */
   threads: number
-  config: NativeConfig
+  config: ModelConfig
   loras: NativeLora[]
-}
-
-export interface NativeModelInfo {
-  path: string
-  format: string
-  family: string
-  /** '' in an inspection where only running the UNet could tell */
-  prediction: string
-  device: string
-  textEncoderDevice: string
-  vaeDevice: string
-  precision: string
-  threads: number
-  textEncoderParameters: number
-  unetParameters: number
-  vaeParameters: number
-  weightBytes: number
-  textWidth: number
-  textLayers: number
-  textHeads: number
-  /** ids of learnt tokens included */
-  vocabulary: number
-  learnt: NativeLearntToken[]
-  unetChannels: number[]
-  /** by level */
-  unetHeads: number[]
-  unetLayersPerLevel: number
-  contextWidth: number
-  unetNormGroups: number
-  vaeChannels: number[]
-  vaeNormGroups: number
-  vaeScalingFactor: number
-  /** pixels */
-  nativeSize: number
 }
 
 export interface NativeTensorInfo {
@@ -126,7 +69,7 @@ export interface NativeInspection {
   tensors: NativeTensorInfo[]
   ignored: string[]
   /** null if something that mixing needs is missing; `problem` says what */
-  model: NativeModelInfo | null
+  model: ModelInfo | null
   problem: string
   /** memory of a mix of the model's native size, beside the weights; 0 without a model */
   workingBytes: number
@@ -137,7 +80,7 @@ export interface NativeConvertOptions {
   output: string
   type: string
   overwrite: boolean
-  config: NativeConfig
+  config: ModelConfig
 }
 
 export interface NativeConversion {
@@ -157,17 +100,14 @@ export interface NativeTokenScale {
 }
 
 export interface NativeMixRequest {
-  /** RGB `[height, width, 3]`, or null with `layoutTokens` */
-  layoutPixels: Uint8Array | null
-  /** 77 ids, or null with `layoutPixels` */
-  layoutTokens: Int32Array | null
-  contentTokens: Int32Array
-  negativeTokens: Int32Array
-  /** interpolated with the content's states, or null */
-  otherTokens: Int32Array | null
-  /** 0: the content alone, 1: the other alone */
-  otherWeight: number
-  scales: NativeTokenScale[]
+  /** RGB `[height, width, 3]`, or 77 ids */
+  layout: { pixels: Uint8Array } | { tokens: Int32Array }
+  /** 77 ids each */
+  content: Int32Array
+  negativePrompt: Int32Array
+  /** weight 0: the content alone, 1: the other alone */
+  interpolate: { tokens: Int32Array; weight: number } | null
+  attention: NativeTokenScale[]
   /** null: those that were loaded */
   loras: NativeLora[] | null
   width: number
@@ -183,6 +123,7 @@ export interface NativeMixRequest {
   /** 0: none */
   previewEvery: number
   trace: boolean
+  sampler: string
 }
 
 export interface NativePicture {
@@ -223,7 +164,7 @@ export interface NativeStageValues {
 
 /** A loaded model with its own thread; jobs run one after the other, first come, first served. */
 export interface NativeMixer {
-  readonly info: NativeModelInfo
+  readonly info: ModelInfo
   mix(
     request: NativeMixRequest,
     onProgress: ((event: NativeProgress) => void) | null,
@@ -236,7 +177,7 @@ export interface NativeMixer {
     latentHeight: number
     timestep: number
     textStates: Float32Array
-    scales: NativeTokenScale[]
+    attention: NativeTokenScale[]
     stages: boolean
   }): NativeJob<{ epsilon: Float32Array; stages: NativeStageValues[] }>
   encodePicture(input: {
@@ -268,7 +209,7 @@ export interface NativeBinding {
   loadBackend(file: string): NativeJob<undefined>
   /** computes a little on a device and on the CPU */
   preflight(device: string): NativeJob<{ error: number; passed: boolean }>
-  inspect(path: string, config: NativeConfig): NativeJob<NativeInspection>
+  inspect(path: string, config: ModelConfig): NativeJob<NativeInspection>
   convert(
     options: NativeConvertOptions,
     onProgress: ((event: NativeProgress) => void) | null,

@@ -1,0 +1,38 @@
+#include "engine/guided_unet.h"
+
+#include "base/clock.h"
+#include "diffusion/guidance.h"
+#include "diffusion/schedule.h"
+#include "model/finite.h"
+
+namespace magicmix {
+
+GuidedUnet::GuidedUnet(Networks &networks, const MixRequest &request, const PromptContext &negative,
+                       const std::vector<int> &timesteps, Reporter &reporter,
+                       const Cancellation &cancel)
+    : prediction_(networks.prediction()), alphas_(cumulativeAlphas(networks.schedule())),
+      guidanceScale_(request.guidanceScale),
+      session_(networks.unet(), request.size().cells(), isGuided() ? 2 : 1), negative_(negative),
+      reporter_(reporter), cancel_(cancel) {
+    session_.prepare(timesteps, cancel);
+}
+
+void GuidedUnet::setPrompt(const PromptContext &context) {
+    if (isGuided()) {
+        session_.setPrompts({&negative_, &context});
+    } else {
+        session_.setPrompts({&context});
+    }
+}
+
+Latent GuidedUnet::denoise(const Latent &latent, int timestep) {
+    const auto start = Clock::now();
+    std::vector<Latent> each = session_.predict(latent, timestep, cancel_);
+    Latent guided = isGuided() ? guide(each[0], each[1], guidanceScale_) : std::move(each[0]);
+    Latent noise = noiseOf(prediction_, std::move(guided), latent, alphaBarAt(alphas_, timestep));
+    requireFinite(noise, "the UNet at timestep " + std::to_string(timestep));
+    reporter_.unetStepTook(millisecondsSince(start));
+    return noise;
+}
+
+} // namespace magicmix

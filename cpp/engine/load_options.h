@@ -1,0 +1,24 @@
+#pragma once
+
+#include "embeddings/embedding.h"
+#include "lora/lora.h"
+#include "model/config.h"
+
+#include <string>
+#include <vector>
+
+namespace magicmix {
+
+struct LoadOptions {
+    std::string model; ///< a file of any format that is read, or a folder
+    std::vector<EmbeddingFile> embeddings;
+    std::string device = "cpu"; ///< an id of `listDevices`
+    bool textEncoderOnCpu = false, vaeOnCpu = false;
+    /// Type of the large weights: "auto", "f32", "f16", "bf16", "q8_0" (on the CPU only).
+    std::string precision = "auto";
+    int threads = 0; ///< CPU threads, at most one per core; 0: one per core
+    ConfigOverrides config;
+    std::vector<Lora> loras; ///< merged into the weights, unless a request has others
+};
+
+} // namespace magicmix

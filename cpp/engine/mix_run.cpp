@@ -1,0 +1,147 @@
+#include "engine/mix_run.h"
+
+#include "base/numbers.h"
+#include "diffusion/samplers.h"
+#include "engine/guided_unet.h"
+#include "engine/reporter.h"
+#include "mix/preview.h"
+#include "model/finite.h"
+#include "model/pixels.h"
+
+namespace magicmix {
+namespace {
+
+SamplerOptions samplerOptions(const MixRequest &request) {
+    return {request.sampler, request.steps, request.eta};
+}
+
+} // namespace
+
+MixRun::MixRun(Networks &networks, const MixRequest &request, const Cancellation &cancel,
+               const ProgressCallback &progress)
+    : networks_(networks), request_(request), cancel_(cancel), size_(request.size().cells()),
+      generator_(request.seed),
+      sampler_(makeSampler(samplerOptions(request), networks.schedule(), generator_)),
+      mixing_(request.kMin, request.kMax, request.nu, request.steps),
+      layoutSteps_(request.layout.isPrompt() ? mixing_.lastLayout() : 0),
+      contentSteps_(request.steps - mixing_.iMax),
+      reporter_(std::make_unique<Reporter>(progress, layoutSteps_ + contentSteps_)) {}
+
+MixRun::~MixRun() = default;
+
+MixResult MixRun::run() {
+    encodePrompts();
+    encodeLayout();
+    layOut();
+    mixContent();
+    decode();
+    result_.timings.steps = reporter_->unetSteps();
+    result_.timings.total = millisecondsSince(start_);
+    return std::move(result_);
+}
+
+// ---------------------------------------------------------------------------------------------
+// Encode: the prompts to keys and values, the picture to a latent
+
+void MixRun::encodePrompts() {
+    reporter_->begin(Stage::Encode, 3);
+    Conditioning content = encoded(request_.content);
+    if (const auto &other = request_.interpolate) {
+        content = interpolate(content, encoded(other->tokens), other->weight);
+    }
+    content_ = contextOf(content);
+    negative_ = contextOf(encoded(request_.negativePrompt));
+    if (request_.layout.isPrompt()) layoutPrompt_ = contextOf(encoded(request_.layout.tokens));
+}
+
+Conditioning MixRun::encoded(const Tokens &tokens) {
+    return encodePrompt(networks_.text(), tokens, cancel_);
+}
+
+PromptContext MixRun::contextOf(const Conditioning &conditioning) {
+    PromptContext context = runContext(networks_.unet(), conditioning.context, cancel_);
+    reporter_->done();
+    return context;
+}
+
+void MixRun::encodeLayout() {
+    if (!request_.layout.isPrompt()) {
+        z0_ =
+            encodeMean(networks_.vae(), toPlanes(request_.layout.pixels), request_.size(), cancel_);
+        requireFinite(z0_, "the autoencoder");
+        multiply(z0_, networks_.vae().network.scalingFactor());
+        reporter_->done();
+    }
+    noise_ = generator_.randn(size_.values());
+    result_.timings.encode = millisecondsSince(start_);
+}
+
+// ---------------------------------------------------------------------------------------------
+// Layout and content
+
+void MixRun::layOut() {
+    unet_ = std::make_unique<GuidedUnet>(networks_, request_, negative_, timestepsToVisit(),
+                                         *reporter_, cancel_);
+    if (!request_.layout.isPrompt()) {
+        layout_ = pictureLayout(*sampler_, z0_, noise_);
+        return;
+    }
+    reporter_->begin(Stage::Layout, layoutSteps_);
+    unet_->setPrompt(layoutPrompt_);
+    const auto denoise = [&](const Latent &x, int, int t) { return unet_->denoise(x, t); };
+    std::vector<Latent> states = promptLayout(*sampler_, noise_, mixing_.lastLayout(), denoise,
+                                              observer(result_.layoutTrace));
+    layout_ = [states = std::move(states)](int i) { return states[static_cast<std::size_t>(i)]; };
+}
+
+void MixRun::mixContent() {
+    reporter_->begin(Stage::Content, contentSteps_);
+    std::vector<float> scales;
+    const auto denoise = [&](const Latent &x, int i, int t) {
+        // Scaled values are made again only where a window of a scale begins or ends.
+        std::vector<float> now = tokenScalesAt(request_.attention, i, request_.steps);
+        if (now != scales) {
+            scales = std::move(now);
+            unet_->setPrompt(scaled(content_, scales));
+        }
+        return unet_->denoise(x, t);
+    };
+    mixed_ = mixStates(*sampler_, mixing_, layout_, denoise, observer(result_.trace));
+    unet_.reset();
+}
+
+std::vector<int> MixRun::timestepsToVisit() const {
+    std::vector<int> all;
+    for (int i = request_.layout.isPrompt() ? 0 : mixing_.iMax; i < request_.steps; i++) {
+        all.push_back(sampler_->timestep(i));
+    }
+    return all;
+}
+
+/// Keeps states if they are asked for, and tells of every step.
+Observer MixRun::observer(std::vector<State> &trace) {
+    return [&](int i, const Latent &state, const Latent *clean) {
+        if (request_.trace) trace.push_back({i, sampler_->timestep(i), state});
+        if (!clean) return;
+        const bool wanted = request_.previewEvery > 0 && i % request_.previewEvery == 0;
+        const auto &latentRgb = networks_.vae().network.latentRgb();
+        reporter_->done(sampler_->timestep(i - 1), wanted ? std::make_shared<const Picture>(
+                                                                previewOf(*clean, size_, latentRgb))
+                                                          : nullptr);
+    };
+}
+
+// ---------------------------------------------------------------------------------------------
+// Decode: the latent to pixels
+
+void MixRun::decode() {
+    reporter_->begin(Stage::Decode, 1);
+    const auto start = Clock::now();
+    const std::vector<float> planes = decodeScaled(networks_.vae(), mixed_, size_, cancel_);
+    requireFinite(planes, "the autoencoder");
+    result_.picture = {request_.width, request_.height, toRgb(planes)};
+    result_.timings.decode = millisecondsSince(start);
+    reporter_->done();
+}
+
+} // namespace magicmix

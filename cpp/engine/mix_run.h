@@ -1,0 +1,63 @@
+#pragma once
+
+#include "base/cancellation.h"
+#include "base/clock.h"
+#include "base/progress.h"
+#include "diffusion/random.h"
+#include "diffusion/sampler.h"
+#include "engine/networks.h"
+#include "engine/request.h"
+#include "mix/magicmix.h"
+#include "model/conditioning.h"
+#include "model/sessions.h"
+
+#include <memory>
+
+namespace magicmix {
+
+class GuidedUnet;
+class Reporter;
+
+/// One mix, from a checked request to pixels. Everything that is passed to it outlives it.
+class MixRun {
+public:
+    MixRun(Networks &networks, const MixRequest &request, const Cancellation &cancel,
+           const ProgressCallback &progress);
+    ~MixRun();
+
+    /// To be called once.
+    MixResult run();
+
+private:
+    void encodePrompts();
+    void encodeLayout();
+    void layOut();
+    void mixContent();
+    void decode();
+
+    Conditioning encoded(const Tokens &tokens);
+    PromptContext contextOf(const Conditioning &conditioning);
+    std::vector<int> timestepsToVisit() const;
+    Observer observer(std::vector<State> &trace);
+
+    Networks &networks_;
+    const MixRequest &request_;
+    const Cancellation &cancel_;
+    Clock::time_point start_ = Clock::now();
+    CellSize size_;
+    Generator generator_;
+    std::unique_ptr<Sampler> sampler_;
+    Mixing mixing_;
+    int layoutSteps_, contentSteps_;
+    std::unique_ptr<Reporter> reporter_;
+
+    PromptContext content_, negative_, layoutPrompt_;
+    Latent z0_, noise_;
+    std::unique_ptr<GuidedUnet>
+        unet_; // its working memory goes back before the decoder takes its own
+    Layout layout_;
+    Latent mixed_;
+    MixResult result_;
+};
+
+} // namespace magicmix

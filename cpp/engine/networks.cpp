@@ -1,0 +1,116 @@
+#include "engine/networks.h"
+
+#include "model/sessions.h"
+
+#include <algorithm>
+
+namespace magicmix {
+namespace {
+
+bool needsCpu(const LoadOptions &options, const Device &device) {
+    return (options.textEncoderOnCpu || options.vaeOnCpu) && !device.isCpu();
+}
+
+std::unique_ptr<Station> cpuStation(const LoadOptions &options, const WeightSource &source) {
+    return std::make_unique<Station>(Device::open("cpu", options.threads), options, source);
+}
+
+} // namespace
+
+Station::Station(Device opened, const LoadOptions &options, const WeightSource &source)
+    : device(std::move(opened)), precision(parsePrecision(options.precision, device.isCpu())),
+      weights(precision, device.kernels(precision),
+              options.precision == "auto" ? &source : nullptr) {}
+
+Networks::Networks(const ModelConfig &modelConfig, const LoadOptions &options,
+                   const WeightSource &source)
+    : config(modelConfig), main_(Device::open(options.device, options.threads), options, source),
+      cpu_(needsCpu(options, main_.device) ? cpuStation(options, source) : nullptr),
+      textStation_(options.textEncoderOnCpu && cpu_ ? cpu_.get() : &main_),
+      vaeStation_(options.vaeOnCpu && cpu_ ? cpu_.get() : &main_),
+      text_(textStation_->weights, config.text), unet_(main_.weights, config.unet),
+      vae_(vaeStation_->weights, config.vae) {}
+
+std::vector<Station *> Networks::stations() {
+    return cpu_ ? std::vector<Station *>{&main_, cpu_.get()} : std::vector<Station *>{&main_};
+}
+
+std::vector<Weights *> Networks::weights() {
+    std::vector<Weights *> all;
+    for (Station *station : stations()) all.push_back(&station->weights);
+    return all;
+}
+
+std::uint64_t Networks::parameters(const std::string &prefix) const {
+    return main_.weights.parameters(prefix) + (cpu_ ? cpu_->weights.parameters(prefix) : 0);
+}
+
+std::uint64_t Networks::bytes() const {
+    return main_.weights.bytes() + (cpu_ ? cpu_->weights.bytes() : 0);
+}
+
+void Networks::check(const WeightSource &source) const {
+    main_.weights.check(source);
+    if (cpu_) cpu_->weights.check(source);
+}
+
+void Networks::load(const WeightSource &source, const Cancellation &cancel,
+                    const ProgressCallback &progress) {
+    Progress event;
+    event.stage = Stage::Load;
+    for (const Weights *each : weights()) event.steps += each->count();
+    int before = 0;
+    for (Station *station : stations()) {
+        station->weights.load(source, station->device, cancel, [&](int done) {
+            event.step = before + done;
+            progress(event);
+        });
+        before += station->weights.count();
+    }
+}
+
+// ---------------------------------------------------------------------------------------------
+// Memory
+
+int Networks::nativeSize() const { return config.unet.sampleSize() * kPixelsPerCell; }
+
+std::uint64_t Networks::nativeWorkingBytes() { return measureBeforeLoading().main; }
+
+void Networks::requireMemoryToLoad() {
+    const WorkingMemory working = measureBeforeLoading();
+    const auto require = [](const Station &station, std::uint64_t workingBytes) {
+        const std::uint64_t weights = station.weights.bytes();
+        station.device.requireMemory(weights + workingBytes,
+                                     "the model (" + std::to_string(weights >> 20) +
+                                         " MiB of weights, and a mix of its native size)");
+    };
+    require(main_, working.main);
+    if (cpu_) require(*cpu_, working.cpu);
+}
+
+void Networks::requireMemoryToMix(PixelSize size) {
+    const int side = nativeSize();
+    if (size.width * size.height <= side * side) return;
+    const WorkingMemory working = measure(size);
+    const std::string purpose =
+        "a mix of " + std::to_string(size.width) + "x" + std::to_string(size.height);
+    main_.device.requireMemory(working.main, purpose);
+    if (cpu_) cpu_->device.requireMemory(working.cpu, purpose);
+}
+
+Networks::WorkingMemory Networks::measure(PixelSize size) {
+    WorkingMemory memory;
+    memory.main = unetMemory(unet(), size);
+    std::uint64_t &ofVae = vaeStation_ == &main_ ? memory.main : memory.cpu;
+    ofVae = std::max(ofVae, vaeMemory(vae(), size));
+    return memory;
+}
+
+Networks::WorkingMemory Networks::measureBeforeLoading() {
+    for (Weights *each : weights()) each->beginMeasuring();
+    const WorkingMemory memory = measure({nativeSize(), nativeSize()});
+    for (Weights *each : weights()) each->endMeasuring();
+    return memory;
+}
+
+} // namespace magicmix

@@ -1,0 +1,93 @@
+#pragma once
+
+#include "base/cancellation.h"
+#include "base/progress.h"
+#include "diffusion/schedule.h"
+#include "engine/load_options.h"
+#include "model/autoencoder.h"
+#include "model/placed.h"
+#include "model/text_encoder.h"
+#include "model/unet.h"
+#include "tensor/device.h"
+#include "tensor/weights.h"
+
+#include <memory>
+
+namespace magicmix {
+
+/// A device, and the weights that lie on it.
+struct Station {
+    Station(Device opened, const LoadOptions &options, const WeightSource &source);
+
+    Device device; // outlives the weights, which lie in its memory
+    Precision precision;
+    Weights weights;
+};
+
+/// The networks of a model on their devices: all on one, or the text encoder or the autoencoder on
+/// the CPU.
+class Networks {
+public:
+    /// Declares the networks' weights; `source` says which of them are quantised.
+    Networks(const ModelConfig &config, const LoadOptions &options, const WeightSource &source);
+
+    ModelConfig config;
+
+    Placed<TextEncoder> text() { return placed(*textStation_, text_); }
+    Placed<UNet> unet() { return placed(main_, unet_); }
+    Placed<Autoencoder> vae() { return placed(*vaeStation_, vae_); }
+    /// The device of the UNet.
+    const Device &device() const { return main_.device; }
+    const Device &textDevice() const { return textStation_->device; }
+    const Device &vaeDevice() const { return vaeStation_->device; }
+    Precision precision() const { return main_.precision; }
+    /// What the UNet predicts; set by the time that the weights are loaded.
+    Prediction prediction() const { return *config.unet.prediction; }
+    const Schedule &schedule() const { return schedule_; }
+
+    std::vector<Weights *> weights();
+    /// Parameters of the networks whose tensors start with `prefix`.
+    std::uint64_t parameters(const std::string &prefix) const;
+    /// Bytes that the weights take on all devices.
+    std::uint64_t bytes() const;
+
+    /// Checks every shape. Throws `MODEL_FORMAT` naming the tensor.
+    void check(const WeightSource &source) const;
+    void load(const WeightSource &source, const Cancellation &cancel,
+              const ProgressCallback &progress);
+
+    /// Side in pixels of the pictures that the model was trained on.
+    int nativeSize() const;
+    /// Bytes that a mix of the native size takes beside the weights, before these are loaded.
+    std::uint64_t nativeWorkingBytes();
+    /// Before anything large is read: would the weights, and a mix of the native size, fit?
+    /// Throws `OUT_OF_MEMORY`.
+    void requireMemoryToLoad();
+    /// Before hours are spent on a picture that cannot be decoded in the end. What is not larger
+    /// than the native size was found to fit when the model was loaded. Throws `OUT_OF_MEMORY`.
+    void requireMemoryToMix(PixelSize size);
+
+private:
+    /// What a mix takes at its worst moment, beside the weights, by device.
+    struct WorkingMemory {
+        std::uint64_t main = 0, cpu = 0;
+    };
+
+    template <typename Network>
+    static Placed<Network> placed(Station &station, const Network &network) {
+        return {station.device, station.precision, network};
+    }
+    std::vector<Station *> stations();
+    WorkingMemory measure(PixelSize size);
+    WorkingMemory measureBeforeLoading();
+
+    Schedule schedule_;
+    Station main_;
+    std::unique_ptr<Station> cpu_; // beside a GPU, where something is kept on the CPU
+    Station *textStation_, *vaeStation_;
+    TextEncoder text_;
+    UNet unet_;
+    Autoencoder vae_;
+};
+
+} // namespace magicmix
