@@ -110,7 +110,10 @@ Napi::Value ddimSchedule(const Napi::CallbackInfo &info) {
     return orThrow(info.Env(), [&]() -> Napi::Value {
         Napi::Object arguments = Napi::Object::New(info.Env());
         arguments.Set("steps", info[0]);
-        return toJs(info.Env(), ddimLevels({}, Fields(arguments, "schedule").integer("steps")));
+        const Schedule schedule =
+            info[1].IsUndefined() ? Schedule{} : readSchedule(Fields(info[1], "schedule"));
+        const int steps = Fields(arguments, "schedule").integer("steps");
+        return toJs(info.Env(), ddimLevels(schedule, steps));
     });
 }
 

@@ -163,6 +163,18 @@ ConfigOverrides readConfig(const Fields &fields) {
     return config;
 }
 
+Schedule readSchedule(const Fields &fields) {
+    Schedule schedule;
+    if (fields.has("betas")) schedule.betas = parseBetas(fields.text("betas"));
+    if (fields.has("spacing")) schedule.spacing = parseSpacing(fields.text("spacing"));
+    if (fields.has("stepsOffset")) schedule.stepsOffset = fields.integer("stepsOffset");
+    if (fields.has("endsClean") && fields.flag("endsClean")) {
+        schedule.finalLevel = Schedule::FinalLevel::One;
+    }
+    if (fields.has("zeroTerminalSnr")) schedule.zeroTerminalSnr = fields.flag("zeroTerminalSnr");
+    return schedule;
+}
+
 std::vector<Lora> readLoras(const Fields &fields) {
     std::vector<Lora> loras;
     for (const auto &entry : fields.objects("loras")) {

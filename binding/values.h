@@ -47,6 +47,8 @@ private:
 };
 
 ConfigOverrides readConfig(const Fields &fields);
+/// Every field may be missing.
+Schedule readSchedule(const Fields &fields);
 LoadOptions readLoadOptions(const Fields &fields);
 ConvertOptions readConvertOptions(const Fields &fields);
 MixRequest readMixRequest(const Fields &fields);

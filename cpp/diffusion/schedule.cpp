@@ -25,7 +25,27 @@ void rescaleToZeroTerminalSnr(std::vector<double> &alphas) {
     }
 }
 
+[[noreturn]] void unsupported(const char *key, const std::string &name, const char *known) {
+    throw Error("MODEL_UNSUPPORTED",
+                std::string("the scheduler's ") + key + " '" + name +
+                    "' is not supported; it may be " + known,
+                {{"key", key}, {"value", name}});
+}
+
 } // namespace
+
+Schedule::Betas parseBetas(const std::string &name) {
+    if (name == "linear") return Schedule::Betas::Linear;
+    if (name == "scaled_linear") return Schedule::Betas::ScaledLinear;
+    unsupported("beta_schedule", name, "linear or scaled_linear");
+}
+
+Schedule::Spacing parseSpacing(const std::string &name) {
+    if (name == "leading") return Schedule::Spacing::Leading;
+    if (name == "trailing") return Schedule::Spacing::Trailing;
+    if (name == "linspace") return Schedule::Spacing::Linspace;
+    unsupported("timestep_spacing", name, "leading, trailing or linspace");
+}
 
 std::vector<double> cumulativeAlphas(const Schedule &schedule) {
     std::vector<double> alphas;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <string>
 #include <vector>
 
 namespace magicmix {
@@ -24,6 +25,11 @@ struct Schedule {
     int stepsOffset = 1; ///< added to leading timesteps
     FinalLevel finalLevel = FinalLevel::First;
 };
+
+/// By their names in scheduler_config.json: "linear", "scaled_linear"; "leading", "trailing",
+/// "linspace". Throw `MODEL_UNSUPPORTED` for others.
+Schedule::Betas parseBetas(const std::string &name);
+Schedule::Spacing parseSpacing(const std::string &name);
 
 /// Cumulative alpha at every training timestep.
 std::vector<double> cumulativeAlphas(const Schedule &schedule);

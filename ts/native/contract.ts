@@ -220,7 +220,18 @@ export interface NativeBinding {
   ): NativeJob<NativeMixer>
   /** `torch.manual_seed(seed); torch.randn(count)` */
   randn(seed: number, count: number): Float32Array
-  schedule(steps: number): {
+  /** where the steps of DDIM lead; `schedule` as scheduler_config.json has it, with defaults */
+  schedule(
+    steps: number,
+    schedule?: {
+      betas?: 'linear' | 'scaled_linear'
+      spacing?: 'leading' | 'trailing' | 'linspace'
+      stepsOffset?: number
+      /** the last step ends at a cumulative alpha of 1, not at that of timestep 0 */
+      endsClean?: boolean
+      zeroTerminalSnr?: boolean
+    },
+  ): {
     timesteps: Int32Array
     alphaBar: Float64Array
     alphaBarNext: Float64Array
