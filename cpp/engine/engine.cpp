@@ -45,7 +45,7 @@ struct Engine::Parts {
         auto &prediction = networks.config.unet.prediction;
         if (prediction) return;
         const auto states = runTextEncoder(networks.text(), emptyPrompt(), cancel);
-        const PromptContext empty = runContext(networks.unet(), states, cancel);
+        const PromptContext empty = runContext(networks.unet(), {states}, cancel);
         prediction = probePrediction(networks.unet(), empty, cancel);
     }
 };
@@ -96,8 +96,8 @@ Latent Engine::predictNoise(const NoiseInput &input, const Cancellation &cancel,
     Networks &networks = parts_->networks;
     const double alphaBar = alphaBarAt(cumulativeAlphas(networks.schedule()), input.timestep);
     parts_->useLoadedLoras(cancel);
-    const PromptContext context =
-        scaled(runContext(networks.unet(), input.textStates, cancel), tokenScales(input.attention));
+    const PromptContext context = scaled(runContext(networks.unet(), {input.textStates}, cancel),
+                                         tokenScales(input.attention));
     UNetSession session(networks.unet(), input.size, 1, stages != nullptr);
     session.setPrompts({&context});
     Latent predicted = session.predict(input.latent, input.timestep, cancel).front();

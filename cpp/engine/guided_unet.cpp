@@ -8,25 +8,25 @@
 namespace magicmix {
 
 GuidedUnet::GuidedUnet(Networks &networks, const MixRequest &request, const PromptContext &negative,
-                       const std::vector<int> &timesteps, Reporter &reporter,
-                       const Cancellation &cancel)
+                       Reporter &reporter, const Cancellation &cancel)
     : prediction_(networks.prediction()), alphas_(cumulativeAlphas(networks.schedule())),
       guidanceScale_(request.guidanceScale),
       session_(networks.unet(), request.size().cells(), isGuided() ? 2 : 1), negative_(negative),
-      reporter_(reporter), cancel_(cancel) {
-    session_.prepare(timesteps, cancel);
-}
+      reporter_(reporter), cancel_(cancel) {}
 
-void GuidedUnet::setPrompt(const PromptContext &context) {
+void GuidedUnet::setPrompt(const PromptPointer &prompt) {
+    if (prompt == prompt_) return;
+    prompt_ = prompt;
     if (isGuided()) {
-        session_.setPrompts({&negative_, &context});
+        session_.setPrompts({&negative_, prompt.get()});
     } else {
-        session_.setPrompts({&context});
+        session_.setPrompts({prompt.get()});
     }
 }
 
-Latent GuidedUnet::denoise(const Latent &latent, int timestep) {
+Latent GuidedUnet::denoise(const Latent &latent, int timestep, const PromptPointer &prompt) {
     const auto start = Clock::now();
+    setPrompt(prompt);
     std::vector<Latent> each = session_.predict(latent, timestep, cancel_);
     Latent guided = isGuided() ? guide(each[0], each[1], guidanceScale_) : std::move(each[0]);
     Latent noise = noiseOf(prediction_, std::move(guided), latent, alphaBarAt(alphas_, timestep));

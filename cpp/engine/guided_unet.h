@@ -14,23 +14,26 @@ namespace magicmix {
 /// prompt if guidance is 1.
 class GuidedUnet {
 public:
-    /// `negative`, `request` and `reporter` outlive it; `timesteps` are those that will be asked
-    /// for.
+    /// Everything that is passed outlives it.
     GuidedUnet(Networks &networks, const MixRequest &request, const PromptContext &negative,
-               const std::vector<int> &timesteps, Reporter &reporter, const Cancellation &cancel);
+               Reporter &reporter, const Cancellation &cancel);
 
-    void setPrompt(const PromptContext &context);
-    /// The noise in `latent`. Throws `NOT_FINITE`.
-    Latent denoise(const Latent &latent, int timestep);
+    /// Computes at once what depends on the timesteps alone that will come.
+    void prepare(const std::vector<int> &timesteps) { session_.prepare(timesteps, cancel_); }
+
+    /// The noise in `latent`, as `prompt` makes the UNet see it. Throws `NOT_FINITE`.
+    Latent denoise(const Latent &latent, int timestep, const PromptPointer &prompt);
 
 private:
     bool isGuided() const { return guidanceScale_ != 1; }
+    void setPrompt(const PromptPointer &prompt);
 
     Prediction prediction_;
     std::vector<double> alphas_;
     double guidanceScale_;
     UNetSession session_;
     const PromptContext &negative_;
+    PromptPointer prompt_; // whose keys and values lie in the session
     Reporter &reporter_;
     const Cancellation &cancel_;
 };

@@ -58,8 +58,9 @@ Conditioning MixRun::encoded(const Tokens &tokens) {
     return encodePrompt(networks_.text(), tokens, cancel_);
 }
 
-PromptContext MixRun::contextOf(const Conditioning &conditioning) {
-    PromptContext context = runContext(networks_.unet(), conditioning.context, cancel_);
+PromptPointer MixRun::contextOf(const Conditioning &conditioning) {
+    auto context =
+        std::make_shared<PromptContext>(runContext(networks_.unet(), conditioning, cancel_));
     reporter_->done();
     return context;
 }
@@ -80,15 +81,16 @@ void MixRun::encodeLayout() {
 // Layout and content
 
 void MixRun::layOut() {
-    unet_ = std::make_unique<GuidedUnet>(networks_, request_, negative_, timestepsToVisit(),
-                                         *reporter_, cancel_);
+    unet_ = std::make_unique<GuidedUnet>(networks_, request_, *negative_, *reporter_, cancel_);
+    unet_->prepare(timestepsToVisit());
     if (!request_.layout.isPrompt()) {
         layout_ = pictureLayout(*sampler_, z0_, noise_);
         return;
     }
     reporter_->begin(Stage::Layout, layoutSteps_);
-    unet_->setPrompt(layoutPrompt_);
-    const auto denoise = [&](const Latent &x, int, int t) { return unet_->denoise(x, t); };
+    const auto denoise = [&](const Latent &x, int, int t) {
+        return unet_->denoise(x, t, layoutPrompt_);
+    };
     std::vector<Latent> states = promptLayout(*sampler_, noise_, mixing_.lastLayout(), denoise,
                                               observer(result_.layoutTrace));
     layout_ = [states = std::move(states)](int i) { return states[static_cast<std::size_t>(i)]; };
@@ -96,18 +98,21 @@ void MixRun::layOut() {
 
 void MixRun::mixContent() {
     reporter_->begin(Stage::Content, contentSteps_);
-    std::vector<float> scales;
     const auto denoise = [&](const Latent &x, int i, int t) {
-        // Scaled values are made again only where a window of a scale begins or ends.
-        std::vector<float> now = tokenScalesAt(request_.attention, i, request_.steps);
-        if (now != scales) {
-            scales = std::move(now);
-            unet_->setPrompt(scaled(content_, scales));
-        }
-        return unet_->denoise(x, t);
+        return unet_->denoise(x, t, contentAt(i));
     };
     mixed_ = mixStates(*sampler_, mixing_, layout_, denoise, observer(result_.trace));
     unet_.reset();
+}
+
+/// The content of step i: another than before only where the window of a scale begins or ends.
+PromptPointer MixRun::contentAt(int i) {
+    std::vector<float> scales = tokenScalesAt(request_.attention, i, request_.steps);
+    if (scales != contentScales_) {
+        contentScales_ = std::move(scales);
+        scaledContent_ = std::make_shared<PromptContext>(scaled(*content_, contentScales_));
+    }
+    return scaledContent_;
 }
 
 std::vector<int> MixRun::timestepsToVisit() const {

@@ -36,7 +36,8 @@ private:
     void decode();
 
     Conditioning encoded(const Tokens &tokens);
-    PromptContext contextOf(const Conditioning &conditioning);
+    PromptPointer contextOf(const Conditioning &conditioning);
+    PromptPointer contentAt(int i);
     std::vector<int> timestepsToVisit() const;
     Observer observer(std::vector<State> &trace);
 
@@ -51,7 +52,9 @@ private:
     int layoutSteps_, contentSteps_;
     std::unique_ptr<Reporter> reporter_;
 
-    PromptContext content_, negative_, layoutPrompt_;
+    PromptPointer content_, negative_, layoutPrompt_;
+    PromptPointer scaledContent_;
+    std::vector<float> contentScales_; // of scaledContent_
     Latent z0_, noise_;
     std::unique_ptr<GuidedUnet>
         unet_; // its working memory goes back before the decoder takes its own

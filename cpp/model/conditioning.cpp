@@ -2,7 +2,6 @@
 
 #include "base/numbers.h"
 #include "model/finite.h"
-#include "model/sessions.h"
 
 namespace magicmix {
 

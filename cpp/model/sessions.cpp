@@ -82,8 +82,9 @@ std::vector<float> runTextEncoder(const Placed<TextEncoder> &encoder,
     return graph.get(states);
 }
 
-PromptContext runContext(const Placed<UNet> &unet, const std::vector<float> &textStates,
+PromptContext runContext(const Placed<UNet> &unet, const Conditioning &conditioning,
                          const Cancellation &cancel) {
+    const std::vector<float> &textStates = conditioning.context;
     Graph graph(unet.device);
     const auto ops = makeOps(graph, unet.precision);
     const auto width = static_cast<std::int64_t>(textStates.size()) / kContextLength;

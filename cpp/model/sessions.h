@@ -9,10 +9,16 @@
 #include "model/unet.h"
 
 #include <map>
+#include <memory>
 
 namespace magicmix {
 
 // The networks with their graphs: plain values in, plain values out.
+
+/// What a prompt is turned into: everything that the UNet is told of it.
+struct Conditioning {
+    std::vector<float> context; ///< text states `[77, width]`
+};
 
 /// Keys and values of every cross-attention of the UNet for one prompt, on the host.
 struct PromptContext {
@@ -23,12 +29,15 @@ struct PromptContext {
     std::vector<Layer> layers;
 };
 
+/// The prompt of a step. The same pointer is the same prompt.
+using PromptPointer = std::shared_ptr<const PromptContext>;
+
 /// Last hidden state `[77, width]` of 77 token ids.
 std::vector<float> runTextEncoder(const Placed<TextEncoder> &encoder,
                                   const std::vector<std::int32_t> &ids, const Cancellation &cancel);
 
-/// Keys and values of text states `[77, width]`: computed once per prompt.
-PromptContext runContext(const Placed<UNet> &unet, const std::vector<float> &textStates,
+/// Keys and values of a prompt, computed once.
+PromptContext runContext(const Placed<UNet> &unet, const Conditioning &conditioning,
                          const Cancellation &cancel);
 
 /// Scales every token's column of every cross-attention map, `scales` being `[77]`. The map M
