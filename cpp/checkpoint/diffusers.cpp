@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <regex>
 
 namespace magicmix {
 namespace {
@@ -181,63 +180,22 @@ void checkPipeline(const ModelFolder &model) {
 // ---------------------------------------------------------------------------------------------
 // Names
 
-/// Splits off what follows `prefix`; false if `name` does not start with it.
-bool after(const std::string &name, const std::string &prefix, std::string &rest) {
-    if (name.rfind(prefix, 0) != 0) return false;
-    rest = name.substr(prefix.size());
-    return true;
-}
-
-/// The name of the first pair whose key `name` starts with, put in its place; else "".
-std::string renamed(const std::string &name,
-                    const std::vector<std::pair<std::string, std::string>> &table) {
-    std::string rest;
-    for (const auto &[from, to] : table) {
-        if (after(name, from + ".", rest)) return to + "." + rest;
-    }
-    return "";
-}
-
-std::string unetResBlock(const std::string &name) {
-    return renamed(name, {{"norm1", "in_layers.0"},
-                          {"conv1", "in_layers.2"},
-                          {"time_emb_proj", "emb_layers.1"},
-                          {"norm2", "out_layers.0"},
-                          {"conv2", "out_layers.3"},
-                          {"conv_shortcut", "skip_connection"}});
-}
-
-std::string vaeResBlock(const std::string &name) {
-    const std::string shortcut = renamed(name, {{"conv_shortcut", "nin_shortcut"}});
-    return shortcut.empty() ? name : shortcut;
-}
-
-std::string vaeAttention(const std::string &name) {
-    return renamed(name, {{"group_norm", "norm"},
-                          {"to_q", "q"},
-                          {"to_k", "k"},
-                          {"to_v", "v"},
-                          {"to_out.0", "proj_out"},
-                          {"query", "q"},
-                          {"key", "k"},
-                          {"value", "v"},
-                          {"proj_attn", "proj_out"}});
-}
-
-/// 1: down, up or mid; 2: number of the block (none for mid); 3: kind of part; 4: its number;
-/// 5: what follows.
-const std::regex &blockPattern() {
-    static const std::regex pattern(
-        "(down|up|mid)_block(?:s\\.(\\d{1,2}))?\\."
-        "(resnets|attentions|downsamplers|upsamplers)\\.(\\d{1,2})\\.(.+)");
-    return pattern;
-}
-
 /// The number of consecutive `before`0`after`, `before`1`after`, ... among the tensors.
 int countNumbered(const StoredTensors &tensors, const std::string &before, const std::string &end) {
     int count = 0;
     while (tensors.count(before + std::to_string(count) + end) > 0) count++;
     return count;
+}
+
+UnetOutline outlineOf(const StoredTensors &unet) {
+    UnetOutline outline;
+    outline.layers = countNumbered(unet, "down_blocks.0.resnets.", ".conv1.weight");
+    const int levels = countNumbered(unet, "up_blocks.", ".resnets.0.conv1.weight");
+    for (int i = 0; i < levels; i++) {
+        const std::string norm = "up_blocks." + std::to_string(i) + ".attentions.0.norm.weight";
+        outline.attentionOnWayUp.push_back(unet.count(norm) > 0);
+    }
+    return outline;
 }
 
 } // namespace
@@ -256,89 +214,11 @@ DiffusersFolder readDiffusersFolder(const std::string &path) {
 }
 
 OriginalNames::OriginalNames(const DiffusersFolder &folder)
-    : unetLayers_(countNumbered(folder.unet, "down_blocks.0.resnets.", ".conv1.weight")),
-      vaeLevels_(countNumbered(folder.vae, "decoder.up_blocks.", ".resnets.0.conv1.weight")) {
-    for (int i = 0; i < 16; i++) {
-        const std::string norm = "up_blocks." + std::to_string(i) + ".attentions.0.norm.weight";
-        if (folder.unet.count(norm) > 0) upBlocksWithAttention_.insert(i);
-    }
-}
-
-std::string OriginalNames::unet(const std::string &name) const {
-    const std::string top = renamed(name, {{"conv_in", "input_blocks.0.0"},
-                                           {"time_embedding.linear_1", "time_embed.0"},
-                                           {"time_embedding.linear_2", "time_embed.2"},
-                                           {"conv_norm_out", "out.0"},
-                                           {"conv_out", "out.2"}});
-    if (!top.empty()) return top;
-
-    std::smatch match;
-    if (!std::regex_match(name, match, blockPattern())) return "";
-    const std::string side = match[1], part = match[3], rest = match[5];
-    const int j = std::stoi(match[4]);
-    const std::string inner = part == "resnets" ? unetResBlock(rest) : rest;
-    if (inner.empty()) return "";
-
-    if (side == "mid") {
-        if (part == "resnets") return "middle_block." + std::to_string(2 * j) + "." + inner;
-        return part == "attentions" && j == 0 ? "middle_block.1." + inner : "";
-    }
-    if (!match[2].matched) return "";
-    const int i = std::stoi(match[2]);
-    if (side == "down") {
-        const int first = 1 + i * (unetLayers_ + 1);
-        if (part == "downsamplers") {
-            const std::string op = renamed(inner, {{"conv", "op"}});
-            return op.empty() ? ""
-                              : "input_blocks." + std::to_string(first + unetLayers_) + ".0." + op;
-        }
-        return "input_blocks." + std::to_string(first + j) + (part == "resnets" ? ".0." : ".1.") +
-               inner;
-    }
-    const int first = i * (unetLayers_ + 1);
-    if (part == "upsamplers") {
-        const char *place = upBlocksWithAttention_.count(i) > 0 ? ".2." : ".1.";
-        return "output_blocks." + std::to_string(first + unetLayers_) + place + inner;
-    }
-    return "output_blocks." + std::to_string(first + j) + (part == "resnets" ? ".0." : ".1.") +
-           inner;
-}
-
-std::string OriginalNames::vae(const std::string &name) const {
-    if (startsWith(name, "quant_conv.") || startsWith(name, "post_quant_conv.")) return name;
-    static const std::regex side(R"((encoder|decoder)\.(.+))");
-    std::smatch match;
-    if (!std::regex_match(name, match, side)) return "";
-    const std::string coder = match[1], rest = match[2];
-
-    const std::string top = renamed(
-        rest, {{"conv_in", "conv_in"}, {"conv_norm_out", "norm_out"}, {"conv_out", "conv_out"}});
-    if (!top.empty()) return coder + "." + top;
-
-    if (!std::regex_match(rest, match, blockPattern())) return "";
-    const std::string way = match[1], part = match[3], inner = match[5];
-    const int j = std::stoi(match[4]);
-
-    if (way == "mid") {
-        if (part == "resnets") {
-            return coder + ".mid.block_" + std::to_string(j + 1) + "." + vaeResBlock(inner);
-        }
-        const std::string attention = vaeAttention(inner);
-        return attention.empty() || j != 0 ? "" : coder + ".mid.attn_1." + attention;
-    }
-    if (!match[2].matched) return "";
-    int i = std::stoi(match[2]);
-    if (way == "up") i = vaeLevels_ - 1 - i;
-    const std::string level = coder + "." + way + "." + std::to_string(i) + ".";
-    if (part == "resnets") return level + "block." + std::to_string(j) + "." + vaeResBlock(inner);
-    if (part == "downsamplers") return level + "downsample." + inner;
-    if (part == "upsamplers") return level + "upsample." + inner;
-    return "";
-}
+    : unet_(unetNames(outlineOf(folder.unet))),
+      vae_(vaeNames(countNumbered(folder.vae, "decoder.up_blocks.", ".resnets.0.conv1.weight"))) {}
 
 std::string OriginalNames::textEncoder(const std::string &name) const {
-    std::string rest = name;
-    after(name, "text_model.", rest);
+    const std::string rest = after(name, "text_model.").value_or(name);
     const bool known = startsWith(rest, "embeddings.") || startsWith(rest, "encoder.") ||
                        startsWith(rest, "final_layer_norm.");
     return known ? "text_model." + rest : "";

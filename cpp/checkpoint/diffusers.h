@@ -1,9 +1,8 @@
 #pragma once
 
+#include "checkpoint/names.h"
 #include "checkpoint/stored_tensor.h"
 #include "model/declared_config.h"
-
-#include <set>
 
 namespace magicmix {
 
@@ -17,21 +16,18 @@ struct DiffusersFolder {
 /// unet/, vae/, text_encoder/ and scheduler/.
 DiffusersFolder readDiffusersFolder(const std::string &path);
 
-/// The original names of the tensors of a folder; those that have none get an empty string.
-/// Covers the attention names of old repositories (`query`, `proj_attn`) and text encoders saved
-/// with and without the prefix `text_model.`.
+/// The original names of the tensors of a folder; those that have none get an empty string. Covers
+/// text encoders saved with and without the prefix `text_model.`.
 class OriginalNames {
 public:
     explicit OriginalNames(const DiffusersFolder &folder);
 
-    std::string unet(const std::string &name) const;
-    std::string vae(const std::string &name) const;
+    std::string unet(const std::string &name) const { return unet_.original(name); }
+    std::string vae(const std::string &name) const { return vae_.original(name); }
     std::string textEncoder(const std::string &name) const;
 
 private:
-    int unetLayers_ = 0; ///< ResBlocks a level of the encoder
-    int vaeLevels_ = 0;
-    std::set<int> upBlocksWithAttention_;
+    ModuleNames unet_, vae_;
 };
 
 } // namespace magicmix
