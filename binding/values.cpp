@@ -142,23 +142,23 @@ std::vector<float> Fields::floats(const char *key) const {
     return array<Napi::Float32Array, float>(key, napi_float32_array, "a Float32Array");
 }
 
-ConfigOverrides readConfig(const Fields &fields) {
-    ConfigOverrides config;
+ModelConfig readConfig(const Fields &fields) {
+    ModelConfig config;
     if (fields.has("unet")) {
         const Fields unet = fields.object("unet");
-        if (unet.has("heads")) config.unetHeads = unet.integer("heads");
-        if (unet.has("headWidth")) config.unetHeadWidth = unet.integer("headWidth");
-        if (unet.has("prediction")) config.unetPrediction = unet.text("prediction");
-        if (unet.has("normGroups")) config.unetNormGroups = unet.integer("normGroups");
+        if (unet.has("heads")) config.unet.heads = {unet.integer("heads")};
+        if (unet.has("headWidth")) config.unet.headWidth = unet.integer("headWidth");
+        if (unet.has("prediction")) config.unet.prediction = unet.text("prediction");
+        if (unet.has("normGroups")) config.unet.normGroups = unet.integer("normGroups");
     }
     if (fields.has("textEncoder")) {
         const Fields text = fields.object("textEncoder");
-        if (text.has("heads")) config.textEncoderHeads = text.integer("heads");
+        if (text.has("heads")) config.textEncoder.heads = text.integer("heads");
     }
     if (fields.has("vae")) {
         const Fields vae = fields.object("vae");
-        if (vae.has("normGroups")) config.vaeNormGroups = vae.integer("normGroups");
-        if (vae.has("scalingFactor")) config.vaeScalingFactor = vae.number("scalingFactor");
+        if (vae.has("normGroups")) config.vae.normGroups = vae.integer("normGroups");
+        if (vae.has("scalingFactor")) config.vae.scalingFactor = vae.number("scalingFactor");
     }
     return config;
 }

@@ -46,7 +46,7 @@ private:
     std::string name_;
 };
 
-ConfigOverrides readConfig(const Fields &fields);
+ModelConfig readConfig(const Fields &fields);
 /// Every field may be missing.
 Schedule readSchedule(const Fields &fields);
 LoadOptions readLoadOptions(const Fields &fields);

@@ -6,6 +6,7 @@
 #include "checkpoint/model_file.h"
 #include "checkpoint/openclip.h"
 #include "checkpoint/unsupported.h"
+#include "model/names.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -14,22 +15,18 @@
 namespace magicmix {
 namespace {
 
-constexpr const char *kUnet = "model.diffusion_model.";
-constexpr const char *kVae = "first_stage_model.";
-constexpr const char *kText = "cond_stage_model.transformer.text_model.";
-
 constexpr std::size_t kMaxNameBytes = 128;
 
 /// The original name as the networks use it, or "" for what mixing does not need.
 std::string normalised(const std::string &name) {
-    const std::string oldText = "cond_stage_model.transformer.";
+    const std::string oldText = kTransformersPrefix;
     std::string result = name;
     // Some tools save the text encoder without its inner prefix.
-    if (startsWith(name, oldText) && !startsWith(name, kText)) {
-        result = kText + name.substr(oldText.size());
+    if (startsWith(name, oldText) && !startsWith(name, kTextPrefix)) {
+        result = kTextPrefix + name.substr(oldText.size());
     }
-    const bool ours =
-        startsWith(result, kUnet) || startsWith(result, kVae) || startsWith(result, kText);
+    const bool ours = startsWith(result, kUnetPrefix) || startsWith(result, kVaePrefix) ||
+                      startsWith(result, kTextPrefix);
     const bool counts = result.size() > 12 && result.find("position_ids") != std::string::npos;
     return ours && !counts ? result : "";
 }
@@ -64,9 +61,9 @@ Checkpoint Checkpoint::open(const std::string &path) {
         const DiffusersFolder folder = readDiffusersFolder(path);
         const OriginalNames names(folder);
         checkpoint.config_ = folder.config;
-        add(folder.unet, kUnet, [&](const auto &name) { return names.unet(name); });
-        add(folder.vae, kVae, [&](const auto &name) { return names.vae(name); });
-        add(folder.textEncoder, "cond_stage_model.transformer.",
+        add(folder.unet, kUnetPrefix, [&](const auto &name) { return names.unet(name); });
+        add(folder.vae, kVaePrefix, [&](const auto &name) { return names.vae(name); });
+        add(folder.textEncoder, kTransformersPrefix,
             [&](const auto &name) { return names.textEncoder(name); });
         return checkpoint;
     }
@@ -76,14 +73,14 @@ Checkpoint Checkpoint::open(const std::string &path) {
     checkpoint.config_ = file.config;
     refuseOtherFamilies(file.tensors, path);
     const bool openClip = hasOpenClipText(file.tensors);
-    if (openClip) checkpoint.config_.textEncoderActivation = "gelu";
+    if (openClip) checkpoint.config_.textEncoder.activation = "gelu";
     add(withTransformersNames(file.tensors), "", [](const auto &name) { return name; });
     checkpoint.dropUnusedTextLayer(openClip);
     if (checkpoint.tensors_.empty()) {
         throw Error("MODEL_FORMAT",
                     "'" + path +
                         "' has no tensor of a Stable Diffusion checkpoint (no name starts with '" +
-                        kUnet + "'); give a checkpoint of Stable Diffusion 1.x or 2.x",
+                        kUnetPrefix + "'); give a checkpoint of Stable Diffusion 1.x or 2.x",
                     {{"path", path}});
     }
     return checkpoint;
@@ -92,7 +89,9 @@ Checkpoint Checkpoint::open(const std::string &path) {
 /// Stable Diffusion 2.x takes the states that go into the last of OpenCLIP's 24 layers. Some files
 /// have that layer, others the 23 that are used.
 void Checkpoint::dropUnusedTextLayer(bool openClip) {
-    const auto layer = [](int n) { return kText + ("encoder.layers." + std::to_string(n) + "."); };
+    const auto layer = [](int n) {
+        return kTextPrefix + ("encoder.layers." + std::to_string(n) + ".");
+    };
     int layers = 0;
     while (hasAny(layer(layers))) layers++;
     if (layers < 2 || (openClip ? layers == 23 : layers != 24)) return;
@@ -106,8 +105,9 @@ void Checkpoint::dropUnusedTextLayer(bool openClip) {
 }
 
 void Checkpoint::requireAllNetworks() const {
-    const std::pair<const char *, const char *> networks[] = {
-        {kUnet, "a UNet"}, {kVae, "an autoencoder (VAE)"}, {kText, "a text encoder"}};
+    const std::pair<const char *, const char *> networks[] = {{kUnetPrefix, "a UNet"},
+                                                              {kVaePrefix, "an autoencoder (VAE)"},
+                                                              {kTextPrefix, "a text encoder"}};
     std::string missing;
     for (const auto &[prefix, network] : networks) {
         if (hasAny(prefix)) continue;

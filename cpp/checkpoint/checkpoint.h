@@ -1,7 +1,7 @@
 #pragma once
 
 #include "checkpoint/stored_tensor.h"
-#include "model/declared_config.h"
+#include "model/model_config.h"
 #include "tensor/weights.h"
 
 namespace magicmix {
@@ -17,7 +17,7 @@ public:
     const std::string &format() const {
         return format_;
     } ///< "safetensors", "ckpt", "gguf" or "diffusers"
-    const DeclaredConfig &config() const { return config_; }
+    const ModelConfig &config() const { return config_; }
     /// By original name.
     const StoredTensors &tensors() const { return tensors_; }
     /// Names in the file that have no place in the original naming.
@@ -36,7 +36,7 @@ private:
     void dropUnusedTextLayer(bool openClip);
 
     std::string path_, format_;
-    DeclaredConfig config_;
+    ModelConfig config_;
     StoredTensors tensors_;
     std::vector<std::string> unknown_;
 };

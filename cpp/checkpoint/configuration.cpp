@@ -82,52 +82,53 @@ private:
 
 } // namespace
 
-DeclaredConfig readConfiguration(const Json &parts, const std::string &where) {
+ModelConfig readConfiguration(const Json &parts, const std::string &where) {
     if (!parts.is_object()) {
         throw Error("MODEL_FORMAT", where + " is not a JSON object", {{"path", where}});
     }
-    DeclaredConfig config;
+    ModelConfig config;
     const Part unet(parts, "unet", where);
     // In Stable Diffusion's files `attention_head_dim` has always meant the number of heads.
-    config.unetHeads = unet.counts("num_attention_heads");
-    if (config.unetHeads.empty()) config.unetHeads = unet.counts("attention_head_dim");
-    config.unetHeadWidth = unet.count("head_width"); // ours; diffusers has none
-    config.unetNormGroups = unet.count("norm_num_groups");
+    config.unet.heads = unet.counts("num_attention_heads");
+    if (config.unet.heads.empty()) config.unet.heads = unet.counts("attention_head_dim");
+    config.unet.headWidth = unet.count("head_width"); // ours; diffusers has none
+    config.unet.normGroups = unet.count("norm_num_groups");
     const auto sampleSides = unet.counts("sample_size");
-    if (!sampleSides.empty()) config.sampleSize = sampleSides.front();
+    if (!sampleSides.empty()) config.unet.sampleSize = sampleSides.front();
 
     const Part text(parts, "text_encoder", where);
-    config.textEncoderHeads = text.count("num_attention_heads");
-    config.textEncoderActivation = text.text("hidden_act");
+    config.textEncoder.heads = text.count("num_attention_heads");
+    config.textEncoder.activation = text.text("hidden_act");
 
     const Part vae(parts, "vae", where);
-    config.vaeNormGroups = vae.count("norm_num_groups");
-    config.vaeScalingFactor = vae.number("scaling_factor");
-    config.latentRgb = vae.matrix("latent_rgb", 3, kLatentChannels + 1); // ours; diffusers has none
+    config.vae.normGroups = vae.count("norm_num_groups");
+    config.vae.scalingFactor = vae.number("scaling_factor");
+    config.vae.latentRgb =
+        vae.matrix("latent_rgb", 3, kLatentChannels + 1); // ours; diffusers has none
 
-    config.predictionType = Part(parts, "scheduler", where).text("prediction_type");
+    config.unet.prediction = Part(parts, "scheduler", where).text("prediction_type");
     return config;
 }
 
-Json configurationOf(const DeclaredConfig &config) {
+Json configurationOf(const ModelConfig &config) {
     Json parts = Json::object();
     const auto put = [&](const char *part, const char *key, const auto &value) {
         if (value) parts[part][key] = *value;
     };
-    if (!config.unetHeads.empty()) parts["unet"]["num_attention_heads"] = config.unetHeads;
-    put("unet", "head_width", config.unetHeadWidth);
-    put("unet", "norm_num_groups", config.unetNormGroups);
-    put("unet", "sample_size", config.sampleSize);
-    put("text_encoder", "num_attention_heads", config.textEncoderHeads);
-    put("text_encoder", "hidden_act", config.textEncoderActivation);
-    put("vae", "norm_num_groups", config.vaeNormGroups);
-    put("vae", "scaling_factor", config.vaeScalingFactor);
-    for (std::size_t row = 0; row < config.latentRgb.size(); row += kLatentChannels + 1) {
-        const auto first = config.latentRgb.begin() + static_cast<std::ptrdiff_t>(row);
+    if (!config.unet.heads.empty()) parts["unet"]["num_attention_heads"] = config.unet.heads;
+    put("unet", "head_width", config.unet.headWidth);
+    put("unet", "norm_num_groups", config.unet.normGroups);
+    put("unet", "sample_size", config.unet.sampleSize);
+    put("text_encoder", "num_attention_heads", config.textEncoder.heads);
+    put("text_encoder", "hidden_act", config.textEncoder.activation);
+    put("vae", "norm_num_groups", config.vae.normGroups);
+    put("vae", "scaling_factor", config.vae.scalingFactor);
+    for (std::size_t row = 0; row < config.vae.latentRgb.size(); row += kLatentChannels + 1) {
+        const auto first = config.vae.latentRgb.begin() + static_cast<std::ptrdiff_t>(row);
         parts["vae"]["latent_rgb"].push_back(
             Json(std::vector<double>(first, first + kLatentChannels + 1)));
     }
-    put("scheduler", "prediction_type", config.predictionType);
+    put("scheduler", "prediction_type", config.unet.prediction);
     return parts;
 }
 

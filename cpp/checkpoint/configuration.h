@@ -1,7 +1,7 @@
 #pragma once
 
 #include "checkpoint/json.h"
-#include "model/declared_config.h"
+#include "model/model_config.h"
 
 namespace magicmix {
 
@@ -12,9 +12,9 @@ constexpr const char *kConfigurationKey = "magicmix.config";
 /// The configurations of a model's parts in diffusers' naming: objects for "unet", "vae",
 /// "text_encoder" and "scheduler", each of which may be missing. `where` names the source in
 /// messages. Throws `MODEL_FORMAT`.
-DeclaredConfig readConfiguration(const Json &parts, const std::string &where);
+ModelConfig readConfiguration(const Json &parts, const std::string &where);
 
 /// The reverse; only what is declared.
-Json configurationOf(const DeclaredConfig &config);
+Json configurationOf(const ModelConfig &config);
 
 } // namespace magicmix

@@ -2,14 +2,14 @@
 
 #include "checkpoint/names.h"
 #include "checkpoint/stored_tensor.h"
-#include "model/declared_config.h"
+#include "model/model_config.h"
 
 namespace magicmix {
 
 /// What a diffusers folder holds, in the naming of diffusers' own files.
 struct DiffusersFolder {
     StoredTensors unet, vae, textEncoder;
-    DeclaredConfig config;
+    ModelConfig config;
 };
 
 /// Reads model_index.json, the configurations and the weights (in one file or in shards) of

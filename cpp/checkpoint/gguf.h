@@ -1,13 +1,13 @@
 #pragma once
 
 #include "checkpoint/stored_tensor.h"
-#include "model/declared_config.h"
+#include "model/model_config.h"
 
 namespace magicmix {
 
 struct GgufFile {
     StoredTensors tensors;
-    DeclaredConfig config; ///< from `kConfigurationKey`, if it is there
+    ModelConfig config; ///< from `kConfigurationKey`, if it is there
 };
 
 /// Reads the head of a GGUF file of version 2 or 3, little-endian: key-value pairs, descriptions of

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "checkpoint/stored_tensor.h"
-#include "model/declared_config.h"
+#include "model/model_config.h"
 
 namespace magicmix {
 
@@ -9,7 +9,7 @@ namespace magicmix {
 struct ModelFile {
     std::string format; ///< "safetensors", "gguf" or "ckpt"
     StoredTensors tensors;
-    DeclaredConfig config;                       ///< what the file itself tells
+    ModelConfig config;                          ///< what the file itself tells
     std::map<std::string, std::string> metadata; ///< of safetensors
 };
 

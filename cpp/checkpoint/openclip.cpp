@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "model/names.h"
 
 #include <algorithm>
 #include <regex>
@@ -9,8 +10,7 @@
 namespace magicmix {
 namespace {
 
-const std::string kOpenClip = "cond_stage_model.model.";
-const std::string kText = "cond_stage_model.transformer.text_model.";
+const std::string kText = kTextPrefix;
 
 const std::map<std::string, std::string> kOuter = {
     {"token_embedding.weight", "embeddings.token_embedding.weight"},
@@ -63,15 +63,16 @@ StoredTensors renamed(const StoredTensor &stored, const std::string &name) {
 } // namespace
 
 bool hasOpenClipText(const StoredTensors &tensors) {
-    const auto found = tensors.lower_bound(kOpenClip);
-    return found != tensors.end() && startsWith(found->first, kOpenClip);
+    const auto found = tensors.lower_bound(kOpenClipPrefix);
+    return found != tensors.end() && startsWith(found->first, kOpenClipPrefix);
 }
 
 StoredTensors withTransformersNames(const StoredTensors &tensors) {
     StoredTensors result;
     for (const auto &[name, tensor] : tensors) {
         StoredTensors parts;
-        if (startsWith(name, kOpenClip)) parts = renamed(tensor, name.substr(kOpenClip.size()));
+        if (startsWith(name, kOpenClipPrefix))
+            parts = renamed(tensor, name.substr(std::string(kOpenClipPrefix).size()));
         if (parts.empty()) parts = {{name, tensor}};
         for (const auto &[newName, part] : parts) {
             if (result.emplace(newName, part).second) continue;

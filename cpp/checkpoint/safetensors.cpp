@@ -135,8 +135,7 @@ std::map<std::string, std::string> readMetadata(const Json &header) {
     return metadata;
 }
 
-DeclaredConfig configOf(const std::map<std::string, std::string> &metadata,
-                        const std::string &path) {
+ModelConfig configOf(const std::map<std::string, std::string> &metadata, const std::string &path) {
     const auto text = metadata.find(kConfigurationKey);
     if (text == metadata.end()) return configOfModelSpec(metadata);
     const std::string where = std::string(kConfigurationKey) + " of '" + path + "'";

@@ -1,14 +1,14 @@
 #pragma once
 
 #include "checkpoint/stored_tensor.h"
-#include "model/declared_config.h"
+#include "model/model_config.h"
 
 namespace magicmix {
 
 struct SafetensorsFile {
     StoredTensors tensors;
     std::map<std::string, std::string> metadata;
-    DeclaredConfig config; ///< from `kConfigurationKey` of the metadata, if it is there
+    ModelConfig config; ///< from `kConfigurationKey` of the metadata, if it is there
 };
 
 /// Reads the header of a safetensors file: 8 bytes of length, JSON, values.

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "model/names.h"
 
 #include <algorithm>
 
@@ -159,7 +160,7 @@ void refuseOtherFamilies(const StoredTensors &tensors, const std::string &path) 
             if (contains(name, family.sign)) refuse(family, path, "tensor", name);
         }
     }
-    if (hasPrefix(tensors, "model.diffusion_model.")) return;
+    if (hasPrefix(tensors, kUnetPrefix)) return;
     for (const Family &family : kAlone) refuseByPrefix(family, tensors, path);
     if (looksLikeEmbedding(tensors)) {
         refuse({"", "an embedding (textual inversion)", kEmbedding}, path, "tensor",

@@ -43,18 +43,6 @@ void checkOutput(const ConvertOptions &options) {
     }
 }
 
-/// What the file is to tell of the configuration: what the input tells, and what the caller says.
-std::string configText(DeclaredConfig config, const ConfigOverrides &overrides) {
-    if (overrides.unetHeads) config.unetHeads = {*overrides.unetHeads};
-    if (overrides.unetHeadWidth) config.unetHeadWidth = overrides.unetHeadWidth;
-    if (overrides.unetPrediction) config.predictionType = overrides.unetPrediction;
-    if (overrides.unetNormGroups) config.unetNormGroups = overrides.unetNormGroups;
-    if (overrides.textEncoderHeads) config.textEncoderHeads = overrides.textEncoderHeads;
-    if (overrides.vaeNormGroups) config.vaeNormGroups = overrides.vaeNormGroups;
-    if (overrides.vaeScalingFactor) config.vaeScalingFactor = overrides.vaeScalingFactor;
-    return configurationOf(config).dump();
-}
-
 std::vector<PlannedTensor> plan(const Checkpoint &checkpoint, ggml_type wanted) {
     std::vector<PlannedTensor> tensors;
     for (const auto &[name, stored] : checkpoint.tensors()) {
@@ -132,8 +120,10 @@ Conversion convert(const ConvertOptions &options, const Cancellation &cancel,
         throw Error("MODEL_FORMAT", "'" + options.input + "' has no tensor that mixing needs",
                     {{"path", options.input}});
     }
+    // Everything that is known of the model: what the input says, and what the caller says.
+    const ModelConfig config = checkpoint.config().overriddenBy(options.config);
     const auto makeHead = endsWith(options.output, ".gguf") ? ggufHead : safetensorsHead;
-    const auto head = makeHead(tensors, configText(checkpoint.config(), options.config));
+    const auto head = makeHead(tensors, configurationOf(config).dump());
     conversion.bytes = tensors.back().offset + tensors.back().bytes;
 
     OutputFile file(options.output, conversion.bytes);

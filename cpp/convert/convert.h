@@ -2,7 +2,7 @@
 
 #include "base/cancellation.h"
 #include "base/progress.h"
-#include "model/config.h"
+#include "model/model_config.h"
 
 #include <cstdint>
 #include <map>
@@ -17,7 +17,7 @@ struct ConvertOptions {
     /// "q5_0", "q4_k", "q4_1", "q4_0", "q3_k", "q2_k".
     std::string type = "f16";
     bool overwrite = false; ///< an output that exists
-    ConfigOverrides config; ///< written into the output
+    ModelConfig config;     ///< written into the output
 };
 
 struct Conversion {

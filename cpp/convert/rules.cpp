@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "model/names.h"
 #include "tensor/conversion.h"
 
 #include <algorithm>
@@ -17,7 +18,7 @@ constexpr std::array<ggml_type, 13> kTypes = {
     GGML_TYPE_Q4_0, GGML_TYPE_Q3_K, GGML_TYPE_Q2_K};
 
 bool isSensitive(const std::string &name) {
-    return contains(name, "embedding") || contains(name, "first_stage_model.") ||
+    return contains(name, "embedding") || contains(name, kVaePrefix) ||
            contains(name, ".time_embed.") || contains(name, ".input_blocks.0.0.") ||
            contains(name, ".diffusion_model.out.");
 }

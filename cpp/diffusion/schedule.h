@@ -1,5 +1,8 @@
 #pragma once
 
+#include "diffusion/prediction.h"
+
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,6 +27,7 @@ struct Schedule {
     Spacing spacing = Spacing::Leading;
     int stepsOffset = 1; ///< added to leading timesteps
     FinalLevel finalLevel = FinalLevel::First;
+    std::optional<Prediction> prediction; ///< empty while it is not known
 };
 
 /// By their names in scheduler_config.json: "linear", "scaled_linear"; "leading", "trailing",

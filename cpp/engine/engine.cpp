@@ -12,11 +12,12 @@
 namespace magicmix {
 namespace {
 
-ModelConfig configOf(const Checkpoint &checkpoint, const LearntTokens &learnt,
-                     const ConfigOverrides &overrides) {
-    ModelConfig config = deduceConfig(checkpoint, checkpoint.config(), overrides);
-    config.text.vocabulary += learnt.count();
-    return config;
+Architecture architectureOf(const Checkpoint &checkpoint, const LearntTokens &learnt,
+                            const ModelConfig &config) {
+    Architecture architecture =
+        deduceArchitecture(checkpoint, checkpoint.config().overriddenBy(config));
+    architecture.text.vocabulary += learnt.count();
+    return architecture;
 }
 
 } // namespace
@@ -24,7 +25,7 @@ ModelConfig configOf(const Checkpoint &checkpoint, const LearntTokens &learnt,
 struct Engine::Parts {
     Parts(Checkpoint opened, const LoadOptions &options)
         : checkpoint(std::move(opened)), learnt(checkpoint, options.embeddings),
-          networks(configOf(checkpoint, learnt, options.config), options, checkpoint),
+          networks(architectureOf(checkpoint, learnt, options.config), options, checkpoint),
           loras(checkpoint, networks.weights()), loadedLoras(options.loras) {}
 
     Checkpoint checkpoint; // stays open for the weights under a LoRA
@@ -42,9 +43,10 @@ struct Engine::Parts {
 
     /// For models that come in two kinds and do not say of which they are.
     void detectPrediction(const Cancellation &cancel) {
-        auto &prediction = networks.config.unet.prediction;
+        auto &prediction = networks.architecture.schedule.prediction;
         if (prediction) return;
-        const auto states = runTextEncoder(networks.text(), emptyPrompt(), cancel);
+        const Tokens tokens = emptyPrompt(networks.architecture.family->text.padding);
+        const auto states = runTextEncoder(networks.text(), tokens, cancel);
         const PromptContext empty = runContext(networks.unet(), {states}, cancel);
         prediction = probePrediction(networks.unet(), empty, cancel);
     }

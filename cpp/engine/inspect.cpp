@@ -1,14 +1,13 @@
 #include "engine/inspect.h"
 
 #include "base/error.h"
-#include "base/tokens.h"
 #include "checkpoint/checkpoint.h"
 #include "engine/networks.h"
 #include "model/names.h"
 
 namespace magicmix {
 
-Inspection inspect(const std::string &path, const ConfigOverrides &overrides) {
+Inspection inspect(const std::string &path, const ModelConfig &config) {
     const Checkpoint checkpoint = Checkpoint::open(path);
     Inspection inspection;
     inspection.path = path;
@@ -21,8 +20,8 @@ Inspection inspect(const std::string &path, const ConfigOverrides &overrides) {
     }
     try {
         checkpoint.requireAllNetworks();
-        Networks networks(deduceConfig(checkpoint, checkpoint.config(), overrides), LoadOptions{},
-                          checkpoint);
+        Networks networks(deduceArchitecture(checkpoint, checkpoint.config().overriddenBy(config)),
+                          LoadOptions{}, checkpoint);
         networks.check(checkpoint);
         inspection.model = describe(checkpoint, networks);
         inspection.family = inspection.model->family;
@@ -34,19 +33,18 @@ Inspection inspect(const std::string &path, const ConfigOverrides &overrides) {
 }
 
 ModelInfo describe(const Checkpoint &checkpoint, const Networks &networks) {
-    const ModelConfig &config = networks.config;
-    const auto &prediction = config.unet.prediction;
+    const auto &[family, text, unet, vae, schedule, sampleSize] = networks.architecture;
     ModelInfo info;
     info.path = checkpoint.path();
     info.format = checkpoint.format();
-    info.family = config.family;
-    info.prediction = prediction ? predictionName(*prediction) : "unknown";
+    info.family = family->name;
+    info.prediction = schedule.prediction ? predictionName(*schedule.prediction) : "unknown";
     info.device = networks.device().id();
     info.placement = {networks.textDevice().id(), networks.device().id(),
                       networks.vaeDevice().id()};
     info.precision = precisionName(networks.precision());
     info.threads = networks.device().threads();
-    info.nativeSize = networks.nativeSize();
+    info.nativeSize = networks.architecture.nativeSize();
     info.memory.weights = networks.bytes();
 
     auto &parameters = info.parameters;
@@ -55,11 +53,10 @@ ModelInfo describe(const Checkpoint &checkpoint, const Networks &networks) {
     parameters.vae = networks.parameters(kVaePrefix);
     parameters.total = parameters.textEncoder + parameters.unet + parameters.vae;
 
-    info.sizes.textEncoder = {config.text.width, config.text.layers, config.text.heads,
-                              config.text.vocabulary, config.family == "sd2" ? 0 : kEndOfText};
-    info.sizes.unet = {config.unet.channels, config.unet.heads, config.unet.layers,
-                       config.unet.contextWidth, config.unet.normGroups};
-    info.sizes.vae = {config.vae.channels, config.vae.normGroups, config.vae.scalingFactor};
+    info.sizes.textEncoder = {text.width, text.layers, text.heads, text.vocabulary,
+                              family->text.padding};
+    info.sizes.unet = {unet.channels, unet.heads, unet.layers, unet.contextWidth, unet.normGroups};
+    info.sizes.vae = {vae.channels, vae.normGroups, vae.scalingFactor};
     return info;
 }
 

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "embeddings/embedding.h"
-#include "model/config.h"
+#include "model/model_config.h"
 
 #include <cstdint>
 #include <optional>
@@ -75,7 +75,7 @@ struct Inspection {
 
 /// Reads the headers of a checkpoint.
 /// Throws `MODEL_NOT_FOUND` and `MODEL_FORMAT`.
-Inspection inspect(const std::string &path, const ConfigOverrides &config = {});
+Inspection inspect(const std::string &path, const ModelConfig &config = {});
 
 /// Describes networks whose weights are declared, and perhaps loaded.
 ModelInfo describe(const Checkpoint &checkpoint, const Networks &networks);

@@ -2,7 +2,7 @@
 
 #include "embeddings/embedding.h"
 #include "lora/lora.h"
-#include "model/config.h"
+#include "model/model_config.h"
 
 #include <string>
 #include <vector>
@@ -16,8 +16,8 @@ struct LoadOptions {
     bool textEncoderOnCpu = false, vaeOnCpu = false;
     /// Type of the large weights: "auto", "f32", "f16", "bf16", "q8_0" (on the CPU only).
     std::string precision = "auto";
-    int threads = 0; ///< CPU threads, at most one per core; 0: one per core
-    ConfigOverrides config;
+    int threads = 0;         ///< CPU threads, at most one per core; 0: one per core
+    ModelConfig config;      ///< wins over what the files say
     std::vector<Lora> loras; ///< merged into the weights, unless a request has others
 };
 

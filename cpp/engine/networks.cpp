@@ -22,14 +22,14 @@ Station::Station(Device opened, const LoadOptions &options, const WeightSource &
       weights(precision, device.kernels(precision),
               options.precision == "auto" ? &source : nullptr) {}
 
-Networks::Networks(const ModelConfig &modelConfig, const LoadOptions &options,
+Networks::Networks(const Architecture &deduced, const LoadOptions &options,
                    const WeightSource &source)
-    : config(modelConfig), main_(Device::open(options.device, options.threads), options, source),
+    : architecture(deduced), main_(Device::open(options.device, options.threads), options, source),
       cpu_(needsCpu(options, main_.device) ? cpuStation(options, source) : nullptr),
       textStation_(options.textEncoderOnCpu && cpu_ ? cpu_.get() : &main_),
       vaeStation_(options.vaeOnCpu && cpu_ ? cpu_.get() : &main_),
-      text_(textStation_->weights, config.text), unet_(main_.weights, config.unet),
-      vae_(vaeStation_->weights, config.vae) {}
+      text_(textStation_->weights, architecture.text), unet_(main_.weights, architecture.unet),
+      vae_(vaeStation_->weights, architecture.vae) {}
 
 std::vector<Station *> Networks::stations() {
     return cpu_ ? std::vector<Station *>{&main_, cpu_.get()} : std::vector<Station *>{&main_};
@@ -72,8 +72,6 @@ void Networks::load(const WeightSource &source, const Cancellation &cancel,
 // ---------------------------------------------------------------------------------------------
 // Memory
 
-int Networks::nativeSize() const { return config.unet.sampleSize() * kPixelsPerCell; }
-
 std::uint64_t Networks::nativeWorkingBytes() { return measureBeforeLoading().main; }
 
 void Networks::requireMemoryToLoad() {
@@ -89,7 +87,7 @@ void Networks::requireMemoryToLoad() {
 }
 
 void Networks::requireMemoryToMix(PixelSize size) {
-    const int side = nativeSize();
+    const int side = architecture.nativeSize();
     if (size.width * size.height <= side * side) return;
     const WorkingMemory working = measure(size);
     const std::string purpose =
@@ -108,7 +106,8 @@ Networks::WorkingMemory Networks::measure(PixelSize size) {
 
 Networks::WorkingMemory Networks::measureBeforeLoading() {
     for (Weights *each : weights()) each->beginMeasuring();
-    const WorkingMemory memory = measure({nativeSize(), nativeSize()});
+    const int side = architecture.nativeSize();
+    const WorkingMemory memory = measure({side, side});
     for (Weights *each : weights()) each->endMeasuring();
     return memory;
 }

@@ -29,9 +29,10 @@ struct Station {
 class Networks {
 public:
     /// Declares the networks' weights; `source` says which of them are quantised.
-    Networks(const ModelConfig &config, const LoadOptions &options, const WeightSource &source);
+    Networks(const Architecture &architecture, const LoadOptions &options,
+             const WeightSource &source);
 
-    ModelConfig config;
+    Architecture architecture;
 
     Placed<TextEncoder> text() { return placed(*textStation_, text_); }
     Placed<UNet> unet() { return placed(main_, unet_); }
@@ -42,8 +43,8 @@ public:
     const Device &vaeDevice() const { return vaeStation_->device; }
     Precision precision() const { return main_.precision; }
     /// What the UNet predicts; set by the time that the weights are loaded.
-    Prediction prediction() const { return *config.unet.prediction; }
-    const Schedule &schedule() const { return schedule_; }
+    Prediction prediction() const { return *architecture.schedule.prediction; }
+    const Schedule &schedule() const { return architecture.schedule; }
 
     std::vector<Weights *> weights();
     /// Parameters of the networks whose tensors start with `prefix`.
@@ -56,8 +57,6 @@ public:
     void load(const WeightSource &source, const Cancellation &cancel,
               const ProgressCallback &progress);
 
-    /// Side in pixels of the pictures that the model was trained on.
-    int nativeSize() const;
     /// Bytes that a mix of the native size takes beside the weights, before these are loaded.
     std::uint64_t nativeWorkingBytes();
     /// Before anything large is read: would the weights, and a mix of the native size, fit?
@@ -81,7 +80,6 @@ private:
     WorkingMemory measure(PixelSize size);
     WorkingMemory measureBeforeLoading();
 
-    Schedule schedule_;
     Station main_;
     std::unique_ptr<Station> cpu_; // beside a GPU, where something is kept on the CPU
     Station *textStation_, *vaeStation_;

@@ -10,7 +10,6 @@
 namespace magicmix {
 namespace {
 
-const std::string kTransformers = "cond_stage_model.transformer.";
 const std::string kWeight = ".weight";
 
 /// Of a UNet with original names. The last input block of the first level halves the picture.
@@ -49,7 +48,7 @@ std::map<std::string, std::string> loraModules(const std::vector<std::string> &w
             modules.emplace("unet." + diffusers, weight);
             modules.emplace("lora_unet_" + underscored(diffusers), weight);
             modules.emplace("lora_unet_" + underscored(*inside), weight);
-        } else if (const auto text = after(module, kTransformers)) {
+        } else if (const auto text = after(module, kTransformersPrefix)) {
             modules.emplace("text_encoder." + *text, weight);
             modules.emplace("lora_te_" + underscored(*text), weight);
             modules.emplace("lora_te1_" + underscored(*text), weight);

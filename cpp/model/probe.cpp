@@ -13,9 +13,6 @@ constexpr int kLastTimestep = 999;
 constexpr int kSide = 32;
 constexpr double kThreshold = 0.5;
 
-// As OpenCLIP pads.
-constexpr std::int32_t kPadding = 0;
-
 double correlation(const Latent &a, const Latent &b) {
     double meanA = 0, meanB = 0;
     for (std::size_t k = 0; k < a.size(); k++) {
@@ -33,8 +30,8 @@ double correlation(const Latent &a, const Latent &b) {
 
 } // namespace
 
-std::vector<std::int32_t> emptyPrompt() {
-    std::vector<std::int32_t> tokens(kContextLength, kPadding);
+std::vector<std::int32_t> emptyPrompt(std::int32_t padding) {
+    std::vector<std::int32_t> tokens(kContextLength, padding);
     tokens[0] = kBeginOfText;
     tokens[1] = kEndOfText;
     return tokens;

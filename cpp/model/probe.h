@@ -1,12 +1,12 @@
 #pragma once
 
-#include "model/config.h"
+#include "model/architecture.h"
 #include "model/sessions.h"
 
 namespace magicmix {
 
-/// The ids of an empty prompt, padded as OpenCLIP does it.
-std::vector<std::int32_t> emptyPrompt();
+/// The ids of an empty prompt.
+std::vector<std::int32_t> emptyPrompt(std::int32_t padding);
 
 /// What a UNet predicts whose files do not tell, seen from its answer to pure noise with an empty
 /// prompt at the last timestep. A latent there is 99.8% noise: an epsilon model returns

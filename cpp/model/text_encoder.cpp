@@ -1,7 +1,6 @@
 #include "model/text_encoder.h"
 
 #include "base/tokens.h"
-#include "model/names.h"
 
 namespace magicmix {
 namespace {
@@ -11,7 +10,7 @@ constexpr float kEpsilon = 1e-5f;
 } // namespace
 
 TextEncoder::TextEncoder(Weights &weights, const TextEncoderConfig &config) : config_(config) {
-    const std::string p = kTextPrefix;
+    const std::string &p = config.prefix;
     const int width = config.width;
     tokenEmbedding_ =
         weights.table(p + "embeddings.token_embedding.weight", config.vocabulary, width);

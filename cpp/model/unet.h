@@ -1,6 +1,6 @@
 #pragma once
 
-#include "model/config.h"
+#include "model/architecture.h"
 #include "tensor/ops.h"
 
 #include <memory>

@@ -2,7 +2,7 @@
 
 #include "base/error.h"
 #include "checkpoint/checkpoint.h"
-#include "model/config.h"
+#include "model/architecture.h"
 
 #include <cstdio>
 #include <cstdlib>
@@ -61,7 +61,7 @@ void openAsModel(const std::string &path) {
         expectErrorAtMost([&] { touchEnds(checkpoint.read(one)); });
         checkpoint.release(name);
     }
-    deduceConfig(checkpoint, checkpoint.config(), ConfigOverrides());
+    deduceArchitecture(checkpoint, checkpoint.config());
 }
 
 } // namespace magicmix

@@ -1,4 +1,4 @@
-#include "model/config.h"
+#include "model/architecture.h"
 
 #include "base/error.h"
 #include "base/text.h"
@@ -14,12 +14,6 @@ constexpr int kMaxTextLayers = 64;
 constexpr int kMaxLayers = 16; // of a level
 // The largest id of CLIP's vocabulary, the end of text, is 49407.
 constexpr std::int64_t kVocabulary = 49408;
-
-// Widths of text states, and channels of the UNet's finest level.
-constexpr int kWidthOfSd1 = 768, kWidthOfSd2 = 1024, kFinestChannels = 320;
-constexpr int kHeadWidthOfSd2 = 64;
-// Sides of latents: pictures of 512 pixels, and of 768 for the 2.x that predict velocity.
-constexpr int kSampleSize = 64, kLargeSampleSize = 96;
 
 std::string numbered(const std::string &before, int n, const std::string &after) {
     return before + std::to_string(n) + after;
@@ -80,10 +74,10 @@ void requireDivisible(int width, int parts, const std::string &what, const std::
         {{"option", option}});
 }
 
-TextEncoderConfig deduceText(const Shapes &shapes, const DeclaredConfig &declared,
-                             const ConfigOverrides &overrides) {
+TextEncoderConfig deduceText(const Shapes &shapes, const ModelConfig::TextEncoder &declared) {
     const std::string p = kTextPrefix;
     TextEncoderConfig config;
+    config.prefix = p;
     const std::string table = p + "embeddings.token_embedding.weight";
     config.vocabulary = shapes.size(table, 0, 2, 1 << 20);
     config.width = shapes.size(table, 1, 2);
@@ -98,25 +92,16 @@ TextEncoderConfig deduceText(const Shapes &shapes, const DeclaredConfig &declare
         unsupported("the text encoder has " + std::to_string(positions) + " positions; CLIP has " +
                     std::to_string(kContextLength));
     }
-    const std::string activation = declared.textEncoderActivation.value_or(
-        config.width == kWidthOfSd2 ? "gelu" : "quick_gelu");
-    if (activation != "quick_gelu" && activation != "gelu") {
+    const Family *ofWidth = familyOfTextWidth(config.width);
+    const std::string activation =
+        declared.activation.value_or(ofWidth ? ofWidth->text.activation : "quick_gelu");
+    if (!familyOfActivation(activation)) {
         unsupported("the text encoder uses '" + activation +
                     "'; Stable Diffusion 1.x has quick_gelu, 2.x gelu");
     }
     config.exactGelu = activation == "gelu";
-
-    if (overrides.textEncoderHeads) {
-        config.heads = *overrides.textEncoderHeads;
-    } else if (declared.textEncoderHeads) {
-        config.heads = *declared.textEncoderHeads;
-    } else if (config.width == kWidthOfSd1) {
-        config.heads = 12;
-    } else if (config.width == kWidthOfSd2) {
-        config.heads = 16;
-    } else {
-        needHeads("text encoder", "{ textEncoder: { heads: ... } }");
-    }
+    if (!declared.heads && !ofWidth) needHeads("text encoder", "{ textEncoder: { heads: ... } }");
+    config.heads = declared.heads ? *declared.heads : ofWidth->text.heads;
     requireDivisible(config.width, config.heads, "a text encoder", "textEncoder.heads");
     return config;
 }
@@ -141,19 +126,33 @@ std::string unetOfChannels(int channels) {
     }
 }
 
-std::optional<Prediction> deducePrediction(const DeclaredConfig &declared,
-                                           const ConfigOverrides &overrides) {
-    const auto name = overrides.unetPrediction ? overrides.unetPrediction : declared.predictionType;
-    if (!name) return std::nullopt;
+std::optional<Prediction> deducePrediction(const ModelConfig::Unet &declared,
+                                           const Family &family) {
+    if (!declared.prediction) return family.unet.prediction;
     for (const Prediction prediction : {Prediction::Noise, Prediction::Velocity}) {
-        if (*name == predictionName(prediction)) return prediction;
+        if (*declared.prediction == predictionName(prediction)) return prediction;
     }
-    unsupported("the UNet predicts '" + *name +
+    unsupported("the UNet predicts '" + *declared.prediction +
                 "'; those of Stable Diffusion predict epsilon or v_prediction");
 }
 
-UNetConfig deduceUnet(const Shapes &shapes, const DeclaredConfig &declared,
-                      const ConfigOverrides &overrides, const std::string &family) {
+std::vector<int> deduceHeads(const UNetConfig &unet, const ModelConfig::Unet &declared) {
+    const std::size_t levels = unet.channels.size();
+    if (declared.heads.size() == 1) return std::vector<int>(levels, declared.heads.front());
+    if (!declared.heads.empty()) {
+        if (declared.heads.size() == levels) return declared.heads;
+        throw Error("MODEL_FORMAT", "the UNet's configuration gives heads for " +
+                                        std::to_string(declared.heads.size()) +
+                                        " levels, but it has " + std::to_string(levels));
+    }
+    if (declared.headWidth) return headsOfWidth(unet.channels, *declared.headWidth);
+    const Family *family = familyOfUnet(unet.channels.front(), unet.contextWidth);
+    if (!family) needHeads("UNet", "{ unet: { heads: ... } }");
+    if (family->unet.headWidth > 0) return headsOfWidth(unet.channels, family->unet.headWidth);
+    return std::vector<int>(levels, family->unet.heads);
+}
+
+UNetConfig deduceUnet(const Shapes &shapes, const ModelConfig::Unet &declared) {
     const std::string p = kUnetPrefix;
     UNetConfig config;
     const std::string first = p + "input_blocks.0.0.weight";
@@ -163,8 +162,6 @@ UNetConfig deduceUnet(const Shapes &shapes, const DeclaredConfig &declared,
                     " input channels); a text-to-image UNet of Stable Diffusion 1.x or 2.x takes " +
                     std::to_string(kLatentChannels));
     }
-    config.prediction = deducePrediction(declared, overrides);
-    if (!config.prediction && family == "sd1") config.prediction = Prediction::Noise;
 
     const auto isResBlock = [&](int n) {
         const std::string block = numbered(p + "input_blocks.", n, ".0.");
@@ -186,31 +183,8 @@ UNetConfig deduceUnet(const Shapes &shapes, const DeclaredConfig &declared,
     config.contextWidth =
         shapes.size(p + "middle_block.1.transformer_blocks.0.attn2.to_k.weight", 1, 2);
 
-    if (overrides.unetHeads) {
-        config.heads.assign(config.channels.size(), *overrides.unetHeads);
-    } else if (overrides.unetHeadWidth) {
-        config.heads = headsOfWidth(config.channels, *overrides.unetHeadWidth);
-    } else if (declared.unetHeads.size() == 1) {
-        config.heads.assign(config.channels.size(), declared.unetHeads.front());
-    } else if (!declared.unetHeads.empty()) {
-        config.heads = declared.unetHeads;
-        if (config.heads.size() != config.channels.size()) {
-            throw Error("MODEL_FORMAT", "the UNet's configuration gives heads for " +
-                                            std::to_string(config.heads.size()) +
-                                            " levels, but it has " +
-                                            std::to_string(config.channels.size()));
-        }
-    } else if (declared.unetHeadWidth) {
-        config.heads = headsOfWidth(config.channels, *declared.unetHeadWidth);
-    } else if (config.channels.front() == kFinestChannels && config.contextWidth == kWidthOfSd1) {
-        config.heads.assign(config.channels.size(), 8);
-    } else if (config.channels.front() == kFinestChannels && config.contextWidth == kWidthOfSd2) {
-        config.heads = headsOfWidth(config.channels, kHeadWidthOfSd2);
-    } else {
-        needHeads("UNet", "{ unet: { heads: ... } }");
-    }
-    config.declaredSampleSize = declared.sampleSize;
-    config.normGroups = overrides.unetNormGroups.value_or(declared.unetNormGroups.value_or(32));
+    config.heads = deduceHeads(config, declared);
+    config.normGroups = declared.normGroups.value_or(config.normGroups);
     for (std::size_t level = 0; level < config.channels.size(); level++) {
         requireDivisible(config.channels[level], config.heads[level], "a UNet level", "unet.heads");
         requireDivisible(config.channels[level], config.normGroups, "a UNet level",
@@ -219,8 +193,8 @@ UNetConfig deduceUnet(const Shapes &shapes, const DeclaredConfig &declared,
     return config;
 }
 
-AutoencoderConfig deduceVae(const Shapes &shapes, const DeclaredConfig &declared,
-                            const ConfigOverrides &overrides) {
+AutoencoderConfig deduceVae(const Shapes &shapes, const ModelConfig::Vae &declared,
+                            const Family &family) {
     const std::string p = kVaePrefix;
     AutoencoderConfig config;
     for (int level = 0; level < kMaxLevels; level++) {
@@ -238,12 +212,11 @@ AutoencoderConfig deduceVae(const Shapes &shapes, const DeclaredConfig &declared
         unsupported("the autoencoder's latent has " + std::to_string(latent) + " channels, not " +
                     std::to_string(kLatentChannels));
     }
-    config.normGroups = overrides.vaeNormGroups.value_or(declared.vaeNormGroups.value_or(32));
+    config.normGroups = declared.normGroups.value_or(config.normGroups);
     for (const int channels : config.channels) {
         requireDivisible(channels, config.normGroups, "an autoencoder level", "vae.normGroups");
     }
-    config.scalingFactor =
-        overrides.vaeScalingFactor.value_or(declared.vaeScalingFactor.value_or(0.18215));
+    config.scalingFactor = declared.scalingFactor.value_or(family.scalingFactor);
     if (!(config.scalingFactor > 0 && config.scalingFactor < 1e6)) {
         throw Error("MODEL_FORMAT", "the autoencoder's scaling factor must be a positive number");
     }
@@ -253,26 +226,27 @@ AutoencoderConfig deduceVae(const Shapes &shapes, const DeclaredConfig &declared
 
 } // namespace
 
-int UNetConfig::sampleSize() const {
-    if (declaredSampleSize) return *declaredSampleSize;
-    const bool large = contextWidth != kWidthOfSd1 && prediction == Prediction::Velocity;
-    return large ? kLargeSampleSize : kSampleSize;
+int Architecture::nativeSize() const {
+    if (sampleSize) return *sampleSize * kPixelsPerCell;
+    const bool velocity = schedule.prediction == Prediction::Velocity;
+    return velocity ? family->nativeSizeVelocity : family->nativeSize;
 }
 
-ModelConfig deduceConfig(const WeightSource &source, const DeclaredConfig &declared,
-                         const ConfigOverrides &overrides) {
+Architecture deduceArchitecture(const WeightSource &source, const ModelConfig &config) {
     const Shapes shapes(source);
-    ModelConfig config;
-    config.text = deduceText(shapes, declared, overrides);
-    config.family = config.text.exactGelu ? "sd2" : "sd1";
-    config.unet = deduceUnet(shapes, declared, overrides, config.family);
-    config.vae = deduceVae(shapes, declared, overrides);
-    if (config.unet.contextWidth != config.text.width) {
+    Architecture architecture;
+    architecture.text = deduceText(shapes, config.textEncoder);
+    architecture.family = familyOfActivation(architecture.text.exactGelu ? "gelu" : "quick_gelu");
+    architecture.unet = deduceUnet(shapes, config.unet);
+    architecture.vae = deduceVae(shapes, config.vae, *architecture.family);
+    architecture.schedule.prediction = deducePrediction(config.unet, *architecture.family);
+    architecture.sampleSize = config.unet.sampleSize;
+    if (architecture.unet.contextWidth != architecture.text.width) {
         unsupported("the UNet wants text states of width " +
-                    std::to_string(config.unet.contextWidth) + ", but the text encoder gives " +
-                    std::to_string(config.text.width));
+                    std::to_string(architecture.unet.contextWidth) +
+                    ", but the text encoder gives " + std::to_string(architecture.text.width));
     }
-    return config;
+    return architecture;
 }
 
 } // namespace magicmix
