@@ -49,7 +49,7 @@ async function main(): Promise<void> {
         seed: i,
         width,
         height,
-        preview: 1,
+        previewEvery: 1,
         onProgress: () => events++,
       })
     }

@@ -66,8 +66,8 @@ describe('converting', function () {
       assert.equal(converted.model.nativeSize, box.model.nativeSize)
       const request = { layout: { prompt: 'an orange' }, content: 'a clock', steps: 2, seed: 1 }
       const [ours, theirs] = await Promise.all([
-        converted.mix({ ...request, preview: 1 }),
-        box.mix({ ...request, preview: 1 }),
+        converted.mix({ ...request, previewEvery: 1 }),
+        box.mix({ ...request, previewEvery: 1 }),
       ])
       await box.dispose()
       assert.deepEqual(ours.data, theirs.data)

@@ -55,7 +55,11 @@ describe('life cycle', () => {
 
     it('tells no progress after its end', async () => {
       const events: ProgressEvent[] = []
-      await mixer.mix({ ...smallRequest, preview: 1, onProgress: (event) => events.push(event) })
+      await mixer.mix({
+        ...smallRequest,
+        previewEvery: 1,
+        onProgress: (event) => events.push(event),
+      })
       const last = events.at(-1)
       assert.deepEqual([last?.stage, last?.step, last?.steps], ['decode', 1, 1])
       const count = events.length
@@ -323,7 +327,7 @@ describe('life cycle', () => {
               if (first && ++started === 4) setTimeout(() => process.exit(7), ${delay})
               first = false
             }
-            await mixer.mix({ ...request, steps: 500, preview: 1, onProgress })
+            await mixer.mix({ ...request, steps: 500, previewEvery: 1, onProgress })
           }
           for (let i = 0; i < 4; i++) mixes()`)
         const nothing = { code: 7, signal: null, stdout: '', stderr: '' }
@@ -356,7 +360,7 @@ describe('life cycle', () => {
       const ended = await runProgram(`
         ;(async () => {
           const mixer = await MagicMix.load(options)
-          await mixer.mix({ ...request, preview: 1, onProgress() {} })
+          await mixer.mix({ ...request, previewEvery: 1, onProgress() {} })
           const signal = AbortSignal.timeout(30)
           await mixer.mix({ ...request, steps: 500, signal }).catch(() => {})
           await mixer.dispose()
@@ -413,7 +417,7 @@ describe('life cycle', () => {
       MagicMix.load(options).then(async (mixer) => {
         for (;;) {
           const onProgress = () => parentPort.postMessage('mixing')
-          const mix = await mixer.mix({ ...request, preview: 1, onProgress })
+          const mix = await mixer.mix({ ...request, previewEvery: 1, onProgress })
           parentPort.postMessage(Buffer.from(mix.data).toString('base64'))
         }
       })`

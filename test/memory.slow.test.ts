@@ -24,7 +24,7 @@ describe('memory', () => {
     const first = await mixer.mix(smallRequest)
     const mixes = async (count: number) => {
       for (let i = 0; i < count; i++) {
-        const { data } = await mixer.mix({ ...smallRequest, preview: 1, onProgress: ignore })
+        const { data } = await mixer.mix({ ...smallRequest, previewEvery: 1, onProgress: ignore })
         assert.deepEqual(data, first.data)
       }
     }
@@ -49,7 +49,7 @@ describe('memory', () => {
         const { signal } = controller
         const run = loads
           ? MagicMix.load({ ...options, signal, onProgress: ignore }).then((it) => it.dispose())
-          : mixer.mix({ ...smallRequest, signal, preview: 1, onProgress: ignore })
+          : mixer.mix({ ...smallRequest, signal, previewEvery: 1, onProgress: ignore })
         // Settled or not, nothing may be left unhandled.
         const outcome = run.then(
           () => 'ended',

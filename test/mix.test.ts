@@ -53,7 +53,8 @@ describe('a mix', () => {
       fit: 'cover',
       background: 'white',
       truncate: false,
-      preview: 0,
+      previewEvery: 0,
+      sampler: 'ddim',
       trace: false,
     })
   })
@@ -164,7 +165,7 @@ describe('a mix', () => {
     const previews: ProgressEvent['preview'][] = []
     await mixer.mix({
       ...request,
-      preview: 1,
+      previewEvery: 1,
       onProgress: ({ preview }) => {
         if (preview) previews.push(preview)
       },
@@ -223,7 +224,7 @@ describe('a mix', () => {
     const json = JSON.parse(JSON.stringify(mix)) as Record<string, unknown>
     assert.deepEqual(Object.keys(json), ['width', 'height', 'seed', 'request', 'timings'])
     const { layout } = json.request as Record<string, unknown>
-    assert.deepEqual(layout, { picture: 'landscape64.png' })
+    assert.deepEqual(layout, { path: 'landscape64.png' })
   })
 
   it('describes its model', () => {

@@ -9,7 +9,16 @@ import { Worker } from 'node:worker_threads'
 import { packageRoot } from './support/package-root.js'
 
 const run = promisify(execFile)
-const names = ['MagicMix', 'MagicMixError', 'Mix', 'convert', 'devices', 'pull']
+const names = [
+  'MagicMix',
+  'MagicMixError',
+  'Mix',
+  'convert',
+  'devices',
+  'pull',
+  'recipe',
+  'requestSchema',
+]
 
 /** A package that depends on magicmix, as a user's does. */
 describe('modules', () => {
@@ -38,7 +47,10 @@ describe('modules', () => {
   it('can be imported by name', async () => {
     const source = `import { ${names.join(', ')} } from 'magicmix'
       console.log([${names.join(', ')}].map((each) => typeof each).join())`
-    assert.equal(await runFile('imported.mjs', source), names.map(() => 'function').join())
+    assert.equal(
+      await runFile('imported.mjs', source),
+      names.map((name) => (name === 'requestSchema' ? 'object' : 'function')).join(),
+    )
   })
 
   it('is one thing, imported or required', async () => {

@@ -5,7 +5,9 @@ import path from 'node:path'
 
 import sharp from 'sharp'
 
-import { type LayoutPicture, mixSize, readPicture } from '../dist/input/picture.js'
+import type { LayoutPicture } from 'magicmix'
+
+import { mixSize, readPicture } from '../dist/input/picture.js'
 
 const asked = { fit: 'cover', background: 'white', nativeSize: 512 } as const
 const red = [255, 0, 0]

@@ -287,7 +287,8 @@ describe('pull', () => {
       hub.changeEntry = (entry) => ({ ...entry, size: 2 ** 52 })
       const error = await pull(`${repo}/${file}`).catch((thrown: unknown) => thrown)
       assert.ok(failure('DISK_FULL', /HF_HUB_CACHE/)(error))
-      const { neededBytes, freeBytes } = (error as MagicMixError).details
+      const { neededBytes, freeBytes } = (error as Extract<MagicMixError, { code: 'DISK_FULL' }>)
+        .details
       assert.ok(neededBytes === 2 ** 52 && typeof freeBytes === 'number' && freeBytes > 0)
       assert.deepEqual(hub.downloads, [])
     })

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 
 import sharp from 'sharp'
 
-import { checkLoadOptions } from '../dist/models/model.js'
-import { type FilledMixRequest, checkRequest, recipeOf } from '../dist/request/request.js'
+import { checkLoadOptions } from '../dist/models/load-options.js'
+import { type FilledMixRequest, checkRequest } from '../dist/request/mix-options.js'
+import { embeddedRecipe } from '../dist/request/recipe.js'
 
 const smallest = { layout: 'corgi.jpg', content: 'a cat' }
 
@@ -28,7 +30,8 @@ describe('request', () => {
       fit: 'cover',
       background: 'white',
       truncate: false,
-      preview: 0,
+      previewEvery: 0,
+      sampler: 'ddim',
       trace: false,
       onProgress: undefined,
       signal: undefined,
@@ -64,12 +67,17 @@ describe('request', () => {
       fit: 'fill',
       background: '#123456',
       truncate: true,
-      preview: 5,
+      previewEvery: 5,
       trace: true,
       onProgress,
       signal,
     }
-    assert.deepEqual(checkRequest(request), { ...request, attention: [], interpolate: null })
+    assert.deepEqual(checkRequest(request), {
+      ...request,
+      attention: [],
+      interpolate: null,
+      sampler: 'ddim',
+    })
   })
 
   it('lets kMin follow a smaller kMax', () => {
@@ -182,7 +190,7 @@ describe('request', () => {
     ],
     ['no background', { background: '' }, /background/],
     ['truncate as text', { truncate: 'yes' }, /Expected true or false for truncate/],
-    ['a negative preview', { preview: -1 }, /preview/],
+    ['a negative preview', { previewEvery: -1 }, /previewEvery/],
     ['trace as number', { trace: 1 }, /trace/],
     ['onProgress that is no function', { onProgress: {} }, /Expected a function for onProgress/],
     [
@@ -260,14 +268,19 @@ describe('request', () => {
   it('makes a recipe that JSON can hold and that tells no folders and no pixels', () => {
     const recipe = (layout: FilledMixRequest['layout']) => {
       const { onProgress, signal, ...request } = checkRequest({ layout, content: 'a', seed: 1 })
-      const json = JSON.stringify(recipeOf({ ...request, width: 8, height: 8, loras: [] }))
+      const json = JSON.stringify(embeddedRecipe({ ...request, width: 8, height: 8, loras: [] }))
       return (JSON.parse(json) as { layout: unknown }).layout
     }
-    assert.deepEqual(recipe('/home/me/corgi.jpg'), { picture: 'corgi.jpg' })
-    assert.deepEqual(recipe(Buffer.alloc(9)), { picture: 'a Buffer of 9 bytes' })
+    assert.deepEqual(recipe('/home/me/corgi.jpg'), { path: 'corgi.jpg' })
+    assert.deepEqual(recipe(Buffer.alloc(9)), {
+      sha256: createHash('sha256').update(Buffer.alloc(9)).digest('hex'),
+    })
     assert.deepEqual(recipe({ prompt: 'a hill' }), { prompt: 'a hill' })
     assert.deepEqual(recipe({ data: new Uint8Array(12), width: 2, height: 2, channels: 3 }), {
-      picture: '2 x 2 pixels',
+      sha256: createHash('sha256').update(new Uint8Array(12)).digest('hex'),
+      width: 2,
+      height: 2,
+      channels: 3,
     })
   })
 })

@@ -88,7 +88,7 @@ describe('the model in the box', () => {
       if (preview) previews.push(preview)
     }
     const content = 'a photo of a heart'
-    const mix = await mixer.mix({ layout, content, kMax: 0.3, preview: 1, onProgress })
+    const mix = await mixer.mix({ layout, content, kMax: 0.3, previewEvery: 1, onProgress })
     const last = previews.at(-1)!
     assert.deepEqual([last.width, last.height], [16, 16])
     const small = await mix.toSharp().resize(16, 16, { kernel: 'cubic' }).raw().toBuffer()

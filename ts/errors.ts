@@ -3,98 +3,296 @@
  * model's own thread, gets a stack that points at the line which asked for the work.
  */
 
-/** What a {@link MagicMixError} can be about. Codes are stable: programs may react to them. */
-export type MagicMixErrorCode =
+/**
+ * What a {@link MagicMixError} can be about, and the values at fault. Codes are stable: programs may
+ * react to them. Details may be missing where their type says so.
+ */
+export interface MagicMixErrorDetails {
   /** A value is of another type or outside of what the documentation allows. */
-  | 'INVALID_ARGUMENT'
+  INVALID_ARGUMENT: {
+    /** Which value. */
+    readonly name?: string
+    /** What it may be. */
+    readonly expected?: string
+    /** What it was. */
+    readonly received?: unknown
+    readonly [other: string]: unknown
+  }
   /** An options object has a key that does not exist. */
-  | 'UNKNOWN_OPTION'
+  UNKNOWN_OPTION: {
+    /** The key. */
+    readonly option: string
+    /** The key that was probably meant. */
+    readonly suggestion?: string
+  }
   /** A prompt has more tokens than the text encoder sees, and `truncate` is not set. */
-  | 'PROMPT_TOO_LONG'
+  PROMPT_TOO_LONG: {
+    /** Which prompt. */
+    readonly name: string
+    /** Its number of tokens, and how many fit. */
+    readonly tokens?: number
+    readonly maxTokens?: number
+    /** Text of the first token that does not fit. */
+    readonly firstCut?: string
+    /** Its number of characters, and how many are tokenised at most. */
+    readonly length?: number
+    readonly maxLength?: number
+  }
   /** A phrase of `attention` is not in the content prompt, or not as often as asked. */
-  | 'PHRASE_NOT_FOUND'
+  PHRASE_NOT_FOUND: {
+    readonly phrase: string
+    /** The words of the prompt. */
+    readonly words?: readonly string[]
+    /** The occurrence that was asked for, and how many there are. */
+    readonly occurrence?: number
+    readonly occurrences?: number
+  }
   /** A phrase of `attention` lies in the part of the content prompt that was cut off. */
-  | 'PHRASE_TRUNCATED'
+  PHRASE_TRUNCATED: { readonly phrase: string; readonly maxTokens: number }
   /** The layout picture is missing, damaged, too large or of an unknown format. */
-  | 'PICTURE_UNREADABLE'
+  PICTURE_UNREADABLE: {
+    /** Its path, or what it is. */
+    readonly picture: string
+  }
   /** The mix could not be written to the file. */
-  | 'PICTURE_UNWRITABLE'
+  PICTURE_UNWRITABLE: { readonly file: string }
   /**
    * There is no file or folder at that path; or the hub, or without it the cache, has no such
-   * repository, revision or file. `similar` in the details is what may have been meant.
+   * repository, revision or file.
    */
-  | 'MODEL_NOT_FOUND'
+  MODEL_NOT_FOUND: FileDetails & {
+    readonly repo?: string
+    readonly revision?: string
+    readonly file?: string
+    /** Names that may have been meant. */
+    readonly similar?: unknown
+  }
   /** The model's file is damaged, or not a checkpoint at all. */
-  | 'MODEL_FORMAT'
+  MODEL_FORMAT: FileDetails
   /** A checkpoint, but of a network that is not supported. */
-  | 'MODEL_UNSUPPORTED'
-  /** The model's file cannot tell a number that the network needs: pass it in `config`. */
-  | 'CONFIG_NEEDED'
-  /** The hub lets only those have the model who accepted its licence; the message says how. */
-  | 'ACCESS_DENIED'
-  /** A download failed, and did so again when it was repeated: the network, or a server. */
-  | 'DOWNLOAD_FAILED'
-  /** What came has not the size or the SHA-256 that the hub announced. It was deleted. */
-  | 'DOWNLOAD_DAMAGED'
-  /** The device that was asked for cannot be used here; `devices()` says why. */
-  | 'DEVICE_UNAVAILABLE'
+  MODEL_UNSUPPORTED: FileDetails & {
+    /** The family that it was found to be. */
+    readonly family?: string
+  }
+  /** The model's file does not declare a number that the network needs: pass it in `config`. */
+  CONFIG_NEEDED: {
+    /** As `load` takes it: '{ unet: { heads: ... } }'. */
+    readonly option?: string
+  }
+  /** The model is gated, or a token is bad: the message says what to do. */
+  ACCESS_DENIED: HubDetails
+  /** A download failed again and again: the network, or a server. */
+  DOWNLOAD_FAILED: HubDetails
+  /** Size or SHA-256 does not match the hub's. The file was deleted. */
+  DOWNLOAD_DAMAGED: HubDetails
+  /** The device cannot be used here; `devices()` says why. */
+  DEVICE_UNAVAILABLE: {
+    readonly device?: string
+    readonly [other: string]: unknown
+  }
   /** A GPU stopped working in the middle of a computation. */
-  | 'DEVICE_FAILED'
-  /** A file would not fit on the disk (`neededBytes`, `freeBytes` in the details), or did not. */
-  | 'DISK_FULL'
+  DEVICE_FAILED: { readonly device?: string }
+  /** A file would not fit on the disk, or did not. */
+  DISK_FULL: {
+    readonly path?: string
+    readonly neededBytes?: number
+    readonly freeBytes?: number
+  }
   /** A file cannot be written, for another reason. */
-  | 'FILE_UNWRITABLE'
+  FILE_UNWRITABLE: { readonly path?: string }
   /** Memory was refused, or would not suffice. */
-  | 'OUT_OF_MEMORY'
+  OUT_OF_MEMORY: {
+    readonly device?: string
+    readonly neededBytes?: number
+    readonly freeBytes?: number
+  }
+  /** As many mixes wait as `maxQueue` allows. */
+  QUEUE_FULL: { readonly waiting: number; readonly maxQueue: number }
   /** The mixer has been disposed of, before the call or during it. */
-  | 'DISPOSED'
+  DISPOSED: object
   /** The native part of the package could not be loaded. */
-  | 'ADDON_UNAVAILABLE'
+  ADDON_UNAVAILABLE: {
+    readonly platform: string
+    /** 'glibc' or 'musl'; empty beside Linux. */
+    readonly libc: string
+    /** Version of Node. */
+    readonly node: string
+    /** The files that were tried, and why each did not load. */
+    readonly attempts: readonly { readonly file: string; readonly problem: string }[]
+    /** Platforms that the package has prebuilt addons for. */
+    readonly prebuilt: readonly string[]
+  }
   /** `magicmix build` could not compile the addon. */
-  | 'BUILD_FAILED'
-  /** A network gave values that are no finite numbers: damaged weights, or too little precision. */
-  | 'NOT_FINITE'
+  BUILD_FAILED: { readonly [name: string]: unknown }
+  /** A network gave NaN or infinite values: damaged weights, or too little precision. */
+  NOT_FINITE: object
   /** A bug of magicmix. */
-  | 'INTERNAL'
+  INTERNAL: object
+}
 
-/** The values at fault, by name. */
-export type MagicMixErrorDetails = Readonly<Record<string, unknown>>
+interface FileDetails {
+  /** The file or folder. */
+  readonly path?: string
+  /** The tensor at fault. */
+  readonly tensor?: string
+  readonly [other: string]: unknown
+}
+
+interface HubDetails {
+  /** 'ORG/NAME' */
+  readonly repo?: string
+  readonly [other: string]: unknown
+}
+
+/** What went wrong, for programs: the keys of {@link MagicMixErrorDetails}, which explains them. */
+export type MagicMixErrorCode = keyof MagicMixErrorDetails
+
+const codes: { readonly [C in MagicMixErrorCode]: true } = {
+  INVALID_ARGUMENT: true,
+  UNKNOWN_OPTION: true,
+  PROMPT_TOO_LONG: true,
+  PHRASE_NOT_FOUND: true,
+  PHRASE_TRUNCATED: true,
+  PICTURE_UNREADABLE: true,
+  PICTURE_UNWRITABLE: true,
+  MODEL_NOT_FOUND: true,
+  MODEL_FORMAT: true,
+  MODEL_UNSUPPORTED: true,
+  CONFIG_NEEDED: true,
+  ACCESS_DENIED: true,
+  DOWNLOAD_FAILED: true,
+  DOWNLOAD_DAMAGED: true,
+  DEVICE_UNAVAILABLE: true,
+  DEVICE_FAILED: true,
+  DISK_FULL: true,
+  FILE_UNWRITABLE: true,
+  OUT_OF_MEMORY: true,
+  QUEUE_FULL: true,
+  DISPOSED: true,
+  ADDON_UNAVAILABLE: true,
+  BUILD_FAILED: true,
+  NOT_FINITE: true,
+  INTERNAL: true,
+}
+
+/** A {@link MagicMixError} as JSON. */
+export interface MagicMixErrorJson {
+  name: 'MagicMixError'
+  code: MagicMixErrorCode
+  message: string
+  /** Long values are shortened, bytes only described. */
+  details: Record<string, unknown>
+  /** Message of the error that caused it. */
+  cause?: string
+}
+
+class CodedError<C extends MagicMixErrorCode> extends Error {
+  /** What went wrong, for programs. */
+  readonly code: C
+  /** The values at fault; their type follows from the code. */
+  readonly details: MagicMixErrorDetails[C]
+
+  constructor(code: C, message: string, details?: MagicMixErrorDetails[C], options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+    this.details = details ?? ({} as MagicMixErrorDetails[C])
+  }
+
+  /** For `JSON.stringify`, logs and messages between threads and processes. */
+  toJSON(): MagicMixErrorJson {
+    const { code, message, details, cause } = this
+    return {
+      name: 'MagicMixError',
+      code,
+      message,
+      details: jsonSafe(details, 0) as Record<string, unknown>,
+      ...(cause === undefined
+        ? {}
+        : { cause: String(jsonSafe(cause, 0)) }),
+    }
+  }
+
+  /**
+   * The error that {@link toJSON} described, with its code, message and details. Its stack begins
+   * here.
+   *
+   * @throws TypeError if `json` is something else
+   */
+  static fromJSON(json: unknown): MagicMixError {
+    const { name, code, message, details, cause } = Object(json) as Partial<MagicMixErrorJson>
+    const known = typeof code === 'string' && Object.hasOwn(codes, code)
+    if (name !== 'MagicMixError' || !known || typeof message !== 'string') {
+      throw new TypeError('This is not a MagicMixError as JSON: { name, code, message, details }')
+    }
+    const options = cause === undefined ? {} : { cause: new Error(cause) }
+    return new MagicMixError(code, message, Object(details) as never, options)
+  }
+
+  static {
+    Object.defineProperty(this.prototype, 'name', { value: 'MagicMixError' })
+    Object.defineProperty(this, 'name', { value: 'MagicMixError' })
+  }
+}
 
 /**
  * What every function of magicmix throws or rejects with, except for a `signal`'s reason and what
- * a callback throws: those arrive unchanged. The stack begins at the caller's line.
+ * a callback throws: those arrive unchanged. The stack begins at the caller's line. Once `code` is
+ * compared, TypeScript knows what is in `details`.
  *
  * @example
  * ```ts
  * try {
  *   await mixer.mix({ layout: 'corgi.jpg', content: prompt })
  * } catch (error) {
- *   if (error instanceof MagicMixError && error.code === 'PROMPT_TOO_LONG') shorten(error.details)
- *   else throw error
+ *   if (error instanceof MagicMixError && error.code === 'PROMPT_TOO_LONG') {
+ *     console.log(`${error.details.tokens} tokens, ${error.details.maxTokens} fit`)
+ *   } else throw error
  * }
  * ```
  */
-export class MagicMixError extends Error {
-  /** What went wrong, for programs. */
-  readonly code: MagicMixErrorCode
-  /** The values at fault, by name. */
-  readonly details: MagicMixErrorDetails
+export type MagicMixError = { [C in MagicMixErrorCode]: CodedError<C> }[MagicMixErrorCode]
 
-  constructor(
-    code: MagicMixErrorCode,
+interface MagicMixErrorClass {
+  new <C extends MagicMixErrorCode>(
+    code: C,
     message: string,
-    details: MagicMixErrorDetails = {},
+    details?: MagicMixErrorDetails[C],
     options?: ErrorOptions,
-  ) {
-    super(message, options)
-    this.code = code
-    this.details = details
-  }
-
-  static {
-    Object.defineProperty(this.prototype, 'name', { value: 'MagicMixError' })
-  }
+  ): Extract<MagicMixError, { code: C }>
+  readonly prototype: MagicMixError
+  fromJSON(json: unknown): MagicMixError
 }
+
+export const MagicMixError = CodedError as unknown as MagicMixErrorClass
+
+/** A value that `JSON.stringify` takes, and that is short enough for a log. */
+function jsonSafe(value: unknown, depth: number): unknown {
+  const longest = 1000
+  if (typeof value === 'string') {
+    return value.length > longest ? `${value.slice(0, longest)}...` : value
+  }
+  if (typeof value === 'number') return Number.isFinite(value) ? value : String(value)
+  if (typeof value === 'bigint' || typeof value === 'symbol') return String(value)
+  if (typeof value === 'function') return 'a function'
+  if (typeof value !== 'object' || value === null) return value
+  if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) {
+    return `${value.constructor.name} of ${value.byteLength} bytes`
+  }
+  if (value instanceof Error) return value.message
+  if (depth === 4) return Array.isArray(value) ? '[...]' : '{...}'
+  if (Array.isArray(value)) {
+    const entries = value.slice(0, 100).map((entry) => jsonSafe(entry, depth + 1))
+    return value.length > 100 ? [...entries, `${value.length - 100} more`] : entries
+  }
+  return Object.fromEntries(
+    Object.entries(value)
+      .slice(0, 100)
+      .map(([name, entry]) => [name, jsonSafe(entry, depth + 1)]),
+  )
+}
+
+/** The command line is wrong: exit code 2. */
+export class UsageError extends Error {}
 
 /** An error that is the caller's own and has to reach the caller as it is. */
 export class CallersOwn {
@@ -118,7 +316,11 @@ export function callSite(entry: (...args: never[]) => unknown): CallSite {
     errorFor(thrown) {
       if (thrown instanceof CallersOwn) return thrown.error
       const error = isNativeError(thrown)
-        ? new MagicMixError(thrown.code as MagicMixErrorCode, thrown.message, thrown.details)
+        ? new MagicMixError(
+            thrown.code as MagicMixErrorCode,
+            thrown.message,
+            thrown.details,
+          )
         : thrown
       if (error instanceof MagicMixError) {
         const frames = (here.stack ?? '').split('\n').slice(1)
@@ -142,14 +344,14 @@ export async function calledFrom<T>(
   }
 }
 
-type CodedError = Error & { code: string; details: MagicMixErrorDetails }
+type NativeLikeError = Error & { code: string; details: object }
 
 /** The addon's errors are plain `Error`s with a code of ours and details. */
-export function isNativeError(error: unknown): error is CodedError {
+export function isNativeError(error: unknown): error is NativeLikeError {
   return (
     error instanceof Error &&
     !(error instanceof MagicMixError) &&
-    typeof (error as Partial<CodedError>).code === 'string' &&
-    typeof (error as Partial<CodedError>).details === 'object'
+    typeof (error as Partial<NativeLikeError>).code === 'string' &&
+    typeof (error as Partial<NativeLikeError>).details === 'object'
   )
 }

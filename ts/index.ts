@@ -4,23 +4,31 @@
  *
  * @packageDocumentation
  */
-export type { AttentionScale, FilledAttentionScale } from './input/attention.js'
-export { type Conversion, type ConvertOptions, type StoredType, convert } from './models/convert.js'
 export { type Device, type DeviceKind, type DevicesOptions, devices } from './devices/devices.js'
-export { MagicMixError, type MagicMixErrorCode, type MagicMixErrorDetails } from './errors.js'
+export {
+  MagicMixError,
+  type MagicMixErrorCode,
+  type MagicMixErrorDetails,
+  type MagicMixErrorJson,
+} from './errors.js'
 export { type PullOptions, type PulledModel, pull } from './hub/pull.js'
+export type { AttentionScale, FilledAttentionScale } from './input/attention.js'
+export type { JsonPixels, LayoutPrompt } from './input/layout.js'
 export type { FilledLora, Lora } from './input/lora.js'
+export type { Picture } from './input/picture.js'
+export type { EncodedPicture, Fit, LayoutPicture, RawPixels } from './input/picture-forms.js'
+export type { Token } from './input/tokens.js'
 export { Mix, type MixState, type MixTimings, type PictureFormat } from './mix.js'
-export { MagicMix } from './mixer.js'
+export { MagicMix, type MixPlan, type Queue } from './mixer.js'
+export { type Conversion, type ConvertOptions, type StoredType, convert } from './models/convert.js'
 export type {
   LoadOptions,
   ModelConfig,
-  ModelInfo,
   ModelPart,
   Precision,
   Prediction,
-} from './models/model.js'
-export type { Fit, LayoutPicture, Picture, RawPixels } from './input/picture.js'
+} from './models/load-options.js'
+export type { ModelFamily, ModelFormat, ModelInfo } from './models/model-info.js'
 export type {
   ConvertProgressEvent,
   DownloadProgressEvent,
@@ -28,10 +36,12 @@ export type {
   ProgressEvent,
   WeightsProgressEvent,
 } from './progress.js'
-export type {
-  FilledMixRequest,
-  Interpolation,
-  LayoutPrompt,
-  MixRequest,
-} from './request/request.js'
-export type { Token } from './input/tokens.js'
+export {
+  type FilledMixRequest,
+  type Interpolation,
+  type MixRequest,
+  type SamplerName,
+  requestSchema,
+} from './request/mix-options.js'
+export type { JsonSchema } from './request/option.js'
+export { type Recipe, recipe } from './request/recipe.js'

@@ -6,7 +6,8 @@ import sharp, { type Sharp } from 'sharp'
 
 import { MagicMixError, calledFrom } from './errors.js'
 import type { NativeMixResult, NativeState } from './native/contract.js'
-import { type FilledMixRequest, recipeOf } from './request/request.js'
+import type { FilledMixRequest } from './request/mix-options.js'
+import { embeddedRecipe } from './request/recipe.js'
 import { invalid, nonEmptyText, oneOf } from './request/validate.js'
 
 /** Formats that a mix can be written in. */
@@ -77,11 +78,11 @@ export class Mix {
   readonly layoutTrace: MixState[]
 
   /** @internal */
-  static of(request: FilledMixRequest, result: NativeMixResult, times: Outside): Mix {
+  static of(request: FilledMixRequest, result: NativeMixResult, times: OuterTimings): Mix {
     return new Mix(request, result, times)
   }
 
-  private constructor(request: FilledMixRequest, result: NativeMixResult, times: Outside) {
+  private constructor(request: FilledMixRequest, result: NativeMixResult, times: OuterTimings) {
     this.width = result.width
     this.height = result.height
     this.data = result.data
@@ -119,7 +120,8 @@ export class Mix {
   /**
    * Writes the picture to a file, in the format that the extension names: .png, .jpg, .jpeg,
    * .webp, .avif, .tif or .tiff. The request goes along as JSON in the EXIF field ImageDescription,
-   * so that the mix can be made again; use {@link toBuffer} for a file that tells nothing.
+   * so that the mix can be made again; {@link toBuffer} embeds no metadata. Files are named without
+   * their folders.
    *
    * @throws {@link MagicMixError} INVALID_ARGUMENT, PICTURE_UNWRITABLE
    */
@@ -155,7 +157,7 @@ export class Mix {
   }
 
   private get recipe(): Record<string, unknown> {
-    return recipeOf(this.request)
+    return embeddedRecipe(this.request)
   }
 }
 
@@ -168,8 +170,8 @@ export function formatOf(file: unknown): PictureFormat {
   return format
 }
 
-/** What is measured outside of the engine. */
-type Outside = Pick<MixTimings, 'load' | 'total'>
+/** Measured outside of the engine. */
+type OuterTimings = Pick<MixTimings, 'load' | 'total'>
 
 /** EXIF holds text in ASCII. */
 function asciiJson(value: unknown): string {

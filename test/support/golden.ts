@@ -13,7 +13,7 @@ import sharp from 'sharp'
 import type {
   NativeMixer,
   NativeStageValues,
-  NativeTokenScale,
+  NativeAttentionScale,
 } from '../../dist/native/contract.js'
 import { describeDifference, difference } from './closeness.js'
 import { caseById, casesOf, floatsOf, valuesOf } from './manifest.js'
@@ -118,7 +118,7 @@ async function predict(golden: UnetCase, engine: NativeMixer, stages: boolean) {
   }).done
 }
 
-function tokenScales(scales: Scale[] = []): NativeTokenScale[] {
+function tokenScales(scales: Scale[] = []): NativeAttentionScale[] {
   return scales.flatMap(({ positions, s }) =>
     positions.map((position) => ({ position, scale: s, from: 0, to: 1 })),
   )

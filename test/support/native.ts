@@ -1,11 +1,13 @@
 /** The engine behind a mixer, for tests of its parts. */
 import type { MagicMix } from 'magicmix'
 
-import { native } from '../../dist/native/contract.js'
+import { native as load } from '../../dist/native/native.js'
 import type { NativeMixer } from '../../dist/native/contract.js'
 import { packageRoot } from './package-root.js'
 
-export { native, packageRoot }
+export { packageRoot }
+
+export const native = load()
 
 /** The facade keeps it private. */
 export function nativeOf(mixer: MagicMix): NativeMixer {
@@ -14,7 +16,7 @@ export function nativeOf(mixer: MagicMix): NativeMixer {
 
 /** The 77 ids that the text encoder sees: `ids` from BOS to the first EOS, then EOS, or 0 in 2.x. */
 export function padded(ids: ArrayLike<number>, mixer: MagicMix): Int32Array {
-  const context = new Int32Array(77).fill(mixer.model.family === 'sd2' ? 0 : 49407)
+  const context = new Int32Array(77).fill(mixer.model.sizes.textEncoder.padding)
   context.set(ids)
   return context
 }

@@ -3,8 +3,9 @@ import { type ParseArgsConfig, parseArgs } from 'node:util'
 
 import { closest, distance } from 'fastest-levenshtein'
 
-/** The command line is wrong: exit code 2. */
-export class UsageError extends Error {}
+import { UsageError } from '../errors.js'
+
+export { UsageError }
 
 /** One option of a command. */
 export interface Option {
@@ -113,13 +114,6 @@ export function numberOption(values: Values, name: string): number | undefined {
     throw new UsageError(`Expected a number for --${name} but received '${text}'`)
   }
   return number
-}
-
-/** An object without the keys whose value is undefined. */
-export function given<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as {
-    [K in keyof T]?: Exclude<T[K], undefined>
-  }
 }
 
 function isParseError(error: unknown): error is Error {

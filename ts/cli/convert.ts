@@ -1,7 +1,7 @@
 /** `magicmix convert`: a checkpoint in another format or type. */
-import type { StoredType } from '../models/convert.js'
-import { type Arguments, type Command, UsageError, textOption } from './command.js'
-import { configOptions, modelConfig } from './model-options.js'
+import { convertOptions } from '../models/convert.js'
+import { type Arguments, type Command, UsageError } from './command.js'
+import { flagsOf, optionsFrom } from './flags.js'
 import { bytes, startReport } from './report.js'
 
 export const command: Command = {
@@ -15,11 +15,7 @@ q4_k, q4_1, q4_0, q3_k, q2_k. Norms, embeddings and the autoencoder keep 16 bits
     'magicmix convert sd-v1-4.ckpt sd-v1-4.safetensors',
     'magicmix convert sd-v1-4.safetensors sd-v1-4-q8_0.gguf --type q8_0',
   ],
-  options: {
-    type: { type: 'string', short: 't', value: 'TYPE', help: 'of the large weights (default f16)' },
-    overwrite: { type: 'boolean', help: 'replace OUT if it exists' },
-    ...configOptions,
-  },
+  options: flagsOf(convertOptions),
   run,
 }
 
@@ -34,9 +30,7 @@ async function run({ positionals, values, signal }: Arguments): Promise<void> {
     const conversion = await convert({
       input,
       output,
-      type: textOption(values, 'type') as StoredType | undefined,
-      overwrite: Boolean(values.overwrite),
-      config: modelConfig(values),
+      ...optionsFrom(convertOptions, values),
       onProgress: report.show.bind(report),
       signal,
     })

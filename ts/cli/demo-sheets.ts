@@ -1,5 +1,5 @@
 /** What the demo shows: the effects of the paper's figures, with the model in the box. */
-import type { MixRequest } from '../request/request.js'
+import type { MixRequest } from '../request/mix-options.js'
 
 /** A picture of a sheet: one of a file, or a mix. */
 export type Cell = { layout: string } | { mix: MixRequest }

@@ -8,7 +8,7 @@ import { nativeRoot } from '../package-files.js'
 import type { Picture } from '../input/picture.js'
 import { type Arguments, type Command, UsageError, textOption } from './command.js'
 import { type Cell, type SheetPlan, demoSheets } from './demo-sheets.js'
-import { deviceChoice, deviceOptions } from './model-options.js'
+import { deviceFlags, deviceFrom } from './model-options.js'
 import { duration, startCount } from './report.js'
 
 const models = path.join(nativeRoot, 'models')
@@ -28,7 +28,7 @@ a word, removal of a concept, mixes of two prompts, and where it fails.`,
       value: 'FOLDER',
       help: 'where to write (default: magicmix-demo)',
     },
-    ...deviceOptions,
+    ...deviceFlags,
   },
   run,
 }
@@ -44,7 +44,7 @@ async function run({ positionals, values, signal }: Arguments): Promise<void> {
   const started = performance.now()
   const plans = demoSheets((name) => path.join(models, 'layouts', `${name}.png`))
   const mixers = await loadMixers(() =>
-    MagicMix.load({ ...deviceChoice(values), threads: 1, signal }),
+    MagicMix.load({ threads: 1, ...deviceFrom(values), signal }),
   )
   const written: string[] = []
   try {

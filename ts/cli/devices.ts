@@ -1,6 +1,7 @@
 /** `magicmix devices`: what a model can run on. */
-import type { Device } from '../devices/devices.js'
+import { type Device, devicesOptions } from '../devices/devices.js'
 import { type Arguments, type Command, UsageError } from './command.js'
+import { flagsOf, optionsFrom } from './flags.js'
 import { bytes } from './report.js'
 
 export const command: Command = {
@@ -11,16 +12,14 @@ export const command: Command = {
     'Lists what can be used, best first, then what cannot be used and why. The first time, every\n' +
     'GPU computes a little in a process of its own.',
   examples: ['magicmix devices'],
-  options: {
-    fresh: { type: 'boolean', help: 'look at every GPU now, whatever was found out before' },
-  },
+  options: flagsOf(devicesOptions),
   run,
 }
 
 async function run({ positionals, values }: Arguments): Promise<void> {
   if (positionals.length > 0) throw new UsageError('devices takes no arguments')
   const { devices } = await import('../devices/devices.js')
-  const found = await devices({ fresh: values.fresh === true })
+  const found = await devices(optionsFrom(devicesOptions, values))
   console.log(values.json ? JSON.stringify(found) : deviceTable(found))
 }
 

@@ -3,7 +3,7 @@ import type { Device } from '../devices/devices.js'
 import type { NativeMixer } from '../native/contract.js'
 import { type Arguments, type Command, UsageError, textOption } from './command.js'
 import { deviceTable } from './devices.js'
-import { modelOptions } from './model-options.js'
+import { modelFlag, modelFrom } from './model-options.js'
 
 export const command: Command = {
   name: 'doctor',
@@ -15,7 +15,7 @@ export const command: Command = {
     'the CPU in f32. Ends with code 1 if a device is off.',
   examples: ['magicmix doctor', 'magicmix doctor --model sd-v1-4.safetensors --device cuda'],
   options: {
-    model: modelOptions['model'] as NonNullable<(typeof modelOptions)['model']>,
+    ...modelFlag,
     device: {
       type: 'string',
       value: 'ID',
@@ -50,7 +50,8 @@ interface Check {
 async function run({ positionals, values, signal }: Arguments): Promise<number> {
   if (positionals.length > 0) throw new UsageError('doctor takes no arguments')
   const { devices } = await import('../devices/devices.js')
-  const { addonFile, cpuProblem } = await import('../native/contract.js')
+  const { addon } = await import('../native/native.js')
+  const { file: addonFile, cpuProblem } = addon()
   const { platform, libc } = await import('../native/addon.js')
 
   const found = await devices({ fresh: true })
@@ -69,7 +70,7 @@ async function run({ positionals, values, signal }: Arguments): Promise<number> 
 
   const wanted = textOption(values, 'device')
   const checks: Check[] = []
-  const model = (textOption(values, 'model') ?? process.env.MAGICMIX_MODEL) || undefined
+  const model = modelFrom(values)
   const references = await measure(model, 'cpu', 'f32')
   for (const id of wanted ? [wanted] : idsOf(found)) {
     signal.throwIfAborted()
@@ -106,12 +107,12 @@ async function measure(
 ): Promise<Measured[]> {
   const { useDevice } = await import('../devices/devices.js')
   const { resolveModel } = await import('../hub/pull.js')
-  const { checkLoadOptions } = await import('../models/model.js')
-  const { native } = await import('../native/contract.js')
+  const { checkLoadOptions } = await import('../models/load-options.js')
+  const { native } = await import('../native/native.js')
   const { native: options } = checkLoadOptions({ model, device, precision })
   const file = await resolveModel(options.model, {})
   const id = await useDevice(device)
-  const mixer = await native.load({ ...options, model: file, device: id }, null).done
+  const mixer = await native().load({ ...options, model: file, device: id }, null).done
   try {
     const results: Measured[] = []
     for (const [width, height] of sizes) results.push(await measureAt(mixer, width, height))

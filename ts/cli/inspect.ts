@@ -1,10 +1,10 @@
 /** `magicmix inspect`: what is in a checkpoint, without loading it. */
 import { resolveModel } from '../hub/pull.js'
 import { runJob } from '../native/job.js'
-import { checkConfig, modelInfo } from '../models/model.js'
+import { checkConfig } from '../models/load-options.js'
 import type { NativeInspection } from '../native/contract.js'
 import { type Arguments, type Command, UsageError } from './command.js'
-import { configOptions, modelConfig } from './model-options.js'
+import { configFlags, configFrom } from './model-options.js'
 import { bytes, startReport } from './report.js'
 
 export const command: Command = {
@@ -16,7 +16,7 @@ weights. The exit code is 1 if it cannot be used for mixing.`,
   examples: ['magicmix inspect sd-v1-4.safetensors'],
   options: {
     tensors: { type: 'boolean', help: 'list every tensor' },
-    ...configOptions,
+    ...configFlags,
   },
   run,
 }
@@ -26,22 +26,21 @@ async function run({ positionals, values, signal }: Arguments): Promise<number> 
   if (model === undefined || more.length > 0) {
     throw new UsageError(`Expected one MODEL but received ${positionals.length} arguments`)
   }
-  const config = checkConfig(modelConfig(values))
+  const config = checkConfig(configFrom(values))
   const path = await findModel(model, signal)
-  const { native } = await import('../native/contract.js')
+  const { native } = await import('../native/native.js')
   const inspection = await runJob(
-    () => native.inspect(path, config),
+    () => native().inspect(path, config),
     () => undefined,
     { signal },
   )
   const { model: found, tensors, ...rest } = inspection
-  const info = found ? modelInfo(found) : null
   if (values.json) {
-    console.log(JSON.stringify({ ...rest, model: info, tensors }))
+    console.log(JSON.stringify({ ...rest, model: found, tensors }))
   } else {
     console.log(describe(inspection, Boolean(values.tensors)))
   }
-  return info ? 0 : 1
+  return found ? 0 : 1
 }
 
 async function findModel(model: string, signal: AbortSignal): Promise<string> {
@@ -62,7 +61,7 @@ function describe({ model, ...found }: NativeInspection, listTensors: boolean): 
     ['tensors', `${found.tensors.length} used, ${found.ignored.length} ignored`],
   ]
   if (model) {
-    const { parameters, prediction, sizes, memory, nativeSize } = modelInfo(model)
+    const { parameters, prediction, sizes, memory, nativeSize } = model
     const { textEncoder, unet, vae } = sizes
     rows.push(
       ['prediction', prediction],

@@ -94,7 +94,7 @@ function complain(error: unknown, name: string, verbose: boolean): number {
   const message = error instanceof Error ? error.message : String(error)
   console.error(`magicmix: ${message}${coded ? ` (${coded.code})` : ''}`)
   if (coded?.code === 'CONFIG_NEEDED') {
-    console.error('On the command line: --unet-heads N, --text-heads N.')
+    console.error('On the command line: --unet-heads N (or --unet-head-width N), --text-heads N.')
   }
   if (error instanceof UsageError) {
     console.error(`Try 'magicmix ${Object.hasOwn(commands, name) ? `${name} ` : ''}--help'.`)

@@ -1,6 +1,8 @@
 /** `magicmix pull`: gets a model from the hub. */
+import { pullOptions } from '../hub/pull.js'
 import { shortNames } from '../hub/references.js'
-import { type Arguments, type Command, UsageError, textOption } from './command.js'
+import { type Arguments, type Command, UsageError } from './command.js'
+import { flagsOf, optionsFrom } from './flags.js'
 import { bytes, licenseText, startReport } from './report.js'
 
 const shortNameLines = Object.entries(shortNames).map(
@@ -22,9 +24,7 @@ and HF_HUB_OFFLINE.`,
     `# one file of a repository
 magicmix pull stable-diffusion-v1-5/stable-diffusion-v1-5/v1-5-pruned-emaonly.safetensors`,
   ],
-  options: {
-    revision: { type: 'string', value: 'REV', help: 'branch, tag or commit (default: main)' },
-  },
+  options: flagsOf(pullOptions),
   run,
 }
 
@@ -38,7 +38,7 @@ async function run({ positionals, values, signal }: Arguments): Promise<void> {
   try {
     const onProgress = report.show.bind(report)
     const pulled = await pull(name, {
-      revision: textOption(values, 'revision'),
+      ...optionsFrom(pullOptions, values),
       onProgress,
       signal,
     })

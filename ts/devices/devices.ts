@@ -1,6 +1,7 @@
 /** What a model can run on, and which of it a request for a device means. */
 import { MagicMixError, calledFrom } from '../errors.js'
-import { native } from '../native/contract.js'
+import { native } from '../native/native.js'
+import { type Option, checkOptions, flag } from '../request/option.js'
 import {
   type BackendLibrary,
   type GpuBackend,
@@ -21,7 +22,9 @@ export interface Device {
   readonly id: string
   /** Name of the hardware; empty where none was found. */
   readonly description: string
+  /** Which of ggml's backends runs it. */
   readonly backend: 'cpu' | GpuBackend
+  /** 'unknown' where none was found. */
   readonly kind: DeviceKind | 'unknown'
   /** Whether a model can run on it. GPUs have computed something, and right. */
   readonly usable: boolean
@@ -41,13 +44,29 @@ export interface DevicesOptions {
   fresh?: boolean | undefined
 }
 
+/** The options of `devices`: one row each. */
+export const devicesOptions = {
+  fresh: flag({
+    help: 'test every GPU now, whatever was found before',
+    default: false,
+    cli: { flag: 'fresh' },
+  }),
+} satisfies Record<keyof DevicesOptions, Option>
+
 /**
  * What can be used here, best first, then what cannot be used and why. The first time, every GPU
- * computes a little, in a process of its own, which may take some seconds; what was found out is
- * kept until the driver or magicmix changes.
+ * computes a little, in a process of its own, which may take some seconds; the verdict is kept until
+ * the driver or magicmix changes.
+ *
+ * @throws {@link MagicMixError} INVALID_ARGUMENT, UNKNOWN_OPTION, ADDON_UNAVAILABLE
+ * @example
+ * ```ts
+ * console.table(await devices()) // which there are, which `load` takes, and why not the others
+ * ```
  */
-export function devices({ fresh = false }: DevicesOptions = {}): Promise<Device[]> {
+export function devices(options: DevicesOptions = {}): Promise<Device[]> {
   return calledFrom(devices, async () => {
+    const { fresh } = checkOptions(devicesOptions, options, 'devices', '', 'the options of devices')
     const libraries = await backendLibraries()
     const found = await Promise.all(
       gpuBackends.map((backend) => devicesOf(backend, libraries, fresh)),
@@ -79,7 +98,7 @@ export async function useDevice(wanted: string): Promise<string> {
     )
     if (!device) continue
     const library = libraries.find((one) => one.backend === each) as BackendLibrary
-    await native.loadBackend(await unpacked(library.file)).done
+    await native().loadBackend(await unpacked(library.file)).done
     return device.id
   }
   if (wanted === 'auto') return 'cpu'
@@ -128,7 +147,9 @@ function deviceOf(backend: GpuBackend, verdict: Verdict): Device {
 }
 
 function cpu(): Device {
-  const found = native.devices().find(({ id }) => id === 'cpu')
+  const found = native()
+    .devices()
+    .find(({ id }) => id === 'cpu')
   return {
     id: 'cpu',
     description: found?.description ?? '',

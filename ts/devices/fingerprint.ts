@@ -7,13 +7,13 @@ import { readFile, readdir, stat } from 'node:fs/promises'
 import { homedir, release } from 'node:os'
 import path from 'node:path'
 
-import { addonFile } from '../native/contract.js'
+import { addon } from '../native/native.js'
 import type { BackendLibrary } from './libraries.js'
 
 /** Changes when a verdict has to be found anew. */
 export async function fingerprint({ file }: BackendLibrary): Promise<string> {
   const parts = await Promise.all([
-    stampOf(addonFile),
+    stampOf(addon().file),
     stampOf(file),
     ...driverFiles().map(stampOf),
     ...driverFolders().map(stampsIn),

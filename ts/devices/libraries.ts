@@ -3,7 +3,7 @@ import { readdir } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 
-import { backendsFolder } from '../native/contract.js'
+import { addon } from '../native/native.js'
 
 /** In the order in which `auto` prefers them. */
 export const gpuBackends = ['cuda', 'metal', 'vulkan'] as const
@@ -23,7 +23,10 @@ const cudaPackage = `magicmix-cuda-${process.platform}-${process.arch}`
  * of its own brings.
  */
 export async function backendLibraries(): Promise<BackendLibrary[]> {
-  const folders = [...(process.env.MAGICMIX_BACKENDS ?? '').split(path.delimiter), backendsFolder]
+  const folders = [
+    ...(process.env.MAGICMIX_BACKENDS ?? '').split(path.delimiter),
+    addon().backendsFolder,
+  ]
   const lists = await Promise.all(folders.filter(Boolean).map(librariesIn))
   const all = [...lists.flat(), ...cudaOfItsOwn()]
   return gpuBackends.flatMap((backend) => all.find((each) => each.backend === backend) ?? [])

@@ -5,18 +5,19 @@
  *     node preflight-child.js LIBRARY BACKEND [DEVICE TO LEAVE OUT ...]
  */
 import { isNativeError } from '../errors.js'
-import { native } from '../native/contract.js'
+import { native } from '../native/native.js'
 import type { Report } from './preflight.js'
 
 async function main([library = '', backend = '', ...leftOut]: string[]): Promise<void> {
-  await native.loadBackend(library).done
-  const devices = native.devices().filter((device) => device.backend === backend)
+  const binding = native()
+  await binding.loadBackend(library).done
+  const devices = binding.devices().filter((device) => device.backend === backend)
   report({ devices })
   for (const { id } of devices) {
     if (leftOut.includes(id)) continue
     report({ testing: id })
     try {
-      report({ tested: id, ...(await native.preflight(id).done) })
+      report({ tested: id, ...(await binding.preflight(id).done) })
     } catch (error) {
       report({ tested: id, passed: false, problem: messageOf(error) })
     }

@@ -38,7 +38,7 @@ function diskFull(folder: string, needed: number, free: number | undefined, caus
     `The download needs ${megabytes(needed)} more in ${folder}` +
       (free === undefined ? '' : `, where ${megabytes(free)} are free`) +
       `. HF_HUB_CACHE can name a folder on another disk; what is there already is kept`,
-    { path: folder, neededBytes: needed, freeBytes: free },
+    { path: folder, neededBytes: needed, ...(free === undefined ? {} : { freeBytes: free }) },
     { cause },
   )
 }

@@ -7,13 +7,8 @@ import { closest } from 'fastest-levenshtein'
 import { CallersOwn, MagicMixError, calledFrom } from '../errors.js'
 import { type Watch, refuseAborted } from '../native/job.js'
 import type { DownloadProgressEvent } from '../progress.js'
-import {
-  nonEmptyText,
-  optionalFunction,
-  optionalSignal,
-  record,
-  refuseUnknownKeys,
-} from '../request/validate.js'
+import { type Option, callback, checkOptions, filledText, signal } from '../request/option.js'
+import { nonEmptyText } from '../request/validate.js'
 import { CachedRepo } from './cache.js'
 import { Connection } from './connection.js'
 import { refuseFullDisk, toldAsUnwritable } from './disk.js'
@@ -33,6 +28,19 @@ export interface PullOptions {
   /** Cancels; what has come so far is kept for the next time. */
   signal?: AbortSignal | undefined
 }
+
+/** The options of `pull`: one row each. */
+export const pullOptions = {
+  revision: filledText({
+    help: 'branch, tag or commit',
+    defaultText: 'what follows an @ in NAME, else main',
+    cli: { flag: 'revision', value: 'REV' },
+  }),
+  onProgress: callback<(event: DownloadProgressEvent) => void>({
+    help: 'called about ten times a second while files are downloaded',
+  }),
+  signal: signal({ help: 'cancels; finished parts are kept for the next time' }),
+} satisfies Record<keyof PullOptions, Option>
 
 /** A model in the cache. */
 export interface PulledModel {
@@ -77,17 +85,9 @@ export interface PulledModel {
  */
 export async function pull(model: string, options: PullOptions = {}): Promise<PulledModel> {
   return calledFrom(pull, async () => {
-    const given = record(options, 'the options of pull')
-    refuseUnknownKeys(given, ['revision', 'onProgress', 'signal'], 'pull')
-    const { revision } = given
-    const reference = parseReference(
-      nonEmptyText(model, 'model'),
-      revision === undefined ? undefined : nonEmptyText(revision, 'revision'),
-    )
-    return bring(reference, 'newest', {
-      onProgress: optionalFunction(given.onProgress, 'onProgress'),
-      signal: optionalSignal(given.signal, 'signal'),
-    })
+    const checked = checkOptions(pullOptions, options, 'pull', '', 'the options of pull')
+    const reference = parseReference(nonEmptyText(model, 'model'), checked.revision)
+    return bring(reference, 'newest', checked)
   })
 }
 

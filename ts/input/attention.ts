@@ -1,9 +1,11 @@
 /**
- * From scales of phrases to scales of tokens (paper, section 3.3.2): a phrase is tokenised by
- * itself and found as a run of token ids in the content prompt.
+ * Attention scales of phrases (paper, section 3.3.2): what they are, and the way from phrases to
+ * tokens. A phrase is tokenised by itself and found as a run of token ids in the content prompt.
  */
-import { MagicMixError } from '../errors.js'
-import type { NativeTokenScale } from '../native/contract.js'
+import { MagicMixError, UsageError } from '../errors.js'
+import type { NativeAttentionScale } from '../native/contract.js'
+import { type Option, checkOptions, integer, number, schemaOf, text } from '../request/option.js'
+import { invalid, isRecord, nonEmptyText, numberBetween } from '../request/validate.js'
 import { type Token, maxTokens } from './tokens.js'
 
 /** How strongly the picture attends to a phrase of the content prompt. */
@@ -11,22 +13,92 @@ export interface AttentionScale {
   /** The phrase, as it stands in the content prompt; upper and lower case are the same. */
   text: string
   /**
-   * What the cross-attention of each of the phrase's tokens is multiplied by, in [-2, 2]: above 1
-   * strengthens the phrase, below 1 weakens it, negative values remove the concept.
+   * The factor for the cross-attention of each of the phrase's tokens, -2..2: above 1 strengthens
+   * the phrase, below 1 weakens it, negative values remove the concept.
    */
   scale: number
-  /** Which occurrence is meant, from 1. Default: all of them. */
+  /** Which occurrence is meant, 1..1000. Default: all of them. */
   occurrence?: number | undefined
-  /** One end of the time in which the scale acts, a fraction of T like `kMin`. Default 0. */
+  /** One end of the time in which the scale acts, a fraction of T like `kMin`, 0..1. Default 0. */
   from?: number | undefined
-  /** The other end; 1 is pure noise, 0 the finished picture. Default 1. */
+  /** The other end, 0..1; 1 is pure noise, 0 the finished picture. Default 1. */
   to?: number | undefined
 }
 
-/** An {@link AttentionScale} with its window filled in, `from` <= `to`. */
+/** An {@link AttentionScale} with its window filled in. */
 export interface FilledAttentionScale extends AttentionScale {
+  /** The clean end of the window, a fraction of T, at most `to`. */
   from: number
+  /** The noisy end of the window. */
   to: number
+}
+
+const minScale = -2
+const maxScale = 2
+
+const scaleOptions = {
+  text: text({ help: 'the phrase', required: true }),
+  scale: number(minScale, maxScale, { help: 'the factor of its attention', required: true }),
+  occurrence: integer(1, 1000, { help: 'which occurrence is meant' }),
+  from: number(0, 1, { help: 'one end of the time in which it acts', default: 0 }),
+  to: number(0, 1, { help: 'the other end', default: 1 }),
+} satisfies Record<keyof AttentionScale, Option>
+
+/** The option `attention`: scales by phrase, or a list. */
+export const attention = {
+  help: 'cross-attention scales of phrases of the content prompt',
+  range: `${minScale}..${maxScale}`,
+  default: [] as FilledAttentionScale[],
+  defaultText: 'none',
+  check: checkAttention,
+  schema: {
+    anyOf: [
+      {
+        type: 'object',
+        propertyNames: { pattern: '\\S' },
+        additionalProperties: { type: 'number', minimum: minScale, maximum: maxScale },
+      },
+      { type: 'array', items: entrySchema() },
+    ],
+  },
+  cli: { flag: 'attention', value: 'PHRASE=X', multiple: true as const, parse: parseScale },
+}
+
+function checkAttention(value: unknown): FilledAttentionScale[] {
+  if (Array.isArray(value)) return value.map((entry, i) => checkScale(entry, `attention[${i}]`))
+  if (!isRecord(value)) throw invalid('attention', 'an object of scales by phrase or a list', value)
+  return Object.entries(value).map(([phrase, scale]) => ({
+    text: nonEmptyText(phrase.trim(), 'a phrase of attention'),
+    scale: numberBetween(scale, minScale, maxScale, `the attention scale of '${phrase}'`),
+    from: 0,
+    to: 1,
+  }))
+}
+
+function checkScale(entry: unknown, name: string): FilledAttentionScale {
+  const { text, scale, occurrence, from, to } = checkOptions(scaleOptions, entry, name, `${name}.`)
+  return {
+    text: nonEmptyText(text.trim(), `${name}.text`),
+    scale,
+    ...(occurrence === undefined ? {} : { occurrence }),
+    from: Math.min(from, to),
+    to: Math.max(from, to),
+  }
+}
+
+function entrySchema() {
+  const schema = schemaOf(scaleOptions)
+  const properties = schema.properties as Record<string, object>
+  return { ...schema, properties: { ...properties, text: { ...properties.text, pattern: '\\S' } } }
+}
+
+/** `coffee machine=1.4` */
+function parseScale(text: string): AttentionScale {
+  const [, phrase, scale] = /^(.+)=\s*([^=\s]+)\s*$/.exec(text) ?? []
+  if (phrase === undefined || Number.isNaN(Number(scale))) {
+    throw new UsageError(`Expected PHRASE=NUMBER for --attention but received '${text}'`)
+  }
+  return { text: phrase, scale: Number(scale) }
 }
 
 /**
@@ -40,7 +112,7 @@ export function tokenScales(
   scales: readonly FilledAttentionScale[],
   content: { text: string; tokens: readonly Token[] },
   tokensOf: (phrase: string) => readonly Token[],
-): NativeTokenScale[] {
+): NativeAttentionScale[] {
   return scales.flatMap(({ text, scale, occurrence, from, to }) => {
     const phrase = tokensOf(text)
     const starts = occurrences(phrase, content.tokens)

@@ -1,9 +1,40 @@
-/** Placeholders of textual inversion: what a user says of them, and finding them in a prompt. */
+/** Placeholders of textual inversion: the option, and finding them in a prompt. */
+import { UsageError } from '../errors.js'
 import { invalid, nonEmptyText, record } from '../request/validate.js'
 
-/** Checks files by placeholder, whatever it is. */
-export function checkEmbeddings(value: unknown): Record<string, string> {
-  const given = record(value === undefined ? {} : value, 'embeddings')
+/** The option `embeddings`: files by placeholder. */
+export const embeddings = {
+  help: 'files of textual inversion by the placeholder that stands for each in prompts',
+  range: "`{ '<cat-toy>': file }`",
+  default: {} as Record<string, string>,
+  defaultText: 'none',
+  crosses: true as const,
+  check: checkEmbeddings,
+  schema: {
+    type: 'object',
+    propertyNames: { pattern: '^\\S+$' },
+    additionalProperties: { type: 'string', minLength: 1 },
+  },
+  cli: {
+    flag: 'embedding',
+    value: 'NAME=FILE',
+    multiple: true as const,
+    parse: parseEmbedding,
+    collect: (pairs: [string, string][]) => Object.fromEntries(pairs),
+  },
+}
+
+/** `<cat-toy>=learned_embeds.safetensors` */
+function parseEmbedding(text: string): [placeholder: string, file: string] {
+  const [, placeholder, file] = /^([^=\s]+)=(.+)$/.exec(text) ?? []
+  if (placeholder === undefined || file === undefined) {
+    throw new UsageError(`Expected NAME=FILE for --embedding but received '${text}'`)
+  }
+  return [placeholder, file]
+}
+
+function checkEmbeddings(value: unknown): Record<string, string> {
+  const given = record(value, 'embeddings')
   return Object.fromEntries(
     Object.entries(given).map(([placeholder, file]) => {
       if (!/^[^\s\0]+$/u.test(placeholder)) {

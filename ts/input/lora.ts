@@ -1,11 +1,6 @@
-/** Low-rank changes to a model's weights: what a user says of them. */
-import {
-  invalid,
-  isRecord,
-  nonEmptyText,
-  numberBetween,
-  refuseUnknownKeys,
-} from '../request/validate.js'
+/** Low-rank changes to a model's weights. */
+import { UsageError } from '../errors.js'
+import { type Option, filledText, list, number, object } from '../request/option.js'
 
 /** A LoRA, and how strong it is. */
 export interface Lora {
@@ -19,18 +14,29 @@ export interface Lora {
 }
 
 /** A {@link Lora} with its default filled in. */
-export type FilledLora = Required<{ [K in keyof Lora]: Exclude<Lora[K], undefined> }>
+export type FilledLora = { [K in keyof Lora]-?: Exclude<Lora[K], undefined> }
 
-/** Checks a list of LoRAs, whatever it is. */
-export function checkLoras(value: unknown): FilledLora[] {
-  if (!Array.isArray(value)) throw invalid('loras', 'a list of { file, strength }', value)
-  return value.map((given: unknown, i) => {
-    const name = `loras[${i}]`
-    if (!isRecord(given)) throw invalid(name, 'an object { file, strength }', given)
-    refuseUnknownKeys(given, ['file', 'strength'], name)
-    return {
-      file: nonEmptyText(given.file, `${name}.file`),
-      strength: numberBetween(given.strength ?? 1, -10, 10, `${name}.strength`),
-    }
-  })
+const loraOptions = {
+  file: filledText({ help: 'the file', required: true }),
+  strength: number(-10, 10, { help: '1 is as it was trained, 0 nothing of it', default: 1 }),
+} satisfies Record<keyof Lora, Option>
+
+/** The option `loras`, with a sentence of its own for every call that has it. */
+export function loraList<const R extends { help: string; default?: FilledLora[] }>(row: R) {
+  const cli = { flag: 'lora', value: 'FILE[=X]', multiple: true as const, parse: parseLora }
+  return {
+    ...list(object(loraOptions, { help: 'a LoRA' }), 'a list of { file, strength }', row),
+    range: '`[{ file, strength }]`',
+    cli,
+  }
+}
+
+/** `style.safetensors=0.8`; a file's name may have a '=' in it. */
+function parseLora(text: string): Lora {
+  const [, file, strength] = /^(.+)=\s*(-?[\d.]+)\s*$/.exec(text) ?? []
+  if (file === undefined) return { file: text }
+  if (Number.isNaN(Number(strength))) {
+    throw new UsageError(`Expected FILE=NUMBER for --lora but received '${text}'`)
+  }
+  return { file, strength: Number(strength) }
 }

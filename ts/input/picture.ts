@@ -1,8 +1,19 @@
 /** Layout pictures: from whatever `sharp` reads to RGB pixels of the size of the mix. */
+import { createHash } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+
 import sharp, { type Sharp } from 'sharp'
 
 import { MagicMixError } from '../errors.js'
-import { describe, invalid, isRecord } from '../request/validate.js'
+import { describe, invalid } from '../request/validate.js'
+import {
+  type EncodedPicture,
+  type Fit,
+  type LayoutPicture,
+  isEncoded,
+  isRaw,
+  isSharp,
+} from './picture-forms.js'
 
 /** RGB pixels. */
 export interface Picture {
@@ -14,29 +25,10 @@ export interface Picture {
   data: Uint8Array
 }
 
-/** Pixels that are already decoded. */
-export interface RawPixels {
-  /** Row by row, `[height, width, channels]`. */
-  data: Uint8Array | Uint8ClampedArray
-  /** In pixels. */
-  width: number
-  /** In pixels. */
-  height: number
-  /** 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha. */
-  channels: 1 | 2 | 3 | 4
-}
-
-/** A picture in any form: a path, the bytes of a file, a `sharp` instance, or pixels. */
-export type LayoutPicture = string | Uint8Array | ArrayBuffer | Sharp | RawPixels
-
-/** How a picture of another aspect ratio fits in. */
-export type Fit = 'cover' | 'contain' | 'fill'
-export const fits: readonly Fit[] = ['cover', 'contain', 'fill']
-
 /** Pictures of more pixels are refused before they are decoded. */
 const maxInputPixels = 100_000_000
 
-/** What {@link readPicture} is asked for. */
+/** How {@link readPicture} makes a picture fit. */
 export interface PictureOptions {
   width?: number | undefined
   height?: number | undefined
@@ -55,7 +47,7 @@ export async function readPicture(
   { width, height, fit, background, nativeSize }: PictureOptions,
 ): Promise<Picture> {
   checkColour(background)
-  try {
+  return readable(picture, async () => {
     const source = await open(picture)
     const size = mixSize(await orientedSize(source), nativeSize, width, height)
     const { data, info } = await source
@@ -67,6 +59,23 @@ export async function readPicture(
       .toBuffer({ resolveWithObject: true })
     if (info.channels !== 3) throw new Error(`it decodes to ${info.channels} channels, not 3`)
     return { width: info.width, height: info.height, data }
+  })
+}
+
+/** The size that {@link readPicture} would give, from the picture's header. */
+export async function sizeOfMix(
+  picture: LayoutPicture,
+  { width, height, background, nativeSize }: PictureOptions,
+): Promise<{ width: number; height: number }> {
+  checkColour(background)
+  return readable(picture, async () =>
+    mixSize(await orientedSize(await open(picture)), nativeSize, width, height),
+  )
+}
+
+async function readable<T>(picture: LayoutPicture, read: () => Promise<T>): Promise<T> {
+  try {
+    return await read()
   } catch (error) {
     throw new MagicMixError(
       'PICTURE_UNREADABLE',
@@ -77,7 +86,7 @@ export async function readPicture(
   }
 }
 
-/** The size of the mix for a picture of `size`; the rule is told at {@link MixRequest.height}. */
+/** The size of the mix for a picture of `size`; the rule is stated at {@link MixRequest.height}. */
 export function mixSize(
   size: { width: number; height: number },
   nativeSize: number,
@@ -91,13 +100,6 @@ export function mixSize(
   return { width: width ?? roundSide(wide, unit), height: height ?? roundSide(high, unit) }
 }
 
-/** By shape: the user's `sharp` may be another copy of the package than ours. */
-export function isSharp(value: unknown): value is Sharp {
-  return ['clone', 'autoOrient', 'toColourspace', 'toBuffer'].every(
-    (method) => isObject(value) && typeof value[method] === 'function',
-  )
-}
-
 async function open(picture: LayoutPicture): Promise<Sharp> {
   const limits = { limitInputPixels: maxInputPixels, failOn: 'error' } as const
   if (isSharp(picture)) return openRendered(picture)
@@ -105,7 +107,20 @@ async function open(picture: LayoutPicture): Promise<Sharp> {
     const { data, width, height, channels } = picture
     return sharp(data, { ...limits, raw: { width, height, channels } })
   }
+  if (isEncoded(picture)) return sharp(await bytesOf(picture), limits)
   return sharp(picture, limits)
+}
+
+async function bytesOf(picture: EncodedPicture): Promise<Buffer> {
+  const bytes =
+    'path' in picture ? await readFile(picture.path) : Buffer.from(picture.bytes, 'base64')
+  if (picture.sha256 !== undefined) {
+    const found = createHash('sha256').update(bytes).digest('hex')
+    if (found !== picture.sha256) {
+      throw new Error(`its SHA-256 is ${found}, not ${picture.sha256}: it is another picture`)
+    }
+  }
+  return bytes
 }
 
 /** The user's own operations come first: they are rendered before ours are added. */
@@ -138,16 +153,9 @@ function checkColour(background: string): void {
   }
 }
 
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null
-}
-
-function isRaw(picture: LayoutPicture): picture is RawPixels {
-  return isRecord(picture) && 'data' in picture
-}
-
 function nameOf(picture: LayoutPicture): string {
   if (typeof picture === 'string') return picture
+  if (isEncoded(picture)) return 'path' in picture ? picture.path : 'bytes in base64'
   if (isSharp(picture)) return 'a sharp instance'
   return isRaw(picture) ? 'raw pixels' : describe(picture)
 }

@@ -1,21 +1,23 @@
 /** From any checkpoint that is read to one file, in another type of weights. */
 import { calledFrom } from '../errors.js'
+import { native } from '../native/native.js'
 import { runJob } from '../native/job.js'
-import { type ModelConfig, checkConfig } from './model.js'
-import { native } from '../native/contract.js'
 import type { ConvertProgressEvent } from '../progress.js'
 import {
+  type Crossing,
+  type Option,
+  callback,
+  checkOptions,
+  choice,
+  crossing,
+  filledText,
   flag,
-  nonEmptyText,
-  oneOf,
-  optionalFunction,
-  optionalSignal,
-  record,
-  refuseUnknownKeys,
-} from '../request/validate.js'
+  signal,
+} from '../request/option.js'
+import { type ModelConfig, config } from './load-options.js'
 
 /**
- * How weights are stored. Bits of a weight: f32 32, f16 and bf16 16, q8_0 8.5, q6_k 6.6, q5_1 6,
+ * How weights are stored. Bits per weight: f32 32, f16 and bf16 16, q8_0 8.5, q6_k 6.6, q5_1 6,
  * q5_0 and q5_k 5.5, q4_1 5, q4_0 and q4_k 4.5, q3_k 3.4, q2_k 2.6.
  */
 export type StoredType = (typeof storedTypes)[number]
@@ -38,13 +40,47 @@ export interface ConvertOptions {
   type?: StoredType | undefined
   /** Replace an output that exists. Default false. */
   overwrite?: boolean | undefined
-  /** What the input cannot tell; the output will. */
+  /** Sizes that the input does not declare; the output will. Default: none. */
   config?: ModelConfig | undefined
-  /** Called as tensors are written; what it throws cancels and becomes the rejection. */
+  /** Called as tensors are written; if it throws, nothing is written and it rejects with that. */
   onProgress?: ((event: ConvertProgressEvent) => void) | undefined
   /** Cancels; nothing is left behind, and it rejects with the signal's reason. */
   signal?: AbortSignal | undefined
 }
+
+/** The options of `convert`: one row each. */
+export const convertOptions = {
+  input: filledText({
+    help: 'a checkpoint of any format that `load` takes',
+    required: true,
+    crosses: true,
+  }),
+  output: filledText({
+    help: "ends in '.gguf' or '.safetensors', which names the format",
+    required: true,
+    crosses: true,
+  }),
+  type: choice(storedTypes, {
+    help: 'of the large weights',
+    default: 'f16',
+    crosses: true,
+    cli: { flag: 'type', short: 't', value: 'TYPE' },
+  }),
+  overwrite: flag({
+    help: 'replace an output that exists',
+    default: false,
+    crosses: true,
+    cli: { flag: 'overwrite' },
+  }),
+  config,
+  onProgress: callback<(event: ConvertProgressEvent) => void>({
+    help: 'called as tensors are written',
+  }),
+  signal: signal({ help: 'cancels; nothing is left behind' }),
+} satisfies Record<keyof ConvertOptions, Option>
+
+/** What the engine gets of {@link ConvertOptions}. */
+export type NativeConvertOptions = Crossing<typeof convertOptions>
 
 /** What {@link convert} has written. */
 export interface Conversion {
@@ -62,33 +98,18 @@ export interface Conversion {
  *
  * @throws {@link MagicMixError} INVALID_ARGUMENT, UNKNOWN_OPTION, MODEL_NOT_FOUND, MODEL_FORMAT,
  * MODEL_UNSUPPORTED, DISK_FULL, FILE_UNWRITABLE; or the signal's reason; or what `onProgress` threw
+ * @example
+ * ```ts
+ * await convert({ input: 'sd-v1-4.safetensors', output: 'sd-v1-4-q8_0.gguf', type: 'q8_0' })
+ * ```
  */
 export function convert(options: ConvertOptions): Promise<Conversion> {
   return calledFrom(convert, async () => {
-    const given = record(options, 'the options of convert')
-    refuseUnknownKeys(
-      given,
-      ['input', 'output', 'type', 'overwrite', 'config', 'onProgress', 'signal'],
-      'convert',
-    )
-    const nativeOptions = {
-      input: nonEmptyText(given.input, 'input'),
-      output: nonEmptyText(given.output, 'output'),
-      type: oneOf(given.type ?? 'f16', storedTypes, 'type'),
-      overwrite: flag(given.overwrite ?? false, 'overwrite'),
-      config: checkConfig(given.config ?? {}),
-    }
-    const watch = {
-      onProgress: optionalFunction<(event: ConvertProgressEvent) => void>(
-        given.onProgress,
-        'onProgress',
-      ),
-      signal: optionalSignal(given.signal, 'signal'),
-    }
+    const checked = checkOptions(convertOptions, options, 'convert', '', 'the options of convert')
     return runJob(
-      (report) => native.convert(nativeOptions, report),
+      (report) => native().convert(crossing(convertOptions, checked), report),
       ({ step, steps, etaMs }): ConvertProgressEvent => ({ stage: 'convert', step, steps, etaMs }),
-      watch,
+      checked,
     )
   })
 }

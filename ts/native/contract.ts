@@ -1,13 +1,14 @@
 /**
- * The contract of the native addon, and the one place that loads it. Nothing else in `ts/` touches
- * the untyped module. Everything here is internal: no promise is made about it.
+ * The contract of the native addon: the shapes that cross the border, those of the public API wherever
+ * there is one. Everything here is internal: no promise is made about it.
  */
-import { readdirSync } from 'node:fs'
-import path from 'node:path'
-
-import type { ModelConfig, ModelInfo } from '../models/model.js'
-import { loadAddon } from './addon.js'
-import { nativeRoot } from '../package-files.js'
+import type { FilledLora } from '../input/lora.js'
+import type { Picture } from '../input/picture.js'
+import type { NativeConvertOptions } from '../models/convert.js'
+import type { ModelConfig, NativeLoadOptions } from '../models/load-options.js'
+import type { ModelInfo } from '../models/model-info.js'
+import type { Crossing } from '../request/option.js'
+import type { mixOptions } from '../request/mix-options.js'
 
 /** An operation on the model's own thread. */
 export interface NativeJob<T> {
@@ -36,23 +37,6 @@ export interface NativeDevice {
   freeMemory: number
 }
 
-export interface NativeLora {
-  file: string
-  strength: number
-}
-
-export interface NativeLoadOptions {
-  model: string
-  embeddings: Readonly<Record<string, string>>
-  device: string
-  keepOnCpu: ('textEncoder' | 'vae')[]
-  precision: string
-  /** 0: as many as there are cores */
-  threads: number
-  config: ModelConfig
-  loras: NativeLora[]
-}
-
 export interface NativeTensorInfo {
   name: string
   type: string
@@ -75,14 +59,6 @@ export interface NativeInspection {
   workingBytes: number
 }
 
-export interface NativeConvertOptions {
-  input: string
-  output: string
-  type: string
-  overwrite: boolean
-  config: ModelConfig
-}
-
 export interface NativeConversion {
   path: string
   bytes: number
@@ -90,7 +66,7 @@ export interface NativeConversion {
   tensors: Record<string, number>
 }
 
-export interface NativeTokenScale {
+export interface NativeAttentionScale {
   /** 0 is BOS */
   position: number
   scale: number
@@ -99,7 +75,11 @@ export interface NativeTokenScale {
   to: number
 }
 
-export interface NativeMixRequest {
+/** The plain values of a request, under their names, and what its prompts and its picture became. */
+export interface NativeMixRequest extends Omit<Crossing<typeof mixOptions>, 'width' | 'height'> {
+  /** pixels */
+  width: number
+  height: number
   /** RGB `[height, width, 3]`, or 77 ids */
   layout: { pixels: Uint8Array } | { tokens: Int32Array }
   /** 77 ids each */
@@ -107,29 +87,9 @@ export interface NativeMixRequest {
   negativePrompt: Int32Array
   /** weight 0: the content alone, 1: the other alone */
   interpolate: { tokens: Int32Array; weight: number } | null
-  attention: NativeTokenScale[]
+  attention: NativeAttentionScale[]
   /** null: those that were loaded */
-  loras: NativeLora[] | null
-  width: number
-  height: number
-  kMin: number
-  kMax: number
-  nu: number
-  guidanceScale: number
-  eta: number
-  steps: number
-  /** a safe integer, >= 0 */
-  seed: number
-  /** 0: none */
-  previewEvery: number
-  trace: boolean
-  sampler: string
-}
-
-export interface NativePicture {
-  width: number
-  height: number
-  data: Uint8Array
+  loras: FilledLora[] | null
 }
 
 export interface NativeProgress {
@@ -138,7 +98,7 @@ export interface NativeProgress {
   steps: number
   timestep: number
   etaMs: number
-  preview?: NativePicture
+  preview?: Picture
 }
 
 export interface NativeState {
@@ -177,7 +137,7 @@ export interface NativeMixer {
     latentHeight: number
     timestep: number
     textStates: Float32Array
-    attention: NativeTokenScale[]
+    attention: NativeAttentionScale[]
     stages: boolean
   }): NativeJob<{ epsilon: Float32Array; stages: NativeStageValues[] }>
   encodePicture(input: {
@@ -235,32 +195,5 @@ export interface NativeBinding {
     timesteps: Int32Array
     alphaBar: Float64Array
     alphaBarNext: Float64Array
-  }
-}
-
-const addon = loadAddon(nativeRoot)
-
-/** Where the addon lies. */
-export const addonFile = addon.file
-
-/** The libraries of its backends lie beside it: those of `magicmix.node` in `magicmix.backends`. */
-export const backendsFolder = addonFile.replace(/\.node$/, '.backends')
-
-export const native = addon.exports as NativeBinding
-
-/** Why only the slowest of the CPU's operations are used; empty if that is not so. */
-export const cpuProblem = chooseCpu()
-
-/** Loads what suits this CPU best. Without it, everything works, some of it slower. */
-function chooseCpu(): string {
-  try {
-    const files = readdirSync(backendsFolder).filter((name) =>
-      /^magicmix-cpu-.*\.(so|dll)$/.test(name),
-    )
-    native.chooseCpu(files.map((name) => path.join(backendsFolder, name)))
-    return ''
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
-    return code === 'ENOENT' ? `there is no folder ${backendsFolder}` : message
   }
 }

@@ -1,0 +1,65 @@
+/** The flags of a command, and what was given with them, from the tables of options. */
+import type { CliSpelling, Option, OptionTable } from '../request/option.js'
+import { type Option as CliOption, type Options, type Values, numberOption } from './command.js'
+
+/** The flags that the options of `table` have. */
+export function flagsOf(table: OptionTable): Options {
+  const flags: Record<string, CliOption> = {}
+  for (const option of Object.values(table)) {
+    if (option.fields) Object.assign(flags, flagsOf(option.fields))
+    const { cli } = option
+    if (!cli) continue
+    flags[cli.flag] = {
+      type: cli.value ? 'string' : 'boolean',
+      ...(cli.short ? { short: cli.short } : {}),
+      ...(cli.value ? { value: cli.value } : {}),
+      ...(cli.multiple ? { multiple: true } : {}),
+      help: helpFor(option, cli),
+    }
+  }
+  return flags
+}
+
+/** 'strength of the prompts, 0..100 (7.5)' */
+function helpFor({ help, range, schema, ...option }: Option, { multiple }: CliSpelling): string {
+  const choices = schema?.enum as readonly string[] | undefined
+  const values = choices ? choices.join(', ') : range.includes('..') ? range : ''
+  const byDefault = option.defaultText ?? plain(option.default)
+  return [
+    help.replaceAll('`', ''),
+    values && `: ${values}`,
+    byDefault && byDefault !== 'none' && ` (${byDefault})`,
+    multiple && '; may be repeated',
+  ]
+    .filter(Boolean)
+    .join('')
+}
+
+function plain(value: unknown): string {
+  return typeof value === 'string' || typeof value === 'number' ? String(value) : ''
+}
+
+/** The options of `table` that were given on the command line. */
+export function optionsFrom(table: OptionTable, values: Values): Record<string, unknown> {
+  const options: Record<string, unknown> = {}
+  for (const [name, option] of Object.entries(table)) {
+    const value = option.fields ? fieldsFrom(option.fields, values) : valueOf(option, values)
+    if (value !== undefined) options[name] = value
+  }
+  return options
+}
+
+function fieldsFrom(fields: OptionTable, values: Values): object | undefined {
+  const options = optionsFrom(fields, values)
+  return Object.keys(options).length > 0 ? options : undefined
+}
+
+function valueOf({ cli, schema }: Option, values: Values): unknown {
+  if (!cli || values[cli.flag] === undefined) return undefined
+  const type = schema?.type
+  if (type === 'number' || type === 'integer') return numberOption(values, cli.flag)
+  const { parse, collect } = cli
+  if (!parse) return values[cli.flag]
+  const parsed = (values[cli.flag] as readonly string[]).map(parse)
+  return collect ? collect(parsed as never[]) : parsed
+}

@@ -1,0 +1,248 @@
+/** What a user says about the model to load: the types, the table of options, and its checks. */
+import path from 'node:path'
+
+import { embeddings } from '../input/embeddings.js'
+import { type Lora, loraList } from '../input/lora.js'
+import { nativeRoot } from '../package-files.js'
+import type { LoadProgressEvent } from '../progress.js'
+import {
+  type Crossing,
+  type Filled,
+  type Option,
+  callback,
+  checkOptions,
+  choice,
+  crossing,
+  filledText,
+  integer,
+  list,
+  number,
+  object,
+  signal,
+} from '../request/option.js'
+
+/** The folder of the model in the package. */
+export const modelInTheBox = path.join(nativeRoot, 'models', 'world-128')
+
+/** What a single file does not declare; each value wins over the model's own config.json. */
+export interface ModelConfig {
+  /** The denoiser. */
+  unet?: {
+    /** Attention heads, on every level, 1..1024. Default 8 where the sizes are those of SD 1.x. */
+    heads?: number | undefined
+    /**
+     * Channels per attention head, on every level, 1..1024, instead of `heads`. Default 64 where the
+     * sizes are those of SD 2.x.
+     */
+    headWidth?: number | undefined
+    /**
+     * What the UNet predicts: the noise, or the velocity between noise and picture. Default: what
+     * the files declare; else 'epsilon' for SD 1.x, and detected at load for SD 2.x.
+     */
+    prediction?: Prediction | undefined
+    /** Groups of its group norms, 1..1024. Default 32. */
+    normGroups?: number | undefined
+  }
+  /** The text encoder. */
+  textEncoder?: {
+    /** Attention heads, 1..1024. Default 12 and 16 where the sizes are those of SD 1.x and 2.x. */
+    heads?: number | undefined
+  }
+  /** The autoencoder. */
+  vae?: {
+    /** Groups of its group norms, 1..1024. Default 32. */
+    normGroups?: number | undefined
+    /** Factor of the latent after encoding, 1e-6..1e6. Default 0.18215. */
+    scalingFactor?: number | undefined
+  }
+}
+
+/** What a UNet predicts. */
+export type Prediction = (typeof predictions)[number]
+const predictions = ['epsilon', 'v_prediction'] as const
+
+/** What {@link LoadOptions.keepOnCpu} can name. */
+export type ModelPart = (typeof modelParts)[number]
+const modelParts = ['textEncoder', 'vae'] as const
+
+/** In which type the large weights are kept. */
+export type Precision = (typeof precisions)[number]
+const precisions = ['auto', 'f32', 'f16', 'bf16', 'q8_0'] as const
+
+/** What {@link MagicMix.load} takes. */
+export interface LoadOptions {
+  /**
+   * A Stable Diffusion 1.x or 2.x checkpoint: a .safetensors, .ckpt or .gguf file, or a folder as
+   * diffusers writes it. Or 'hf:' and what {@link pull} takes, such as 'hf:sd1.5': it is downloaded
+   * unless it is in the cache. Default:
+   * the small model in the package, which knows some twenty things (see
+   * `models/README.md`) and makes pictures of 128 x 128.
+   */
+  model?: string | undefined
+  /**
+   * Files of textual inversion by the placeholder that stands for each in prompts:
+   * `{ '<cat-toy>': 'learned_embeds.safetensors' }`. Files of diffusers and of the AUTOMATIC1111 web
+   * UI are read. A placeholder has no white space and is found in prompts as it is written here, upper
+   * and lower case included, but not inside of a longer word. It takes as many of the 75 tokens as the
+   * file has vectors. Default: none.
+   */
+  embeddings?: Readonly<Record<string, string>> | undefined
+  /** Sizes that the files do not declare. Default: none. */
+  config?: ModelConfig | undefined
+  /**
+   * Where the model runs. 'auto' is the best that works: CUDA, Metal, Vulkan (discrete before
+   * integrated GPUs), the CPU. 'gpu' is the same without the CPU; 'cuda', 'metal', 'vulkan' the best
+   * of that kind; 'cpu'; or the id of one of `devices()`. Default 'auto'.
+   */
+  device?: string | undefined
+  /**
+   * Parts of the model that stay on the CPU although the rest is on a GPU, to save its memory: the
+   * text encoder costs little time there, the VAE more. Default: none.
+   */
+  keepOnCpu?: readonly ModelPart[] | undefined
+  /**
+   * The type in which weights are kept. 'f32' is exact; 'f16' takes half the memory; 'bf16' does too
+   * and is twice as fast on CPUs that multiply it (AVX-512-BF16), with an error of about 1%; 'q8_0'
+   * takes a quarter, for the CPU only. Default 'auto': 'bf16' on such a CPU, else 'f16', and what
+   * the file has quantised stays so.
+   */
+  precision?: Precision | undefined
+  /**
+   * CPU threads, 1..1024, at most one per core. Default: one per core. Mixers that use several take
+   * turns on the cores, step by step.
+   */
+  threads?: number | undefined
+  /**
+   * LoRAs for every mix that names none of its own. They are merged into the weights: a step takes
+   * no longer with them. Default: none.
+   */
+  loras?: readonly Lora[] | undefined
+  /**
+   * Mixes that may wait behind the one that runs, 1..100000; one more is refused with QUEUE_FULL.
+   * Default: no limit.
+   */
+  maxQueue?: number | undefined
+  /** Called while the model is downloaded and its weights are read; if it throws, loading is cancelled and rejects with that. */
+  onProgress?: ((event: LoadProgressEvent) => void) | undefined
+  /** Cancels loading; it rejects with the signal's reason once all has unwound. */
+  signal?: AbortSignal | undefined
+}
+
+const count = (flag: string | undefined, help: string) =>
+  integer(1, 1024, { help, ...(flag ? { cli: { flag, value: 'N' } } : {}) })
+
+/** The option `config`, of every call that reads a model. */
+export const config = object(
+  {
+    unet: object(
+      {
+        heads: count('unet-heads', 'attention heads of a small UNet'),
+        headWidth: count('unet-head-width', 'or channels per attention head'),
+        prediction: choice(predictions, {
+          help: 'what the UNet predicts',
+          cli: { flag: 'prediction', value: 'TYPE' },
+        }),
+        normGroups: count('unet-norm-groups', 'groups of the UNet’s norms'),
+      } satisfies Record<keyof NonNullable<ModelConfig['unet']>, Option>,
+      { help: 'the UNet' },
+    ),
+    textEncoder: object(
+      {
+        heads: count('text-heads', 'attention heads of a small text encoder'),
+      } satisfies Record<keyof NonNullable<ModelConfig['textEncoder']>, Option>,
+      { help: 'the text encoder' },
+    ),
+    vae: object(
+      {
+        normGroups: count('vae-norm-groups', 'groups of the autoencoder’s norms'),
+        scalingFactor: number(1e-6, 1e6, {
+          help: 'factor of the latent after encoding',
+          cli: { flag: 'vae-scaling-factor', value: 'X' },
+        }),
+      } satisfies Record<keyof NonNullable<ModelConfig['vae']>, Option>,
+      { help: 'the autoencoder' },
+    ),
+  } satisfies Record<keyof ModelConfig, Option>,
+  { help: 'sizes that the files do not declare', default: {}, defaultText: 'none', crosses: true },
+)
+
+/** The options of `load`: one row each. */
+export const loadOptions = {
+  model: filledText({
+    help: 'a file, a diffusers folder or hf:NAME',
+    default: modelInTheBox,
+    defaultText: 'the one in the package',
+    crosses: true,
+    cli: { flag: 'model', short: 'm', value: 'PATH' },
+  }),
+  embeddings,
+  config,
+  device: filledText({
+    help: "where it runs: 'auto', 'gpu', 'cuda', 'metal', 'vulkan', 'cpu', or an id that `devices` lists",
+    default: 'auto',
+    crosses: true,
+    cli: { flag: 'device', value: 'ID' },
+  }),
+  keepOnCpu: list(
+    choice(modelParts, { help: 'a part of the model' }),
+    `a list of ${modelParts.join(', ')}`,
+    {
+      help: 'parts of the model that stay on the CPU beside a GPU',
+      default: [],
+      defaultText: 'none',
+      crosses: true,
+    },
+  ),
+  precision: choice(precisions, {
+    help: 'type of the large weights',
+    default: 'auto',
+    crosses: true,
+    cli: { flag: 'precision', value: 'TYPE' },
+  }),
+  threads: integer(1, 1024, {
+    help: 'CPU threads, at most one per core',
+    default: 0, // to the engine: one per core
+    defaultText: 'one per core',
+    crosses: true,
+    cli: { flag: 'threads', value: 'N' },
+  }),
+  loras: {
+    ...loraList({
+      help: 'LoRAs for every mix that names none of its own',
+      default: [],
+    }),
+    defaultText: 'none',
+    crosses: true as const,
+  },
+  maxQueue: integer(1, 100_000, {
+    help: 'mixes that may wait behind the one that runs',
+    defaultText: 'no limit',
+  }),
+  onProgress: callback<(event: LoadProgressEvent) => void>({
+    help: 'called while the model is downloaded and its weights are read',
+  }),
+  signal: signal({ help: 'cancels loading' }),
+} satisfies Record<keyof LoadOptions, Option>
+
+/** What the engine gets of {@link LoadOptions}. */
+export type NativeLoadOptions = Crossing<typeof loadOptions>
+
+/** Checked {@link LoadOptions}. */
+export interface CheckedLoadOptions extends Pick<
+  Filled<typeof loadOptions>,
+  'maxQueue' | 'onProgress' | 'signal'
+> {
+  native: NativeLoadOptions
+}
+
+/** Checks `options`, whatever it is, and fills in the defaults. */
+export function checkLoadOptions(options: unknown = {}): CheckedLoadOptions {
+  const checked = checkOptions(loadOptions, options, 'load', '', 'the options of load')
+  const { maxQueue, onProgress, signal } = checked
+  return { native: crossing(loadOptions, checked), maxQueue, onProgress, signal }
+}
+
+/** Checks a {@link ModelConfig}. */
+export function checkConfig(value: unknown): ModelConfig {
+  return config.check(value, 'config')
+}

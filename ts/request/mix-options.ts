@@ -1,0 +1,313 @@
+/** What a user can ask of {@link MagicMix.mix}: the types, the table of options, and its checks. */
+import { randomInt } from 'node:crypto'
+
+import { type AttentionScale, attention } from '../input/attention.js'
+import { type JsonPixels, type LayoutPrompt, layout } from '../input/layout.js'
+import { type FilledLora, type Lora, loraList } from '../input/lora.js'
+import { type Fit, type LayoutPicture, fits } from '../input/picture-forms.js'
+import type { ProgressEvent } from '../progress.js'
+import {
+  type Filled,
+  type JsonSchema,
+  type Option,
+  callback,
+  checkOptions,
+  choice,
+  filledText,
+  flag,
+  integer,
+  number,
+  object,
+  schemaOf,
+  signal,
+  text,
+} from './option.js'
+import { integerBetween, invalid } from './validate.js'
+
+/** Another prompt to interpolate the content with. */
+export interface Interpolation {
+  /** The other prompt; at most 75 tokens. */
+  prompt: string
+  /** 0..1: 0 is the content alone, 1 the other prompt alone. */
+  weight: number
+}
+
+/** The ways from noise to picture. */
+export type SamplerName = (typeof samplers)[number]
+const samplers = ['ddim'] as const
+
+/** What {@link MagicMix.mix} makes a picture of. */
+export interface MixRequest {
+  /**
+   * Where shape, colour and pose come from: a picture (path, encoded bytes, a `sharp` instance or
+   * raw pixels), or a prompt. At most 100 megapixels, and 32768 pixels per side for raw pixels. A
+   * `sharp` instance is rendered as it stands, after its EXIF orientation has been applied. The
+   * forms that JSON can hold are taken too: `{ path }`, `{ bytes }` in base64, each with the file's
+   * `sha256` if it is to be verified.
+   */
+  layout: LayoutPicture | LayoutPrompt | JsonPixels
+  /** What the picture becomes: a prompt of at most 75 tokens. */
+  content: string
+  /**
+   * Where mixing ends, as a fraction of the diffusion time T, 0 <= kMin <= kMax. From there down
+   * to 0 only the content is at work. Smaller keeps more of the layout's details. Default 0.3, or
+   * `kMax` if that is smaller.
+   */
+  kMin?: number | undefined
+  /**
+   * Where mixing begins, as a fraction of T, up to 1. Larger gives the content more freedom to
+   * change the layout. At least one step must remain: `floor(kMax * steps) >= 1`. Default 0.6.
+   */
+  kMax?: number | undefined
+  /**
+   * Weight of the content against the layout while mixing, 0..1: about 0.1 for similar concepts,
+   * 0.9 for dissimilar ones. Default 0.9.
+   */
+  nu?: number | undefined
+  /**
+   * Cross-attention scales of phrases of the content prompt, -2..2: `{ 'coffee machine': 1.4 }`, or
+   * a list with more detail. Where two phrases cover the same token, the later one wins. Default:
+   * none.
+   */
+  attention?: Readonly<Record<string, number>> | readonly AttentionScale[] | undefined
+  /**
+   * Interpolates the text states of `content` with those of another prompt: the simple way to mix
+   * two meanings, which the paper compares with (Figure 2). One of the two usually wins. Default
+   * null.
+   */
+  interpolate?: Interpolation | null | undefined
+  /**
+   * LoRAs for this mix, instead of those that the mixer was loaded with; `[]` is none. Changing them
+   * takes some seconds before the first step. Default: those of the mixer.
+   */
+  loras?: readonly Lora[] | undefined
+  /** What the picture should not show; at most 75 tokens. Default ''. */
+  negativePrompt?: string | undefined
+  /** Strength of classifier-free guidance, 0..100; 1 is none. Default 7.5. */
+  guidanceScale?: number | undefined
+  /** The way from noise to picture: 'ddim', the paper's. Default 'ddim'. */
+  sampler?: SamplerName | undefined
+  /** Steps of the sampler from pure noise, 1..999, of which `floor(kMax * steps)` run. Default 50. */
+  steps?: number | undefined
+  /** 0 for DDIM, up to 1 for as much fresh noise in each step as DDPM adds. Default 0. */
+  eta?: number | undefined
+  /**
+   * Seed of the noise, an integer 0..2^53-1; the noise is the one of PyTorch on the CPU. Default: a
+   * random one of 32 bits, reported in {@link Mix.seed}.
+   */
+  seed?: number | undefined
+  /**
+   * Width of the mix in pixels, a multiple of 8 in 8..4096. Default: for a picture, see
+   * `height`; for a prompt, the model's native size (512 for Stable Diffusion 1.x; 512 or 768 for 2.x).
+   */
+  width?: number | undefined
+  /**
+   * Height of the mix in pixels, a multiple of 8 in 8..4096. If only one side is given, the other
+   * follows from the picture's aspect ratio. If none is, both are the sides of a picture of that
+   * aspect ratio with the area of the model's native size squared. Sides that follow are rounded to
+   * multiples of an eighth of the native size (64 of 512) and stay within that and 4096. Default
+   * for a prompt: the native size.
+   */
+  height?: number | undefined
+  /**
+   * How a picture of another aspect ratio fits in: 'cover' cuts off the excess, 'contain' fills up
+   * with `background`, 'fill' distorts. Default 'cover'.
+   */
+  fit?: Fit | undefined
+  /**
+   * Colour behind transparent pixels and beside a contained picture, as CSS writes it. Default
+   * 'white'.
+   */
+  background?: string | undefined
+  /** Cut prompts off after 75 tokens instead of refusing them. Default false. */
+  truncate?: boolean | undefined
+  /** Called while the mix is made; if it throws, the mix is cancelled and rejects with that. */
+  onProgress?: ((event: ProgressEvent) => void) | undefined
+  /**
+   * Steps between previews, 0..999; 0 for none. A preview is a small RGB picture
+   * `[height/8, width/8, 3]` in {@link ProgressEvent.preview}. Default 0.
+   */
+  previewEvery?: number | undefined
+  /** The earlier name of `previewEvery`. @deprecated */
+  preview?: number | undefined
+  /** Keep the states of the sampler in {@link Mix.trace}. Default false. */
+  trace?: boolean | undefined
+  /** Cancels, inside a step; the mix rejects with the signal's reason once it has unwound. */
+  signal?: AbortSignal | undefined
+}
+
+const interpolation = object(
+  {
+    prompt: text({ help: 'the other prompt', required: true }),
+    weight: number(0, 1, {
+      help: '0 is the content alone, 1 the other prompt alone',
+      required: true,
+    }),
+  },
+  { help: 'another prompt' },
+)
+
+/** The options of `mix`: one row each. */
+export const mixOptions = {
+  layout,
+  content: text({
+    help: 'what the picture becomes: a prompt of at most 75 tokens',
+    required: true,
+  }),
+  kMin: number(0, 1, {
+    help: 'where mixing ends, as a fraction of the diffusion time T, at most `kMax`',
+    default: ({ kMax }) => Math.min(0.3, kMax as number),
+    defaultText: '0.3',
+    crosses: true,
+    cli: { flag: 'k-min', value: 'X' },
+  }),
+  kMax: number(0, 1, {
+    help: 'where mixing begins, as a fraction of the diffusion time T',
+    default: 0.6,
+    crosses: true,
+    cli: { flag: 'k-max', value: 'X' },
+  }),
+  nu: number(0, 1, {
+    help: 'weight of the content while mixing: about 0.1 for similar concepts, 0.9 for dissimilar ones',
+    default: 0.9,
+    crosses: true,
+    cli: { flag: 'nu', value: 'X' },
+  }),
+  attention,
+  interpolate: {
+    help: 'text states between those of two prompts: the baseline of the paper’s Figure 2',
+    range: '`{ prompt, weight }`',
+    default: null as Interpolation | null,
+    defaultText: 'none',
+    check: (value: unknown, name: string): Interpolation | null =>
+      value === null ? null : interpolation.check(value, name),
+    schema: { anyOf: [{ type: 'null' }, interpolation.schema] },
+  },
+  loras: loraList({ help: 'LoRAs for this mix instead of the mixer’s; `[]` is none' }),
+  negativePrompt: text({
+    help: 'what the picture should not show',
+    default: '',
+    cli: { flag: 'negative', value: 'TEXT' },
+  }),
+  guidanceScale: number(0, 100, {
+    help: 'strength of the prompts; 1 is no guidance',
+    default: 7.5,
+    crosses: true,
+    cli: { flag: 'guidance', value: 'X' },
+  }),
+  sampler: choice(samplers, {
+    help: 'the way from noise to picture',
+    default: 'ddim',
+    crosses: true,
+    cli: { flag: 'sampler', value: 'NAME' },
+  }),
+  steps: integer(1, 999, {
+    help: 'steps from pure noise, of which floor(kMax * steps) run',
+    default: 50,
+    crosses: true,
+    cli: { flag: 'steps', value: 'N' },
+  }),
+  eta: number(0, 1, {
+    help: '0 is DDIM, 1 as noisy as DDPM',
+    default: 0,
+    crosses: true,
+    cli: { flag: 'eta', value: 'X' },
+  }),
+  seed: integer(0, Number.MAX_SAFE_INTEGER, {
+    help: 'seed of the noise, the same as PyTorch’s on the CPU',
+    default: () => randomInt(2 ** 32),
+    defaultText: 'random',
+    crosses: true,
+    cli: { flag: 'seed', value: 'N' },
+  }),
+  width: side('width of the mix in pixels', 'width'),
+  height: side('height of the mix in pixels', 'height'),
+  fit: choice(fits, {
+    help: 'how a picture of another aspect ratio fits in',
+    default: 'cover',
+    cli: { flag: 'fit', value: 'HOW' },
+  }),
+  background: filledText({
+    help: 'colour behind transparent pixels and beside a contained picture, as CSS writes it',
+    default: 'white',
+    cli: { flag: 'background', value: 'COLOUR' },
+  }),
+  truncate: flag({
+    help: 'cut prompts off after 75 tokens instead of refusing them',
+    default: false,
+    cli: { flag: 'truncate' },
+  }),
+  onProgress: callback<(event: ProgressEvent) => void>({
+    help: 'called with `{ stage, step, steps, timestep, etaMs, preview? }`',
+  }),
+  previewEvery: integer(0, 999, {
+    help: 'steps between small previews, one pixel per latent cell; 0 for none',
+    default: 0,
+    crosses: true,
+    formerly: 'preview',
+  }),
+  trace: flag({
+    help: 'keep the sampler’s states in `mix.trace` and `mix.layoutTrace`',
+    default: false,
+    crosses: true,
+  }),
+  signal: signal({ help: 'cancels, inside a step' }),
+} satisfies Record<Exclude<keyof MixRequest, 'preview'>, Option>
+
+function side(help: string, name: string) {
+  return {
+    help: `${help}, a multiple of 8`,
+    range: '8..4096',
+    defaultText: 'as the picture is',
+    check: (value: unknown): number => {
+      if (!Number.isInteger(value) || integerBetween(value, 8, 4096, name) % 8 !== 0) {
+        throw invalid(name, 'a multiple of 8 between 8 and 4096', value)
+      }
+      return value as number
+    },
+    crosses: true as const,
+    schema: { type: 'integer', minimum: 8, maximum: 4096, multipleOf: 8 },
+    cli: { flag: name, value: 'N' },
+  }
+}
+
+/** A checked request; what the layout's picture and the mixer decide is still open. */
+export type CheckedMixRequest = Filled<typeof mixOptions>
+
+/** A {@link MixRequest} with every default filled in. It can be passed to `mix` again. */
+export type FilledMixRequest = {
+  [K in keyof MixRequest as K extends 'onProgress' | 'signal' | 'preview' ? never : K]-?: K extends
+    'width' | 'height'
+    ? number
+    : K extends 'loras'
+      ? FilledLora[]
+      : K extends keyof CheckedMixRequest
+        ? CheckedMixRequest[K]
+        : never
+}
+
+/** Checks `request`, whatever it is, and fills in the defaults. */
+export function checkRequest(request: unknown): CheckedMixRequest {
+  const checked = checkOptions(mixOptions, request, 'mix', '', 'the request')
+  const { kMin, kMax, steps } = checked
+  if (kMin > kMax) throw invalid('kMin', `at most kMax (${kMax})`, kMin)
+  if (Math.floor(kMax * steps + 1e-9) < 1) {
+    throw invalid(
+      'kMax',
+      `at least 1/steps (${(1 / steps).toPrecision(3)} with ${steps} steps), so that a step is left,`,
+      kMax,
+    )
+  }
+  return checked
+}
+
+/**
+ * JSON Schema (draft 2020-12) of a request in its JSON form, as {@link recipe} gives it: everything
+ * but `onProgress` and `signal`. That `kMin` is at most `kMax`, and that a step is left, `mix` checks
+ * beyond it.
+ */
+export const requestSchema: JsonSchema = {
+  $schema: 'https://json-schema.org/draft/2020-12/schema',
+  title: 'MixRequest',
+  ...schemaOf(mixOptions),
+}
