@@ -206,9 +206,7 @@ class CodedError<C extends MagicMixErrorCode> extends Error {
       code,
       message,
       details: jsonSafe(details, 0) as Record<string, unknown>,
-      ...(cause === undefined
-        ? {}
-        : { cause: String(jsonSafe(cause, 0)) }),
+      ...(cause === undefined ? {} : { cause: String(jsonSafe(cause, 0)) }),
     }
   }
 
@@ -316,11 +314,7 @@ export function callSite(entry: (...args: never[]) => unknown): CallSite {
     errorFor(thrown) {
       if (thrown instanceof CallersOwn) return thrown.error
       const error = isNativeError(thrown)
-        ? new MagicMixError(
-            thrown.code as MagicMixErrorCode,
-            thrown.message,
-            thrown.details,
-          )
+        ? new MagicMixError(thrown.code as MagicMixErrorCode, thrown.message, thrown.details)
         : thrown
       if (error instanceof MagicMixError) {
         const frames = (here.stack ?? '').split('\n').slice(1)

@@ -43,5 +43,5 @@ export {
   type SamplerName,
   requestSchema,
 } from './request/mix-options.js'
-export type { JsonSchema } from './request/option.js'
+export type { JsonSchema } from './options/option.js'
 export { type Recipe, recipe } from './request/recipe.js'

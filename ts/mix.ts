@@ -8,7 +8,7 @@ import { MagicMixError, calledFrom } from './errors.js'
 import type { NativeMixResult, NativeState } from './native/contract.js'
 import type { FilledMixRequest } from './request/mix-options.js'
 import { embeddedRecipe } from './request/recipe.js'
-import { invalid, nonEmptyText, oneOf } from './request/validate.js'
+import { invalid, nonEmptyText, oneOf } from './options/validate.js'
 
 /** Formats that a mix can be written in. */
 export type PictureFormat = 'png' | 'jpeg' | 'webp' | 'avif' | 'tiff'

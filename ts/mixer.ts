@@ -21,7 +21,7 @@ import {
   checkRequest,
   mixOptions,
 } from './request/mix-options.js'
-import { crossing } from './request/option.js'
+import { crossing } from './options/option.js'
 import type { Recipe } from './request/recipe.js'
 
 /** How busy a mixer is. */

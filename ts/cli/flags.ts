@@ -1,5 +1,5 @@
 /** The flags of a command, and what was given with them, from the tables of options. */
-import type { CliSpelling, Option, OptionTable } from '../request/option.js'
+import type { CliSpelling, Option, OptionTable } from '../options/option.js'
 import { type Option as CliOption, type Options, type Values, numberOption } from './command.js'
 
 /** The flags that the options of `table` have. */
@@ -20,19 +20,18 @@ export function flagsOf(table: OptionTable): Options {
   return flags
 }
 
-/** 'strength of the prompts, 0..100 (7.5)' */
-function helpFor({ help, range, schema, ...option }: Option, { multiple }: CliSpelling): string {
+/** 'strength of the prompts; 1 is no guidance [0..100, default 7.5]' */
+function helpFor({ help, range, schema, ...option }: Option, cli: CliSpelling): string {
   const choices = schema?.enum as readonly string[] | undefined
-  const values = choices ? choices.join(', ') : range.includes('..') ? range : ''
+  const values = choices && choices.length > 1 ? choices.join(', ') : range
   const byDefault = option.defaultText ?? plain(option.default)
-  return [
-    help.replaceAll('`', ''),
-    values && `: ${values}`,
-    byDefault && byDefault !== 'none' && ` (${byDefault})`,
-    multiple && '; may be repeated',
-  ]
-    .filter(Boolean)
-    .join('')
+  const facts = [
+    choices || /^[-\d.e]+\.\./.test(range) ? values : '',
+    byDefault && byDefault !== 'none' ? `default ${byDefault}` : '',
+    cli.multiple ? 'may be repeated' : '',
+  ].filter(Boolean)
+  const sentence = (cli.help ?? help).replaceAll('`', '')
+  return facts.length > 0 ? `${sentence} [${facts.join(', ')}]` : sentence
 }
 
 function plain(value: unknown): string {

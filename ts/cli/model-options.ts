@@ -18,7 +18,7 @@ export function deviceFrom(values: Values): Pick<LoadOptions, keyof typeof devic
 }
 
 export function configFrom(values: Values): ModelConfig {
-  return (optionsFrom({ config }, values).config ?? {})
+  return optionsFrom({ config }, values).config ?? {}
 }
 
 /** `model` is undefined where neither the command line nor the environment names one. */

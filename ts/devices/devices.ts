@@ -1,7 +1,7 @@
 /** What a model can run on, and which of it a request for a device means. */
 import { MagicMixError, calledFrom } from '../errors.js'
 import { native } from '../native/native.js'
-import { type Option, checkOptions, flag } from '../request/option.js'
+import { type Option, checkOptions, flag } from '../options/option.js'
 import {
   type BackendLibrary,
   type GpuBackend,

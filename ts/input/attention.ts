@@ -4,8 +4,8 @@
  */
 import { MagicMixError, UsageError } from '../errors.js'
 import type { NativeAttentionScale } from '../native/contract.js'
-import { type Option, checkOptions, integer, number, schemaOf, text } from '../request/option.js'
-import { invalid, isRecord, nonEmptyText, numberBetween } from '../request/validate.js'
+import { type Option, checkOptions, integer, number, schemaOf, text } from '../options/option.js'
+import { invalid, isRecord, nonEmptyText, numberBetween } from '../options/validate.js'
 import { type Token, maxTokens } from './tokens.js'
 
 /** How strongly the picture attends to a phrase of the content prompt. */
@@ -61,7 +61,13 @@ export const attention = {
       { type: 'array', items: entrySchema() },
     ],
   },
-  cli: { flag: 'attention', value: 'PHRASE=X', multiple: true as const, parse: parseScale },
+  cli: {
+    flag: 'attention',
+    value: 'PHRASE=X',
+    help: 'scale of a phrase of CONTENT',
+    multiple: true as const,
+    parse: parseScale,
+  },
 }
 
 function checkAttention(value: unknown): FilledAttentionScale[] {

@@ -1,6 +1,6 @@
 /** Placeholders of textual inversion: the option, and finding them in a prompt. */
 import { UsageError } from '../errors.js'
-import { invalid, nonEmptyText, record } from '../request/validate.js'
+import { invalid, nonEmptyText, record } from '../options/validate.js'
 
 /** The option `embeddings`: files by placeholder. */
 export const embeddings = {
@@ -18,6 +18,7 @@ export const embeddings = {
   cli: {
     flag: 'embedding',
     value: 'NAME=FILE',
+    help: 'a textual inversion and its name in prompts',
     multiple: true as const,
     parse: parseEmbedding,
     collect: (pairs: [string, string][]) => Object.fromEntries(pairs),

@@ -1,6 +1,6 @@
 /** The option `layout`: a picture in any form, or a prompt. */
-import { type UnknownRecord, integerBetween, invalid, isRecord } from '../request/validate.js'
-import { nonEmptyText, refuseUnknownKeys, text } from '../request/validate.js'
+import { type UnknownRecord, integerBetween, invalid, isRecord } from '../options/validate.js'
+import { nonEmptyText, refuseUnknownKeys, text } from '../options/validate.js'
 import {
   type EncodedPicture,
   type LayoutPicture,

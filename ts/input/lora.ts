@@ -1,6 +1,6 @@
 /** Low-rank changes to a model's weights. */
 import { UsageError } from '../errors.js'
-import { type Option, filledText, list, number, object } from '../request/option.js'
+import { type Option, filledText, list, number, object } from '../options/option.js'
 
 /** A LoRA, and how strong it is. */
 export interface Lora {
@@ -23,7 +23,13 @@ const loraOptions = {
 
 /** The option `loras`, with a sentence of its own for every call that has it. */
 export function loraList<const R extends { help: string; default?: FilledLora[] }>(row: R) {
-  const cli = { flag: 'lora', value: 'FILE[=X]', multiple: true as const, parse: parseLora }
+  const cli = {
+    flag: 'lora',
+    value: 'FILE[=X]',
+    help: 'a LoRA and its strength (1)',
+    multiple: true as const,
+    parse: parseLora,
+  }
   return {
     ...list(object(loraOptions, { help: 'a LoRA' }), 'a list of { file, strength }', row),
     range: '`[{ file, strength }]`',

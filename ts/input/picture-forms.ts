@@ -1,7 +1,7 @@
 /** The forms in which a layout picture may come. Reading it is in picture.ts. */
 import type { Sharp } from 'sharp'
 
-import { isRecord } from '../request/validate.js'
+import { isRecord } from '../options/validate.js'
 
 /** Pixels that are already decoded. */
 export interface RawPixels {

@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises'
 import sharp, { type Sharp } from 'sharp'
 
 import { MagicMixError } from '../errors.js'
-import { describe, invalid } from '../request/validate.js'
+import { describe, invalid } from '../options/validate.js'
 import {
   type EncodedPicture,
   type Fit,

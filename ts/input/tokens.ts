@@ -15,7 +15,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { splitAt } from './embeddings.js'
 import { MagicMixError } from '../errors.js'
 import type { ModelInfo } from '../models/model-info.js'
-import { text as checkedText } from '../request/validate.js'
+import { text as checkedText } from '../options/validate.js'
 
 /** What the text encoder sees of a prompt: BOS, at most {@link maxTokens} tokens, EOS, padding. */
 export const contextLength = 77

@@ -13,7 +13,7 @@ import {
   filledText,
   flag,
   signal,
-} from '../request/option.js'
+} from '../options/option.js'
 import { type ModelConfig, config } from './load-options.js'
 
 /**

@@ -19,7 +19,7 @@ import {
   number,
   object,
   signal,
-} from '../request/option.js'
+} from '../options/option.js'
 
 /** The folder of the model in the package. */
 export const modelInTheBox = path.join(nativeRoot, 'models', 'world-128')
@@ -142,7 +142,7 @@ export const config = object(
           help: 'what the UNet predicts',
           cli: { flag: 'prediction', value: 'TYPE' },
         }),
-        normGroups: count('unet-norm-groups', 'groups of the UNet’s norms'),
+        normGroups: count('unet-norm-groups', "groups of the UNet's norms"),
       } satisfies Record<keyof NonNullable<ModelConfig['unet']>, Option>,
       { help: 'the UNet' },
     ),
@@ -154,7 +154,7 @@ export const config = object(
     ),
     vae: object(
       {
-        normGroups: count('vae-norm-groups', 'groups of the autoencoder’s norms'),
+        normGroups: count('vae-norm-groups', "groups of the autoencoder's norms"),
         scalingFactor: number(1e-6, 1e6, {
           help: 'factor of the latent after encoding',
           cli: { flag: 'vae-scaling-factor', value: 'X' },

@@ -7,7 +7,7 @@ import type { Picture } from '../input/picture.js'
 import type { NativeConvertOptions } from '../models/convert.js'
 import type { ModelConfig, NativeLoadOptions } from '../models/load-options.js'
 import type { ModelInfo } from '../models/model-info.js'
-import type { Crossing } from '../request/option.js'
+import type { Crossing } from '../options/option.js'
 import type { mixOptions } from '../request/mix-options.js'
 
 /** An operation on the model's own thread. */

@@ -21,8 +21,8 @@ import {
   schemaOf,
   signal,
   text,
-} from './option.js'
-import { integerBetween, invalid } from './validate.js'
+} from '../options/option.js'
+import { integerBetween, invalid } from '../options/validate.js'
 
 /** Another prompt to interpolate the content with. */
 export interface Interpolation {
@@ -175,7 +175,7 @@ export const mixOptions = {
   }),
   attention,
   interpolate: {
-    help: 'text states between those of two prompts: the baseline of the paper’s Figure 2',
+    help: "text states between those of two prompts: the baseline of the paper's Figure 2",
     range: '`{ prompt, weight }`',
     default: null as Interpolation | null,
     defaultText: 'none',
@@ -183,7 +183,7 @@ export const mixOptions = {
       value === null ? null : interpolation.check(value, name),
     schema: { anyOf: [{ type: 'null' }, interpolation.schema] },
   },
-  loras: loraList({ help: 'LoRAs for this mix instead of the mixer’s; `[]` is none' }),
+  loras: loraList({ help: "LoRAs for this mix instead of the mixer's; `[]` is none" }),
   negativePrompt: text({
     help: 'what the picture should not show',
     default: '',
@@ -214,7 +214,7 @@ export const mixOptions = {
     cli: { flag: 'eta', value: 'X' },
   }),
   seed: integer(0, Number.MAX_SAFE_INTEGER, {
-    help: 'seed of the noise, the same as PyTorch’s on the CPU',
+    help: "seed of the noise, the same as PyTorch's on the CPU",
     default: () => randomInt(2 ** 32),
     defaultText: 'random',
     crosses: true,
@@ -247,7 +247,7 @@ export const mixOptions = {
     formerly: 'preview',
   }),
   trace: flag({
-    help: 'keep the sampler’s states in `mix.trace` and `mix.layoutTrace`',
+    help: "keep the sampler's states in `mix.trace` and `mix.layoutTrace`",
     default: false,
     crosses: true,
   }),

@@ -6,7 +6,7 @@ import { callSite } from '../errors.js'
 import { type JsonPixels, type LayoutPrompt, isPrompt } from '../input/layout.js'
 import { type EncodedPicture, type LayoutPicture, isRaw, isSharp } from '../input/picture-forms.js'
 import { type FilledMixRequest, type MixRequest, checkRequest } from './mix-options.js'
-import { invalid } from './validate.js'
+import { invalid } from '../options/validate.js'
 
 /** A {@link MixRequest} that JSON can hold, with every default filled in that is known by then. */
 export type Recipe = Omit<MixRequest, 'layout' | 'onProgress' | 'signal' | 'preview'> & {

@@ -28,6 +28,8 @@ export interface CliSpelling {
   readonly short?: string
   /** Stands for the value in the help: 'N', 'FILE'. None: the flag takes no value. */
   readonly value?: string
+  /** The sentence for the command line, where one flag is less than the option. */
+  readonly help?: string
   /** May be repeated; the option is a list. */
   readonly multiple?: true
   /** From one text on the command line to a value; throws a `UsageError`. */
