@@ -3,6 +3,9 @@
  * weights' memory; seconds that a change of LoRAs takes.
  *
  *     npm run bench:formats -- [--types q8_0,q4_k] [--ranks 16,128] [--size 512x512] [--threads 2]
+ *                            [--tiny]
+ *
+ * --tiny takes the tiny formula-weight model: seconds, to see that everything runs.
  */
 import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -10,10 +13,11 @@ import path from 'node:path'
 import { parseArgs } from 'node:util'
 
 import { MagicMix, convert } from 'magicmix'
-import type { Lora, MixRequest, StoredType } from 'magicmix'
+import type { LoadOptions, Lora, MixRequest, ModelConfig, StoredType } from 'magicmix'
 
-import { formulaTensors, sd15Config } from '../test/support/formula-model.js'
-import { sd15Model } from '../test/support/models.js'
+import { formulaTensors, sd15Config, tinyConfig } from '../test/support/formula-model.js'
+import type { FormulaConfig } from '../test/support/formula-model.js'
+import { sd15Model, tinyHeads, tinyModel } from '../test/support/models.js'
 import { safetensorsBytes } from '../test/support/safetensors.js'
 import type { Entry } from '../test/support/safetensors.js'
 import { machine } from './machine.js'
@@ -25,6 +29,7 @@ async function main(): Promise<void> {
       ranks: { type: 'string', default: '16,128' },
       size: { type: 'string', default: '512x512' },
       threads: { type: 'string' },
+      tiny: { type: 'boolean', default: false },
     },
   })
   const [width = NaN, height = width] = values.size.split('x').map(Number)
@@ -32,16 +37,19 @@ async function main(): Promise<void> {
   const folder = await mkdtemp(path.join(tmpdir(), 'magicmix-bench-'))
   try {
     console.log(machine())
-    const model = await sd15Model()
-    await measureModel('f16', model, { width, height, threads })
+    const { tiny } = values
+    const model = tiny ? await tinyModel() : await sd15Model()
+    const config = tiny ? tinyHeads : {}
+    await measureModel('f16', model, { width, height, threads, config })
     for (const type of values.types.split(',') as StoredType[]) {
       const output = path.join(folder, `${type}.gguf`)
-      const seconds = await timed(() => convert({ input: model, output, type }))
+      const seconds = await timed(() => convert({ input: model, output, type, config }))
       console.log(`${type}: converted in ${seconds} s, ${mebibytes((await stat(output)).size)} MiB`)
-      await measureModel(type, output, { width, height, threads })
+      await measureModel(type, output, { width, height, threads, config })
     }
     for (const rank of values.ranks.split(',').map(Number)) {
-      await measureLora(model, await loraOf(rank, folder), rank, threads)
+      const file = await loraOf(rank, tiny ? tinyConfig : sd15Config, folder)
+      await measureLora(file, rank, { model, threads, config })
     }
   } finally {
     await rm(folder, { recursive: true })
@@ -52,12 +60,13 @@ interface Options {
   width: number
   height: number
   threads: number | undefined
+  config: ModelConfig
 }
 
 async function measureModel(name: string, model: string, options: Options): Promise<void> {
-  const { threads, ...size } = options
+  const { threads, config, ...size } = options
   const started = performance.now()
-  await using mixer = await MagicMix.load({ model, threads })
+  await using mixer = await MagicMix.load({ model, threads, config })
   const load = seconds(performance.now() - started)
   const { timings } = await mixer.mix({ ...request, ...size, steps: 10, kMax: 0.5, kMin: 0.5 })
   const weights = mebibytes(mixer.model.memory.weights)
@@ -65,13 +74,8 @@ async function measureModel(name: string, model: string, options: Options): Prom
 }
 
 /** What a tiny mix takes longer with other LoRAs than with the same ones as before. */
-async function measureLora(
-  model: string,
-  file: string,
-  rank: number,
-  threads: number | undefined,
-): Promise<void> {
-  await using mixer = await MagicMix.load({ model, threads })
+async function measureLora(file: string, rank: number, options: LoadOptions): Promise<void> {
+  await using mixer = await MagicMix.load(options)
   const mix = (loras: Lora[]) =>
     timed(() => mixer.mix({ ...request, width: 64, height: 64, steps: 2, kMax: 0.5, loras }))
   await mix([])
@@ -88,7 +92,7 @@ async function measureLora(
 const request: MixRequest = { layout: { prompt: 'a hill' }, content: 'a lake', seed: 1 }
 
 /** A LoRA of every linear layer of the transformers and of the text encoder. */
-async function loraOf(rank: number, folder: string): Promise<string> {
+async function loraOf(rank: number, config: FormulaConfig, folder: string): Promise<string> {
   const header: Record<string, Entry> = {}
   let offset = 0
   const add = (name: string, shape: number[]) => {
@@ -96,7 +100,7 @@ async function loraOf(rank: number, folder: string): Promise<string> {
     header[name] = { dtype: 'F16', shape, data_offsets: [offset, offset + bytes] }
     offset += bytes
   }
-  for (const { name, shape } of formulaTensors(sd15Config)) {
+  for (const { name, shape } of formulaTensors(config)) {
     const isLayer = /transformer_blocks|self_attn|mlp|proj_in|proj_out/.test(name)
     const [out = 0, inner = 0, ...kernel] = shape
     if (!isLayer || shape.length < 2 || name.startsWith('first_stage_model.')) continue

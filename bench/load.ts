@@ -1,4 +1,4 @@
-/** `npm run bench:load`: how long the addon and the whole package take to load, in fresh processes. */
+/** `npm run bench:load [-- RUNS]`: how long the addon and the whole package take to load, in fresh processes. */
 import { execFileSync } from 'node:child_process'
 import path from 'node:path'
 
@@ -6,7 +6,7 @@ import { machine } from './machine.js'
 
 const root = path.join(__dirname, '..')
 const addon = path.join(root, 'build', 'Release', 'magicmix.node')
-const runs = 20
+const runs = Number(process.argv[2] ?? 20)
 
 function median(target: string): number {
   const program = `const began = performance.now(); require(${JSON.stringify(target)});

@@ -2,7 +2,9 @@
  * All of it in one run on this machine: its ceilings, a mix with the sizes of Stable Diffusion 1.5,
  * the same with ggml's own operations, and the kernels alone.
  *
- *     npm run bench [-- --steps 5] [--precision bf16] [--threads 2] [--no-ggml] [--json]
+ *     npm run bench [-- --steps 5] [--precision bf16] [--threads 2] [--no-ggml] [--json] [--tiny]
+ *
+ * --tiny takes the model in the package and small shapes: seconds, to see that everything runs.
  *
  * Every mix is a process of its own, so that each has its own peak of memory.
  */
@@ -12,7 +14,7 @@ import path from 'node:path'
 import { parseArgs } from 'node:util'
 
 import { sd15Model } from '../test/support/models.js'
-import { packageRoot } from '../test/support/package-root.js'
+import { builtProgram, packageRoot } from '../test/support/package-root.js'
 import { machine } from './machine.js'
 import type { Result as Mix } from './mix.js'
 
@@ -33,6 +35,7 @@ interface Kernels {
   step: Record<string, Shape[]>
 }
 
+const modelInTheBox = path.join(packageRoot, 'models', 'world-128')
 const mixSteps = 30 // of 50, with the default kMax
 
 async function main(): Promise<void> {
@@ -43,22 +46,25 @@ async function main(): Promise<void> {
       threads: { type: 'string', default: String(availableParallelism()) },
       'no-ggml': { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
+      tiny: { type: 'boolean', default: false },
     },
   })
   const { threads, precision, steps } = values
   const log = (text: string) => values.json || console.error(text)
-  await sd15Model() // made once
+  const model = values.tiny ? modelInTheBox : await sd15Model() // made once
+  const size = values.tiny ? '128x128' : '512x512'
+  const common = ['--model', model, '--size', size, '--threads', threads]
 
   log('the machine and the kernels alone ...')
-  const kernels = measureKernels(threads)
+  const kernels = measureKernels(threads, values.tiny ? '8' : '64')
   log('a mix ...')
-  const mix = measureMix(['--steps', steps, '--precision', precision, '--threads', threads])
+  const mix = measureMix(['--steps', steps, '--precision', precision, ...common])
   log('loading again, now that the file is in memory ...')
-  const again = measureMix(['--steps', '1', '--precision', precision, '--threads', threads])
+  const again = measureMix(['--steps', '1', '--precision', precision, ...common])
   let ggml: Mix | undefined
   if (!values['no-ggml']) {
     log("a step with ggml's operations ...")
-    const stock = ['--steps', '2', '--precision', mix.precision, '--threads', threads]
+    const stock = ['--steps', '2', '--precision', mix.precision, ...common]
     ggml = measureMix(stock, { MAGICMIX_KERNELS: 'off' })
   }
 
@@ -102,12 +108,12 @@ async function main(): Promise<void> {
   }
 }
 
-function measureKernels(threads: string): Kernels {
-  const build = path.join(packageRoot, 'build')
-  const target = ['--target', 'kernels_shapes', '--config', 'Release']
-  execFileSync('cmake', ['--build', build, ...target], { stdio: 'ignore' })
-  const program = path.join(build, 'kernels_shapes')
-  return JSON.parse(execFileSync(program, [threads], { encoding: 'utf8' })) as Kernels
+/** `side` is that of the latent, in cells. */
+function measureKernels(threads: string, side: string): Kernels {
+  const prompts = '2' // of guidance
+  const program = builtProgram('kernels_shapes')
+  const out = execFileSync(program, [threads, prompts, 'best', side], { encoding: 'utf8' })
+  return JSON.parse(out) as Kernels
 }
 
 function measureMix(args: string[], environment: NodeJS.ProcessEnv = {}): Mix {

@@ -309,7 +309,9 @@ int main(int count, char **arguments) {
     threads = count > 1 ? std::max(1, std::atoi(arguments[1])) : 1;
     prompts = count > 2 ? std::max(1, std::atoi(arguments[2])) : 2;
     const Kernels *f32 = chooseKernels(Storage::F32);
-    const Kernels *chosen = count > 3 ? kernelsNamed(arguments[3]) : chooseKernels(Storage::BF16);
+    const Kernels *chosen = count > 3 && std::strcmp(arguments[3], "best") != 0
+                                ? kernelsNamed(arguments[3])
+                                : chooseKernels(Storage::BF16);
     if (chosen == nullptr || f32 == nullptr) {
         std::fprintf(stderr, "no such kernels on this machine\n");
         return 1;
@@ -323,7 +325,8 @@ int main(int count, char **arguments) {
     std::printf("  \"ceilingGflops\": %.1f, \"f32CeilingGflops\": %.1f, \"copyGBs\": %.1f,\n",
                 ownCeiling / 1e9, f32Ceiling / 1e9, copyRate() / 1e9);
     std::printf("  \"step\": {");
-    const UNetStep unet(64);
+    const int side = count > 4 ? std::max(8, std::atoi(arguments[4])) : 64; // of the latent
+    const UNetStep unet(side);
     const char *comma = "";
     for (const auto &[group, shapes] : unet.step()) {
         std::printf("%s\n    \"%s\": [", comma, group.c_str());

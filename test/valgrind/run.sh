@@ -13,7 +13,7 @@ fi
 here=test/valgrind
 report=$here/build/report.xml
 flags="-O2 -g -DNDEBUG"
-npx cmake-js compile --out "$here/build" --CDMAGICMIX_CPU_VARIANTS=OFF \
+npx cmake-js compile --out "$here/build" --CDMAGICMIX_CPU_VARIANTS=OFF --CDMAGICMIX_PROGRAMS=OFF \
   "--CDCMAKE_CXX_FLAGS_RELEASE=$flags" "--CDCMAKE_C_FLAGS_RELEASE=$flags" >"$here/build.log" 2>&1 &&
   cmake --build "$here/build" --target fake_gpu >>"$here/build.log" 2>&1 || {
   cat "$here/build.log" >&2

@@ -1,0 +1,39 @@
+/** Every program under bench/ and models/eval, run for a moment. Their figures mean nothing here. */
+import assert from 'node:assert/strict'
+import path from 'node:path'
+
+import { packageRoot } from './support/package-root.js'
+import { runNode } from './support/programs.js'
+
+const box = path.join(packageRoot, 'models', 'world-128')
+const tiny = ['--size', '64x64', '--threads', '1']
+
+const programs: [program: string, args: string[], prints: RegExp][] = [
+  [
+    'bench/run.ts',
+    ['--tiny', '--json', '--steps', '1', '--threads', '1'],
+    /"shareOfCeiling":[\d.]+/,
+  ],
+  ['bench/mix.ts', ['--model', box, '--steps', '1', ...tiny], /^medianStepSeconds +[\d.]+$/m],
+  [
+    'bench/formats.ts',
+    ['--tiny', '--types', 'q8_0', '--ranks', '2', ...tiny],
+    /^LoRA of rank 2: /m,
+  ],
+  ['bench/event-loop.ts', ['--mixes', '1', ...tiny], /"p99": [\d.]+/],
+  ['bench/load.ts', ['1'], /^require of magicmix: [\d.]+ ms$/m],
+]
+
+describe('bench', function () {
+  this.timeout(300_000)
+  for (const [program, args, prints] of programs) {
+    it(program, async () => {
+      const { code, stdout, stderr } = await runNode(
+        ['--import', 'tsx', program, ...args],
+        packageRoot,
+      )
+      assert.equal(code, 0, stderr)
+      assert.match(stdout, prints)
+    })
+  }
+})
