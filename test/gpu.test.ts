@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -21,6 +22,8 @@ describe('a GPU', function () {
   let env: NodeJS.ProcessEnv
   before(async function () {
     if (process.platform !== 'linux') this.skip()
+    const library = path.join(build, 'fake-gpu', 'magicmix-vulkan.so')
+    assert.ok(existsSync(library), `${library} is not built: npm run build:native`)
     folder = await mkdtemp(path.join(tmpdir(), 'magicmix-gpu-'))
     env = {
       ...process.env,
