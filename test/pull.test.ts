@@ -18,7 +18,7 @@ import path from 'node:path'
 
 import { type LoadProgressEvent, MagicMix, MagicMixError, pull } from 'magicmix'
 
-import { Patience } from '../dist/hub/patience.js'
+import { Backoff } from '../dist/hub/backoff.js'
 import { HubServer, type Misbehaviour, commit } from './support/hub-server.js'
 import { tinyDiffusers } from './support/models.js'
 import { packageRoot } from './support/package-root.js'
@@ -41,7 +41,7 @@ describe('pull', () => {
 
   before(async () => {
     hub = await HubServer.start()
-    Patience.firstWaitMs = 10
+    Backoff.firstWaitMs = 10
   })
   after(async () => {
     await hub.stop()

@@ -19,7 +19,7 @@ describe('tokens', () => {
   for (const { text, ids } of golden) {
     it(`equals the reference on ${JSON.stringify(text.slice(0, 40))}`, () => {
       const padded = [...ids, ...Array<number>(77 - ids.length).fill(end)]
-      assert.deepEqual([...contextOf(clip.tokensOf(text), true, 'the prompt')], padded)
+      assert.deepEqual([...contextOf(clip.tokensOf(text), true, 'the prompt', 49407)], padded)
     })
   }
 
@@ -49,11 +49,12 @@ describe('tokens', () => {
   })
 
   it('accepts exactly 75 tokens and refuses 76, naming where it would cut', () => {
-    const fits = contextOf(clip.tokensOf('word '.repeat(75)), false, 'the prompt')
+    const fits = contextOf(clip.tokensOf('word '.repeat(75)), false, 'the prompt', 49407)
     assert.equal(fits[75], fits[1])
     assert.equal(fits[76], end)
     assert.throws(
-      () => contextOf(clip.tokensOf('word '.repeat(75) + 'cat'), false, 'the content prompt'),
+      () =>
+        contextOf(clip.tokensOf('word '.repeat(75) + 'cat'), false, 'the content prompt', 49407),
       {
         name: 'MagicMixError',
         code: 'PROMPT_TOO_LONG',

@@ -4,17 +4,17 @@
  */
 
 /**
- * What a {@link MagicMixError} can be about, and the values at fault. Codes are stable: programs may
+ * The codes of {@link MagicMixError}, and the values at fault. Codes are stable: programs may
  * react to them. Details may be missing where their type says so.
  */
 export interface MagicMixErrorDetails {
-  /** A value is of another type or outside of what the documentation allows. */
+  /** A value is of another type or out of the documented range. */
   INVALID_ARGUMENT: {
-    /** Which value. */
+    /** Name of the value. */
     readonly name?: string
-    /** What it may be. */
+    /** The allowed values. */
     readonly expected?: string
-    /** What it was. */
+    /** The value. */
     readonly received?: unknown
     readonly [other: string]: unknown
   }
@@ -27,7 +27,7 @@ export interface MagicMixErrorDetails {
   }
   /** A prompt has more tokens than the text encoder sees, and `truncate` is not set. */
   PROMPT_TOO_LONG: {
-    /** Which prompt. */
+    /** Name of the prompt. */
     readonly name: string
     /** Its number of tokens, and how many fit. */
     readonly tokens?: number
@@ -51,7 +51,7 @@ export interface MagicMixErrorDetails {
   PHRASE_TRUNCATED: { readonly phrase: string; readonly maxTokens: number }
   /** The layout picture is missing, damaged, too large or of an unknown format. */
   PICTURE_UNREADABLE: {
-    /** Its path, or what it is. */
+    /** Its path or description. */
     readonly picture: string
   }
   /** The mix could not be written to the file. */
@@ -144,7 +144,7 @@ interface HubDetails {
   readonly [other: string]: unknown
 }
 
-/** What went wrong, for programs: the keys of {@link MagicMixErrorDetails}, which explains them. */
+/** Error codes, for programs: the keys of {@link MagicMixErrorDetails}, which explains them. */
 export type MagicMixErrorCode = keyof MagicMixErrorDetails
 
 const codes: { readonly [C in MagicMixErrorCode]: true } = {
@@ -187,7 +187,7 @@ export interface MagicMixErrorJson {
 }
 
 class CodedError<C extends MagicMixErrorCode> extends Error {
-  /** What went wrong, for programs. */
+  /** The kind of failure, for programs. */
   readonly code: C
   /** The values at fault; their type follows from the code. */
   readonly details: MagicMixErrorDetails[C]
@@ -233,9 +233,9 @@ class CodedError<C extends MagicMixErrorCode> extends Error {
 }
 
 /**
- * What every function of magicmix throws or rejects with, except for a `signal`'s reason and what
- * a callback throws: those arrive unchanged. The stack begins at the caller's line. Once `code` is
- * compared, TypeScript knows what is in `details`.
+ * The error of every function of magicmix, except for a `signal`'s reason and an error of a
+ * callback: those arrive unchanged. The stack begins at the caller's line. Once `code` is
+ * compared, TypeScript knows the type of `details`.
  *
  * @example
  * ```ts
@@ -299,7 +299,7 @@ export class CallersOwn {
 
 /** The place in the caller's code from which a public function was called. */
 export interface CallSite {
-  /** The error that the call should end with, given what was thrown inside of it. */
+  /** The error that the call should end with, given the error thrown inside of it. */
   errorFor(thrown: unknown): unknown
 }
 
@@ -325,7 +325,7 @@ export function callSite(entry: (...args: never[]) => unknown): CallSite {
   }
 }
 
-/** Runs `work`; what it throws points at the place where `entry` was called. */
+/** Runs `work`; its errors point at the place where `entry` was called. */
 export async function calledFrom<T>(
   entry: (...args: never[]) => unknown,
   work: () => Promise<T>,

@@ -32,7 +32,7 @@ export interface Queue {
   readonly waiting: number
 }
 
-/** What a mix would be, as {@link MagicMix.check} reports it. */
+/** The size and the steps of a mix, as {@link MagicMix.check} reports them. */
 export interface MixPlan {
   /** In pixels. */
   width: number
@@ -54,7 +54,7 @@ export interface MixPlan {
  * ```
  */
 export class MagicMix {
-  /** What is known of the model: family, sizes, parameters, precision, device, memory. */
+  /** Description of the model: family, sizes, parameters, precision, device, memory. */
   readonly model: ModelInfo
   /** Knows the placeholders of the model's embeddings. */
   private readonly tokens: ClipTokens
@@ -109,7 +109,7 @@ export class MagicMix {
     })
   }
 
-  /** How many mixes run and wait now. */
+  /** The numbers of mixes that run and wait now. */
   get queue(): Queue {
     const running = Math.min(1, this.submitted)
     return { running, waiting: this.pending - running }

@@ -1,6 +1,6 @@
 /**
  * Where the package's files are. Electron packs an app into app.asar, a file that its JavaScript sees
- * as a folder; what the system or C++ opens has to lie in app.asar.unpacked beside it.
+ * as a folder; files that the system or C++ opens must lie in app.asar.unpacked beside it.
  */
 import path from 'node:path'
 

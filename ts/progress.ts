@@ -1,32 +1,35 @@
-/** What is told while work goes on. */
+/** Progress events. */
 import type { Picture } from './input/picture.js'
 
-/** What {@link MixRequest.onProgress} is called with. */
+/** An event of {@link MixRequest.onProgress}. */
 export interface ProgressEvent {
   /**
-   * 'encode': the picture and the prompts go in; 'layout': the layout of a layout prompt is made;
-   * 'content': the steps of the mix; 'decode': the pixels come out.
+   * 'encode': the picture and the prompts are encoded; 'layout': the layout of a layout prompt is
+   * made; 'content': the steps of the mix; 'decode': the latent is decoded to pixels.
    */
   stage: 'encode' | 'layout' | 'content' | 'decode'
-  /** How many steps of this stage are done. */
+  /** Steps of this stage that are done. */
   step: number
-  /** How many steps this stage has. */
+  /** Steps that this stage has. */
   steps: number
   /** Training timestep (0..999) of the step just done; 0 where there is none. */
   timestep: number
   /** Estimated time to the end of the whole mix in ms; 0 while unknown. */
   etaMs: number
-  /** A rough small picture of what is coming, if `preview` asks for it: one pixel a latent cell. */
+  /**
+   * A rough small picture of the coming one, if `previewEvery` asks for it: RGB
+   * `[height/8, width/8, 3]`, one pixel per latent cell.
+   */
   preview?: Picture
 }
 
-/** What {@link LoadOptions.onProgress} is called with. */
+/** An event of {@link LoadOptions.onProgress}. */
 export type LoadProgressEvent = WeightsProgressEvent | DownloadProgressEvent
 
 /** The weights are being read. */
 export interface WeightsProgressEvent {
   stage: 'load'
-  /** How many of the steps of loading are done. */
+  /** Steps of loading that are done. */
   step: number
   /** How many there are. */
   steps: number
@@ -34,10 +37,10 @@ export interface WeightsProgressEvent {
   etaMs: number
 }
 
-/** What {@link ConvertOptions.onProgress} is called with. */
+/** An event of {@link ConvertOptions.onProgress}. */
 export interface ConvertProgressEvent {
   stage: 'convert'
-  /** How many tensors are written. */
+  /** Tensors that are written. */
   step: number
   /** How many there are. */
   steps: number
@@ -45,7 +48,7 @@ export interface ConvertProgressEvent {
   etaMs: number
 }
 
-/** A model comes from the hub. The first event is told before anything is downloaded. */
+/** A model comes from the hub. The first event comes before anything is downloaded. */
 export interface DownloadProgressEvent {
   stage: 'download'
   /** 'ORG/NAME' */
@@ -54,13 +57,13 @@ export interface DownloadProgressEvent {
   license: { readonly name: string; readonly url: string } | null
   /** Path in the repository of the file that is coming. */
   file: string
-  /** How many files are done. */
+  /** Files that are done. */
   step: number
-  /** How many have to be downloaded. */
+  /** Files that have to be downloaded. */
   steps: number
-  /** How many bytes of them are there; less than before if a server cannot continue a file. */
+  /** Bytes of them that are there; fewer than before if a server cannot resume a file. */
   bytes: number
-  /** How many there will be. */
+  /** Bytes that there will be. */
   totalBytes: number
   /** Mean rate since the start; 0 while unknown. */
   bytesPerSecond: number

@@ -198,9 +198,9 @@ public:
 
 private:
     void add(const std::string &group, int side, int in, double operations,
-             const std::function<double()> &time, const std::string &more = "") {
+             const std::function<double()> &time, const std::string &suffix = "") {
         Operation &operation =
-            step_[group][std::to_string(side) + "^2, " + std::to_string(in) + more];
+            step_[group][std::to_string(side) + "^2, " + std::to_string(in) + suffix];
         operation.operations = operations;
         operation.count++;
         operation.time = time;

@@ -13,11 +13,11 @@ using ErrorDetails = std::map<std::string, std::variant<std::string, double>>;
 
 /// Everything that can go wrong in the engine. `code` is stable and part of the public interface:
 ///
-/// - `INVALID_ARGUMENT`   a value is outside of what the documentation allows
+/// - `INVALID_ARGUMENT`   a value is out of the documented range
 /// - `MODEL_NOT_FOUND`    no file or folder at the path
 /// - `MODEL_FORMAT`       the file is damaged, or not a checkpoint at all
 /// - `MODEL_UNSUPPORTED`  a checkpoint, but of a network that we do not run
-/// - `CONFIG_NEEDED`      the file cannot tell a number that the network needs
+/// - `CONFIG_NEEDED`      the file does not declare a number that the network needs
 /// - `DEVICE_UNAVAILABLE` the device asked for is not there
 /// - `OUT_OF_MEMORY`      an allocation was refused, or would not fit
 /// - `DISK_FULL`          a file would not fit, or did not

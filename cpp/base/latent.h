@@ -21,7 +21,7 @@ struct CellSize {
     std::size_t cells() const {
         return static_cast<std::size_t>(width) * static_cast<std::size_t>(height);
     }
-    /// How many values a latent of this size has.
+    /// The number of values of a latent of this size.
     std::size_t values() const { return kLatentChannels * cells(); }
 };
 

@@ -14,7 +14,7 @@ constexpr const char *kConfigurationKey = "magicmix.config";
 /// messages. Throws `MODEL_FORMAT`.
 ModelConfig readConfiguration(const Json &parts, const std::string &where);
 
-/// The reverse; only what is declared.
+/// The reverse; only declared values.
 Json configurationOf(const ModelConfig &config);
 
 } // namespace magicmix

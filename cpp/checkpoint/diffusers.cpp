@@ -47,8 +47,8 @@ bool liesIn(const fs::path &file, const fs::path &folder) {
     return end == folder.end();
 }
 
-/// A model's folder, whose links must not lead out of it: who unpacks a folder from somewhere must
-/// not have other files of the machine read.
+/// A model's folder, whose links must not lead out of it: a downloaded folder must not make us read
+/// other files of the machine.
 class ModelFolder {
 public:
     explicit ModelFolder(const fs::path &root)

@@ -6,7 +6,7 @@
 
 namespace magicmix {
 
-/// What a diffusers folder holds, in the naming of diffusers' own files.
+/// The contents of a diffusers folder, under diffusers' own names.
 struct DiffusersFolder {
     StoredTensors unet, vae, textEncoder;
     ModelConfig config;

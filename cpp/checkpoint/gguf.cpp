@@ -125,7 +125,7 @@ private:
     std::uint64_t at_ = 0;
 };
 
-/// What of the metadata is of use.
+/// The part of the metadata that is used.
 struct Metadata {
     std::uint64_t alignment = 32;
     std::string configuration;

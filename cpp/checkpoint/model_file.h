@@ -9,7 +9,7 @@ namespace magicmix {
 struct ModelFile {
     std::string format; ///< "safetensors", "gguf" or "ckpt"
     StoredTensors tensors;
-    ModelConfig config;                          ///< what the file itself tells
+    ModelConfig config;                          ///< what the file itself declares
     std::map<std::string, std::string> metadata; ///< of safetensors
 };
 

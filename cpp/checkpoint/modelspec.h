@@ -7,7 +7,7 @@
 
 namespace magicmix {
 
-/// What the metadata of a single file say of the model in the words of
+/// The metadata of a single file about its model, in the words of
 /// Stability AI's "modelspec", which trainers write. Anything else is ignored.
 ModelConfig configOfModelSpec(const std::map<std::string, std::string> &metadata);
 

@@ -6,9 +6,9 @@
 
 namespace magicmix {
 
-/// What diffusers calls the modules of a network, and what the original checkpoints of Stable
-/// Diffusion call them: one table, read in both directions. Names of tensors are mapped as well;
-/// what follows a module's name stays.
+/// The names of a network's modules in diffusers' files and in original checkpoints of Stable
+/// Diffusion: one table, read in both directions. Names of tensors are mapped as well; the part
+/// behind a module's name stays.
 class ModuleNames {
 public:
     /// Of two diffusers names for one module, `diffusers` gives the first that was added.

@@ -11,8 +11,8 @@
 
 namespace magicmix {
 
-/// What a pickle says, as it says it. Texts are the bytes of the file. Values can be shared, and a
-/// list can even contain itself: who walks through them must count.
+/// The contents of a pickle, as they stand there. Texts are the bytes of the file. Values can be
+/// shared, and a list can even contain itself: code that walks through them must count.
 struct PickleValue {
     enum class Kind {
         None,

@@ -59,7 +59,7 @@ constexpr const char *kRebuildTensor2 = "torch._utils _rebuild_tensor_v2";
 constexpr const char *kRebuildTensor3 = "torch._utils _rebuild_tensor_v3";
 constexpr const char *kRebuildParameter = "torch._utils _rebuild_parameter";
 
-/// What a checkpoint may say that it was made by. The first six have a meaning here. The rest is
+/// The callables that a checkpoint may name. The first six have a meaning here. The rest is
 /// what pytorch-lightning leaves in its checkpoints, Stable Diffusion 1.4's own among them: numpy
 /// numbers (a learning rate, a best loss) and small containers. They are data that nobody looks at.
 /// That file also mentions the class ModelCheckpoint, as the key of a dictionary: it is not called,
@@ -403,7 +403,7 @@ std::string_view textOf(const MappedFile &file, const ZipEntry &entry) {
     return ByteReader(file, entry.offset, entry.offset + entry.bytes).take(entry.bytes, "an entry");
 }
 
-/// What all names begin with: "archive" or the name of the file.
+/// The common beginning of all names: "archive" or the name of the file.
 std::string topFolder(const MappedFile &file, const ZipEntries &entries) {
     std::string folder;
     for (const auto &[name, entry] : entries) {
@@ -454,7 +454,7 @@ void requireLittleEndian(const MappedFile &file, const PickleValue &machine) {
     }
 }
 
-/// Every storage is a number of elements and these. How large one is only the pickle tells.
+/// Every storage is a number of elements and these. Only the pickle declares how large one is.
 StorageRanges legacyStorages(ByteReader &reader, const Pickle &objects, const Pickle &keys) {
     const MappedFile &file = reader.file();
     std::map<std::string, StorageId> ids;

@@ -22,7 +22,7 @@ struct Family {
     const char *instead;
 };
 
-// The first that fits counts: what is special stands before what it is made from.
+// First match wins; specific before general.
 
 /// Signs are how names begin.
 const Family kByPrefix[] = {

@@ -5,8 +5,8 @@
 namespace magicmix {
 
 /// Refuses, by their names, models of other families than Stable Diffusion 1.x and 2.x, and files
-/// that hold a part of a model only. What shapes tell apart, model/config.cpp refuses.
-/// Throws `MODEL_UNSUPPORTED`.
+/// that hold a part of a model only. model/architecture.cpp refuses those that only shapes give
+/// away. Throws `MODEL_UNSUPPORTED`.
 void refuseOtherFamilies(const StoredTensors &tensors, const std::string &path);
 
 /// The same for the UNet of a diffusers folder, in diffusers' naming.

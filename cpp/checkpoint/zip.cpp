@@ -157,7 +157,7 @@ void refuseUnreadable(const MappedFile &file, const Described &entry) {
     }
 }
 
-/// Where the bytes are: behind a second header, whose length only that header tells.
+/// Where the bytes are: behind a second header, which alone holds its own length.
 ZipEntry locate(const MappedFile &file, const Described &entry) {
     const std::string what = "entry '" + entry.name + "'";
     ByteReader header =
@@ -185,7 +185,7 @@ ZipEntry locate(const MappedFile &file, const Described &entry) {
     return {header.position(), entry.stored};
 }
 
-/// What entries and the directory take of the file, to see whether two take the same.
+/// The ranges of entries and of the directory, to see whether two overlap.
 class Ranges {
 public:
     void add(std::uint64_t begin, std::uint64_t end, const std::string &name) {

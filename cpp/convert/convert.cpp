@@ -31,7 +31,7 @@ void checkOutput(const ConvertOptions &options) {
     if (!endsWith(path, ".gguf") && !endsWith(path, ".safetensors")) {
         throw Error("INVALID_ARGUMENT",
                     "the output '" + path +
-                        "' must end in .gguf or .safetensors, which tells its "
+                        "' must end in .gguf or .safetensors, which names its "
                         "format",
                     {{"output", path}});
     }
@@ -120,7 +120,7 @@ Conversion convert(const ConvertOptions &options, const Cancellation &cancel,
         throw Error("MODEL_FORMAT", "'" + options.input + "' has no tensor that mixing needs",
                     {{"path", options.input}});
     }
-    // Everything that is known of the model: what the input says, and what the caller says.
+    // The declarations of the input, overridden by the caller's.
     const ModelConfig config = checkpoint.config().overriddenBy(options.config);
     const auto makeHead = endsWith(options.output, ".gguf") ? ggufHead : safetensorsHead;
     const auto head = makeHead(tensors, configurationOf(config).dump());

@@ -17,7 +17,7 @@ struct PlannedTensor {
     std::uint64_t offset = 0; ///< from the start of the file; set by the functions below
 };
 
-/// What stands before the values of a file with these tensors, whose offsets are set. `config` is
+/// The bytes before the values of a file with these tensors, whose offsets are set. `config` is
 /// the JSON text that is kept under `kConfigurationKey`.
 std::vector<std::byte> ggufHead(std::vector<PlannedTensor> &tensors, const std::string &config);
 /// Throws `INVALID_ARGUMENT` for quantised tensors, which this format does not have.

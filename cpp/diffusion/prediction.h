@@ -4,7 +4,8 @@
 
 namespace magicmix {
 
-/// What a UNet was trained to predict from a noised latent x = sqrt(a) clean + sqrt(1 - a) noise.
+/// The prediction that a UNet was trained for, from a noised latent x = sqrt(a) clean + sqrt(1 - a)
+/// noise.
 enum class Prediction {
     Noise,    ///< "epsilon"
     Velocity, ///< "v_prediction": sqrt(a) noise - sqrt(1 - a) clean (Salimans and Ho 2022)

@@ -27,7 +27,7 @@ private:
     std::optional<double> spare_; ///< short tensors take normals in pairs
 };
 
-/// What `torch.manual_seed(seed); torch.randn(count)` gives on the CPU, to float32 rounding.
+/// The numbers of `torch.manual_seed(seed); torch.randn(count)` on the CPU, to float32 rounding.
 std::vector<float> randn(std::uint64_t seed, std::size_t count);
 
 } // namespace magicmix

@@ -36,9 +36,9 @@ const StoredTensor &vectorsOf(const EmbeddingFile &file, const StoredTensors &te
     }
     if (tensors.size() == 1) return tensors.begin()->second;
     std::string some;
-    std::size_t told = 0;
+    std::size_t listed = 0;
     for (const auto &[name, tensor] : tensors) {
-        if (told++ == 4) break;
+        if (listed++ == 4) break;
         some += (some.empty() ? "'" : ", '") + name.substr(0, 80) + "'";
     }
     unsupported(file, "has " + std::to_string(tensors.size()) + " tensors" +

@@ -18,7 +18,7 @@ public:
 
     /// In the order of the files.
     const std::vector<Embedding> &placeholders() const { return placeholders_; }
-    /// How many rows all of them have.
+    /// The number of rows of all of them.
     int count() const;
 
     bool hasAny(const std::string &prefix) const override { return base_.hasAny(prefix); }

@@ -71,7 +71,7 @@ public:
         std::vector<float> textStates;         ///< `[77, width]`
         std::vector<AttentionScale> attention; ///< whatever their windows
     };
-    /// The noise in the latent that follows from what the UNet predicts.
+    /// The noise in the latent that follows from the UNet's prediction.
     Latent predictNoise(const NoiseInput &input, const Cancellation &cancel,
                         std::vector<StageValues> *stages = nullptr);
 

@@ -13,13 +13,13 @@ namespace magicmix {
 class Checkpoint;
 class Networks;
 
-/// What is known of a model, in the shape that users see.
+/// The description of a model, in the shape that users see.
 struct ModelInfo {
     std::string path;
     std::string format; ///< "safetensors", "ckpt", "gguf" or "diffusers"
     std::string family; ///< "sd1" or "sd2"
-    /// What the UNet predicts: "epsilon" or "v_prediction"; "unknown" only in an `Inspection`,
-    /// where only running it could tell.
+    /// Prediction type of the UNet: "epsilon" or "v_prediction"; "unknown" only in an `Inspection`,
+    /// where only running it could detect that.
     std::string prediction;
     std::string device; ///< id of the device in use
     struct Placement {  ///< ids of the devices on which the parts lie
@@ -62,7 +62,7 @@ struct TensorInfo {
     std::string file;
 };
 
-/// What is known of a checkpoint without loading its weights.
+/// The description of a checkpoint, without loading its weights.
 struct Inspection {
     std::string path, format, family;
     std::uint64_t fileBytes = 0;

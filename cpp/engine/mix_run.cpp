@@ -123,7 +123,7 @@ std::vector<int> MixRun::timestepsToVisit() const {
     return all;
 }
 
-/// Keeps states if they are asked for, and tells of every step.
+/// Keeps states if they are asked for, and reports every step.
 Observer MixRun::observer(std::vector<State> &trace) {
     return [&](int i, const Latent &state, const Latent *clean) {
         if (request_.trace) trace.push_back({i, sampler_->timestep(i), state});

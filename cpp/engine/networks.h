@@ -42,7 +42,7 @@ public:
     const Device &textDevice() const { return textStation_->device; }
     const Device &vaeDevice() const { return vaeStation_->device; }
     Precision precision() const { return main_.precision; }
-    /// What the UNet predicts; set by the time that the weights are loaded.
+    /// The prediction type of the UNet; set by the time that the weights are loaded.
     Prediction prediction() const { return *architecture.schedule.prediction; }
     const Schedule &schedule() const { return architecture.schedule; }
 
@@ -67,7 +67,7 @@ public:
     void requireMemoryToMix(PixelSize size);
 
 private:
-    /// What a mix takes at its worst moment, beside the weights, by device.
+    /// Peak memory of a mix, beside the weights, by device.
     struct WorkingMemory {
         std::uint64_t main = 0, cpu = 0;
     };

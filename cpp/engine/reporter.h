@@ -6,7 +6,7 @@
 
 namespace magicmix {
 
-/// Counts the steps of a mix that are done, and tells the caller.
+/// Counts the steps of a mix that are done, and reports them to the caller.
 class Reporter {
 public:
     /// `unetSteps`: of layout and content together.

@@ -88,7 +88,7 @@ struct MixResult {
     Timings timings;
 };
 
-// What a request must fulfil before a graph is built from it: ggml asserts, and an assertion ends
+// Checks of a request before a graph is built from it: ggml asserts, and an assertion ends
 // the process. All throw `INVALID_ARGUMENT` with the name of the value at fault.
 
 void checkMixRequest(const MixRequest &request, int vocabulary);

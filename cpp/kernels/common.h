@@ -1,6 +1,6 @@
 #pragma once
 
-// What all kernels use. The kernels are written once in terms of the vectors `S` of an instruction
+// Shared by all kernels. The kernels are written once in terms of the vectors `S` of an instruction
 // set, and compiled once for each (avx2.cpp ...). Nothing here may be shared with code that is
 // compiled for another machine: all is in a namespace without a name, and the standard library's
 // templates are not used.

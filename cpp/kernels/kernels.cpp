@@ -98,7 +98,7 @@ void WeightPacker::pack(const T *channels, void *panel) const {
         if (shape_.storage == Storage::Q8) return packQ8(channels, static_cast<std::byte *>(panel));
     }
     const int width = kernels_.panelWidth;
-    // How many values of a channel lie side by side: bf16 comes in pairs.
+    // Values of a channel that lie side by side: bf16 comes in pairs.
     const int depth = shape_.storage == Storage::BF16 ? 2 : 1;
     const std::int64_t length = std::int64_t{shape_.in} * shape_.taps;
     T *to = static_cast<T *>(panel);

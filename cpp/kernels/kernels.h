@@ -21,7 +21,7 @@ struct BlockFormat {
     void (*unpack)(const void *blocks, float *values, std::int64_t count) = nullptr;
 };
 
-/// Of Q8: so many inputs of an output channel share one factor.
+/// Inputs per Q8 block: they share one factor.
 constexpr int kQ8Block = 32;
 
 /// A matrix of weights or the kernels of a convolution, and how it lies in memory once packed:
@@ -46,13 +46,13 @@ struct Product {
     int outHeight = 1, outWidth = 0;
     int kernel = 1, stride = 1, padding = 0; ///< zeros above and to the left
     /// 2 doubles the picture by repeating pixels; what is convolved is the top left part that
-    /// `outHeight` and `outWidth` tell.
+    /// `outHeight` and `outWidth` say.
     int magnify = 1;
 
     WeightShape shape;
     const void *weights = nullptr;  ///< packed
     const float *bias = nullptr;    ///< `[out]`, or null
-    const float *more = nullptr;    ///< `[out]`, added as well, or null
+    const float *bias2 = nullptr;   ///< `[out]`, added as well, or null
     const void *residual = nullptr; ///< like the result, f32 or operand; added, or null
     bool operandResidual = false;
     /// f32 `[images, outHeight, outWidth, out]`; if gated an operand of `out / 2` channels, with

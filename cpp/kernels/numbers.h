@@ -10,7 +10,7 @@ namespace {
 /// 2^x, to 2e-7 of its value; 0 below -126. The Taylor series of 2^r for |r| <= 1/2.
 template <typename T>
 typename T::V exp2(typename T::V x) {
-    // In this order what is not a number stays so: min and max of x86 then give the second.
+    // In this order NaN stays NaN: min and max of x86 then give the second.
     x = T::min(T::set(127.0f), T::max(T::set(-126.0f), x));
     const auto whole = T::round(x);
     const auto r = T::sub(x, whole);

@@ -172,7 +172,7 @@ void findPatches(const Product &p, std::int64_t first, int rowCount, ProductMemo
     }
 }
 
-/// What is added to the sums on their way into the result.
+/// Everything that is added to the sums on their way into the result.
 template <typename S>
 void finish(const Product &p, std::int64_t row, int panel, const float *sums) {
     const WeightShape &shape = p.shape;
@@ -200,7 +200,7 @@ void finish(const Product &p, std::int64_t row, int panel, const float *sums) {
         const std::int64_t plain = row * shape.out + c, operand = row * operandStep + c;
         auto value = T::load(sums + i);
         if (p.bias) value = T::add(value, T::load(p.bias + c));
-        if (p.more) value = T::add(value, T::load(p.more + c));
+        if (p.bias2) value = T::add(value, T::load(p.bias2 + c));
         if (p.residual && p.operandResidual) {
             value = T::add(value, loadFrom<T>(static_cast<const Operand *>(p.residual) + operand));
         } else if (p.residual) {

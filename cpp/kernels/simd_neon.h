@@ -8,7 +8,7 @@
 namespace magicmix::kernels {
 namespace {
 
-/// What every 64-bit ARM has.
+/// The instructions of every 64-bit ARM.
 struct Neon {
     using V = float32x4_t;
     using Operand = float;

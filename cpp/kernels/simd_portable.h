@@ -5,7 +5,7 @@
 namespace magicmix::kernels {
 namespace {
 
-/// Plain C++: what runs where nothing else does, and what the others are compared with.
+/// Plain C++: runs where nothing else does; the others are compared with it.
 struct Portable {
     static constexpr const char *name = "portable";
     static constexpr int lanes = 4;

@@ -7,7 +7,7 @@
 namespace magicmix::kernels {
 namespace {
 
-/// One number at a time: for what is left over where the vectors of an instruction set do not fit.
+/// One number at a time: for the remainders where the vectors of an instruction set do not fit.
 /// The other `simd_*.h` have the same functions. They are in a namespace without a name because
 /// every file that includes them is compiled for another machine.
 struct Scalar {
@@ -30,7 +30,7 @@ struct Scalar {
     /// `x`, negative where `sign` is
     static V withSign(V x, V sign) { return std::copysign(x, sign); }
     static V round(V x) { return std::nearbyint(x); }
-    /// 2^n for whole n in -126..127; of what is no number, any number
+    /// 2^n for whole n in -126..127; any number for NaN
     static V pow2(V n) {
         const auto whole = static_cast<std::int32_t>(n >= -126 ? n : -126);
         const std::uint32_t bits = static_cast<std::uint32_t>(whole + 127) << 23;

@@ -9,14 +9,14 @@
 
 namespace magicmix {
 
-/// What a LoRA adds to the weight of one module: (alpha / rank) up down, for a convolution of `mid`
-/// as well (Hu et al. 2021; LoCon of the LyCORIS project).
+/// The change of a LoRA to the weight of one module: (alpha / rank) up down, for a convolution of
+/// `mid` as well (Hu et al. 2021; LoCon of the LyCORIS project).
 struct LoraModule {
     StoredTensor down;                   ///< `[rank, in]` or `[rank, in, height, width]`
     StoredTensor up;                     ///< `[out, rank]`
     std::shared_ptr<StoredTensor> mid;   ///< `[rank, rank, height, width]`, or null
     std::shared_ptr<StoredTensor> alpha; ///< one number, or null
-    std::optional<double> noted;         ///< alpha as the file's metadata have it
+    std::optional<double> declaredAlpha; ///< as the file's metadata have it
     // Without either, alpha is the rank.
 };
 

@@ -10,8 +10,8 @@
 namespace magicmix {
 namespace {
 
-// So many names of modules that the model does not have are told.
-constexpr std::size_t kToldNames = 3;
+// At most this many unknown names are listed.
+constexpr std::size_t kListedNames = 3;
 
 } // namespace
 
@@ -53,13 +53,13 @@ Loras::Merged Loras::plan(const std::vector<Lora> &wanted) const {
     const auto modules = loraModules(factors);
     for (const auto &lora : wanted) {
         const auto file = opened(lora.file);
-        std::string strangers;
-        std::size_t strangerCount = 0;
+        std::string unsupported;
+        std::size_t unsupportedCount = 0;
         for (const auto &[name, module] : file->modules) {
             const auto weight = modules.find(name);
             if (weight == modules.end()) {
-                if (strangerCount++ < kToldNames) {
-                    strangers += (strangers.empty() ? "'" : ", '") + name + "'";
+                if (unsupportedCount++ < kListedNames) {
+                    unsupported += (unsupported.empty() ? "'" : ", '") + name + "'";
                 }
                 continue;
             }
@@ -68,12 +68,12 @@ Loras::Merged Loras::plan(const std::vector<Lora> &wanted) const {
                 merged[weight->second].push_back({file, name, lora.strength});
             }
         }
-        if (strangerCount > 0) {
+        if (unsupportedCount > 0) {
             throw Error("MODEL_UNSUPPORTED",
                         "the LoRA '" + file->path + "' is for another network: this model has no " +
-                            strangers +
-                            (strangerCount > kToldNames
-                                 ? ", and " + std::to_string(strangerCount - kToldNames) +
+                            unsupported +
+                            (unsupportedCount > kListedNames
+                                 ? ", and " + std::to_string(unsupportedCount - kListedNames) +
                                        " more of its " + std::to_string(file->modules.size()) +
                                        " modules"
                                  : ""),

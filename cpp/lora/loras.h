@@ -8,8 +8,8 @@
 namespace magicmix {
 
 /// The LoRAs of a loaded model. They are merged into the weights where these lie, so that a step
-/// takes no longer with them; what is taken away is read again from the checkpoint, so that nothing
-/// of it is left.
+/// takes no longer with them; weights without a LoRA are read again from the checkpoint, so that
+/// nothing of it is left.
 class Loras {
 public:
     /// `weights`: all of the model's, by the device on which they lie.
@@ -31,7 +31,7 @@ private:
             return file == other.file && module == other.module && strength == other.strength;
         }
     };
-    /// What is merged into every weight that is not as in the checkpoint.
+    /// The parts merged into every weight that differs from the checkpoint.
     using Merged = std::map<std::string, std::vector<Part>>;
 
     Merged plan(const std::vector<Lora> &wanted) const;

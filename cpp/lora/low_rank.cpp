@@ -13,7 +13,7 @@ namespace {
 
 // Of a row of the result: it stays in the first-level cache while the ranks pass by.
 constexpr std::size_t kColumns = 1024;
-// Rows of the result that share what is read of `down`.
+// Rows of the result that share one reading of `down`.
 constexpr std::size_t kRows = 4;
 
 std::int64_t lengthOf(const StoredTensor &tensor, std::size_t axis) {
@@ -38,7 +38,7 @@ std::vector<float> floatsOf(const StoredTensor &tensor) {
 
 float alphaOf(const LoraModule &module) {
     if (!module.alpha) {
-        return static_cast<float>(module.noted.value_or(lengthOf(module.up, 1)));
+        return static_cast<float>(module.declaredAlpha.value_or(lengthOf(module.up, 1)));
     }
     const std::vector<float> values = floatsOf(*module.alpha);
     if (values.size() == 1) return values.front();

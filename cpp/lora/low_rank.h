@@ -12,7 +12,7 @@ void checkFit(const LoraModule &module, const std::vector<std::int64_t> &shape,
               const std::string &path);
 
 /// weights += strength (alpha / rank) up down, `weights` being of the shape `[out, ...]` that was
-/// checked. Throws `MODEL_FORMAT` for values that are no numbers.
+/// checked. Throws `MODEL_FORMAT` for NaN and infinite values.
 void addLowRank(const LoraModule &module, float strength, std::vector<float> &weights);
 
 } // namespace magicmix

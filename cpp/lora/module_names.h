@@ -6,7 +6,7 @@
 
 namespace magicmix {
 
-/// What LoRA files call the weights of a model: from the names of modules to the original names of
+/// The names of a model's weights in LoRA files: from the names of modules to the original names of
 /// weights. Of every weight of the UNet and the text encoder there are the names of
 ///
 /// - diffusers and PEFT: "unet.down_blocks.0.attentions.0.proj_in",

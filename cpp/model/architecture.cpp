@@ -19,7 +19,7 @@ std::string numbered(const std::string &before, int n, const std::string &after)
     return before + std::to_string(n) + after;
 }
 
-/// Looks sizes up in a checkpoint, and complains about what is missing or absurd.
+/// Looks sizes up in a checkpoint, and complains about missing and absurd ones.
 class Shapes {
 public:
     explicit Shapes(const WeightSource &source) : source_(source) {}
@@ -40,8 +40,8 @@ public:
         return static_cast<int>(values.shape[axis]);
     }
 
-    /// How many parts `before`0., `before`1., ... there are. Any tensor of a part counts, so that a
-    /// part which lacks some is found incomplete and not absent.
+    /// The number of parts `before`0., `before`1., ... there are. Any tensor of a part counts, so
+    /// that a part which lacks some is found incomplete and not absent.
     int count(const std::string &before, int limit) const {
         int n = 0;
         while (n < limit && hasAny(numbered(before, n, "."))) n++;
@@ -68,7 +68,7 @@ void requireDivisible(int width, int parts, const std::string &what, const std::
 [[noreturn]] void needHeads(const std::string &network, const std::string &option) {
     throw Error(
         "CONFIG_NEEDED",
-        "the file does not tell how many attention heads the " + network +
+        "the file does not declare how many attention heads the " + network +
             " has, and its sizes are not those of Stable Diffusion 1.x or 2.x; pass config: " +
             option,
         {{"option", option}});

@@ -8,8 +8,8 @@
 
 namespace magicmix {
 
-/// What is known of a family of models, for files that do not say it. Adding a family begins with a
-/// row in families.cpp.
+/// The facts about a family of models that its files often do not declare. Adding a family begins
+/// with a row in families.cpp.
 struct Family {
     const char *name; ///< "sd1", "sd2": as users see it
     struct TextEncoder {
@@ -29,7 +29,7 @@ struct Family {
     double scalingFactor;   ///< of latents
 };
 
-/// Text encoders tell families apart. Null if no family has such a one.
+/// Families differ in their text encoders. Null if no family has such a one.
 const Family *familyOfActivation(const std::string &activation);
 const Family *familyOfTextWidth(int width);
 /// By the channels of a UNet's finest level, and the width of its context.

@@ -6,7 +6,7 @@
 
 namespace magicmix {
 
-/// What is said of a model beside its weights, by its files or by the caller: everything that
+/// Declarations about a model beside its weights, by its files or by the caller: everything that
 /// shapes of tensors do not show. Files of diffusers, GGUF and safetensors fill it in checkpoint/.
 struct ModelConfig {
     struct Unet {

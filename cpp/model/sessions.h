@@ -15,7 +15,7 @@ namespace magicmix {
 
 // The networks with their graphs: plain values in, plain values out.
 
-/// What a prompt is turned into: everything that the UNet is told of it.
+/// A prompt in the form that the UNet takes.
 struct Conditioning {
     std::vector<float> context; ///< text states `[77, width]`
 };
@@ -74,7 +74,7 @@ public:
     /// it `predict` does that for each.
     void prepare(const std::vector<int> &timesteps, const Cancellation &cancel);
 
-    /// What the UNet predicts from `latent` for every prompt.
+    /// The UNet's prediction from `latent` for every prompt.
     std::vector<Latent> predict(const Latent &latent, int timestep, const Cancellation &cancel);
 
     std::vector<StageValues> stages() const;

@@ -22,8 +22,8 @@ public:
     /// `{contextWidth, 77, N}`. They depend on the prompt only, not on the timestep.
     std::vector<KeysValues> context(Ops &ops, Tensor textStates) const;
 
-    /// What every ResBlock adds to its channels, `{channels, N}`, in the order of execution, at the
-    /// timesteps with the features `{., N}`. It depends on nothing else.
+    /// The shift that every ResBlock adds to its channels, `{channels, N}`, in the order of
+    /// execution, at the timesteps with the features `{., N}`. It depends on nothing else.
     std::vector<Tensor> timeShifts(Ops &ops, Tensor features) const;
     const std::vector<int> &timeWidths() const { return timeWidths_; }
 
@@ -32,7 +32,7 @@ public:
     Tensor predict(Ops &ops, Tensor latents, const std::vector<Tensor> &timeShifts,
                    const std::vector<KeysValues> &context) const;
 
-    /// Sinusoids of a training timestep, cosines first: what the time embedding takes.
+    /// Sinusoids of a training timestep, cosines first: the input of the time embedding.
     std::vector<float> timestepFeatures(int timestep) const;
 
     /// Channels of the keys and values of every cross-attention, in the order of execution.
@@ -59,7 +59,7 @@ private:
     };
     struct Level {
         std::vector<ResBlock> resBlocks;
-        std::vector<Transformer> transformers; // one a ResBlock, or none
+        std::vector<Transformer> transformers; // one per ResBlock, or none
         Conv resample;                         // no weight on the last level of a way
     };
 

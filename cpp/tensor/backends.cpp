@@ -15,7 +15,7 @@
 namespace magicmix {
 namespace {
 
-/// What belongs to ggml's list of backends, of which a process has one.
+/// State beside ggml's list of backends, of which a process has one.
 struct Registry {
     std::mutex mutex;
     std::set<std::string> loaded;
@@ -129,7 +129,7 @@ bool isCpu(ggml_backend_dev_t device) {
     return ggml_backend_dev_type(device) == GGML_BACKEND_DEVICE_TYPE_CPU;
 }
 
-/// ggml does not tell; the names are those of Mesa, SwiftShader and Windows.
+/// ggml does not report it; the names are those of Mesa, SwiftShader and Windows.
 bool isSoftware(ggml_backend_dev_t device) {
     const std::string name = lower(ggml_backend_dev_description(device));
     const auto has = [&](const char *part) { return name.find(part) != std::string::npos; };

@@ -22,7 +22,7 @@ struct BackendDevice {
 std::vector<BackendDevice> backendDevices();
 
 bool isCpu(ggml_backend_dev_t device);
-/// Whether a driver only pretends to be a GPU, and computes on the CPU.
+/// Whether the device is a software renderer: a driver that computes on the CPU.
 bool isSoftware(ggml_backend_dev_t device);
 
 /// Loads the shared library of a GPU's backend, unless it is loaded already: for the whole process,

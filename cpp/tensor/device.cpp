@@ -21,12 +21,12 @@ constexpr int kMaxThreads = GGML_MAX_N_THREADS;
 /// something else runs on their cores each meeting takes a time slice of the system.
 constexpr double kWorthThreads = 1e9;
 
-/// On a GPU: every look waits until all before it is computed. A software renderer is slow, so that
-/// it is worth it there after every node; and that of Mesa 22.3 damages its heap in longer ones.
+/// On a GPU: each poll synchronises. A software renderer is slow enough to be polled after every
+/// node; and that of Mesa 22.3 corrupts its heap on long submissions.
 constexpr int kNodesBetweenLooks = 128;
 constexpr int kNodesBetweenLooksInSoftware = 1;
 
-/// What Linux says could be had without swapping; 0 where it does not say.
+/// Memory that Linux could give without swapping; 0 where it does not say.
 std::uint64_t availableSystemMemory() {
     std::ifstream info("/proc/meminfo");
     std::string key;
@@ -125,7 +125,7 @@ Device Device::open(const std::string &id, int threads) {
     device.setAbortCallback_ =
         find<ggml_backend_set_abort_callback_t>("set_abort_callback", all.back());
     if (!device.isCpu()) {
-        // What a GPU lacks is little work; several threads would have to wait for their turn.
+        // Operations that a GPU lacks are little work; several threads would have to take turns.
         device.helper_ = start(all.back());
         device.setThreads_(device.helper(), 1);
     }

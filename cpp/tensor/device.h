@@ -29,7 +29,7 @@ std::vector<DeviceInfo> listDevices();
 /// A place where graphs run, with its own threads. Not thread-safe.
 class Device {
 public:
-    /// `id` is one of `listDevices`; `threads` 0 means one a core.
+    /// `id` is one of `listDevices`; `threads` 0 means one per core.
     /// Throws `DEVICE_UNAVAILABLE` with what can be had.
     static Device open(const std::string &id, int threads);
 

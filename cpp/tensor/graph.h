@@ -95,7 +95,7 @@ private:
     std::vector<std::shared_ptr<void>> kept_;
     std::size_t scratchBytes_ = 0;
     std::vector<std::byte> scratchMemory_;
-    std::vector<void *> scratch_; // one a thread
+    std::vector<void *> scratch_; // one per thread
 };
 
 } // namespace magicmix

@@ -94,7 +94,7 @@ Tensor KernelOps::toOperand(Tensor x) {
 
 Tensor KernelOps::product(Tensor x, kernels::Product product, Tensor weight, Tensor bias,
                           const Plus &plus, const std::vector<std::int64_t> &shape) {
-    // The residual first: a layer of its own that makes it shall be done, and its input given up,
+    // Evaluate the residual first, so that the input of a layer that makes it is freed
     // before this one's takes memory.
     std::vector<Tensor> sources;
     const auto place = [&](Tensor source) {
@@ -113,7 +113,7 @@ Tensor KernelOps::product(Tensor x, kernels::Product product, Tensor weight, Ten
         p.x = node->src[xAt]->data;
         p.weights = aligned(node->src[weightAt]->data);
         p.bias = valuesAt(biasAt);
-        p.more = valuesAt(channelsAt);
+        p.bias2 = valuesAt(channelsAt);
         p.residual = valuesAt(residualAt);
         p.result = node->data;
         k->product(p, scratch, part, parts);
@@ -140,9 +140,9 @@ Tensor KernelOps::conv2d(Tensor picture, const Conv &layer, const Plus &plus, in
     p.kernel = layer.size;
     p.stride = stride;
     p.padding = padding == Padding::Same ? around : 0;
-    const int more = padding == Padding::Same ? 2 * around : 1; // zeros on both sides together
-    p.outWidth = (p.width + more - layer.size) / stride + 1;
-    p.outHeight = (p.height + more - layer.size) / stride + 1;
+    const int zeros = padding == Padding::Same ? 2 * around : 1; // zeros on both sides together
+    p.outWidth = (p.width + zeros - layer.size) / stride + 1;
+    p.outHeight = (p.height + zeros - layer.size) / stride + 1;
     p.shape = layer.shape;
     return product(picture, p, layer.weight, layer.bias, plus, {p.outWidth, p.outHeight, p.images});
 }

@@ -45,16 +45,16 @@ enum class Mask { None, Causal };
 /// only go into `groupNorm`, `conv2d` and `Plus::residual`.
 enum class Keep { Values, Factors };
 
-/// What else is added to the result of a layer; null is nothing.
+/// Further summands of the result of a layer; null is nothing.
 struct Plus {
     Tensor residual = nullptr;   ///< a tensor like the result
-    Tensor toChannels = nullptr; ///< `{C, 1}`: one value a channel, for pictures
+    Tensor toChannels = nullptr; ///< `{C, 1}`: one value per channel, for pictures
 };
 
 /// The small set of operations that the networks are written in. How a *picture* lies in memory is
 /// the business of `Ops`; a *sequence* is `{C, T, N}`. Values are f32. The results of norms,
-/// of `gated` and of `attention` can be rounded to what the next product takes: they are made to
-/// be factors of `linear` and `conv2d` only.
+/// of `gated` and of `attention` can be rounded to the operand type of the next product: they are
+/// made to be factors of `linear` and `conv2d` only.
 class Ops {
 public:
     virtual ~Ops() = default;
@@ -85,7 +85,7 @@ public:
     virtual Tensor attention(Tensor queries, Tensor keys, Tensor values, int heads,
                              Mask mask = Mask::None) = 0;
 
-    // What every device does in the same way.
+    // The same on every device.
     Tensor add(Tensor a, Tensor b);
     Tensor silu(Tensor x);
     /// The exact (erf) GELU.

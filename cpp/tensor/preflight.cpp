@@ -1,4 +1,4 @@
-// Whether a device computes what the networks need: every kind of operation once, in the way of a
+// Whether a device computes right: every kind of operation once, in the way of a
 // small UNet, on weights and inputs of noise.
 
 #include "tensor/preflight.h"
@@ -16,7 +16,7 @@ constexpr int kWidth = 24, kHeight = 16, kChannels = 80, kHeads = 2, kTokens = k
 constexpr int kNormGroups = 8;
 constexpr float kEpsilon = 1e-5f;
 
-/// What f16 costs in such a network is some 1e-3; a driver that computes wrongly is far off.
+/// f16 costs some 1e-3 in such a network; a driver that computes wrongly is far off.
 constexpr double kTolerance = 2e-2;
 
 /// The same numbers on every machine, about as large as normal ones.
@@ -165,7 +165,7 @@ Preflight preflight(const std::string &device) {
     }
     Preflight result;
     result.error = std::sqrt(difference / size);
-    result.passed = result.error < kTolerance; // false for what is no number
+    result.passed = result.error < kTolerance; // false for NaN
     return result;
 }
 

@@ -77,7 +77,7 @@ void placePlain(const WeightSource::Values &values, Tensor tensor) {
     }
 }
 
-/// `T` is what the packer takes: float, or std::uint16_t for the halves.
+/// `T` is the packer's input type: float, or std::uint16_t for the halves.
 template <typename T>
 void placePacked(const WeightSource::Values &values, Tensor tensor, ggml_type type,
                  const kernels::WeightPacker &packer, const kernels::WeightShape &shape,
@@ -102,17 +102,17 @@ void placePacked(const WeightSource::Values &values, Tensor tensor, ggml_type ty
     }
 }
 
-/// Calls `work(i)` for all of `count` things, and `tell(how many are done)` on this thread. Every
+/// Calls `work(i)` for all of `count` things, and `report(how many are done)` on this thread. Every
 /// thread takes the next thing; what one throws ends the others.
-template <typename Work, typename Tell>
-void inParallel(std::size_t count, int threads, const Work &work, const Tell &tell) {
+template <typename Work, typename Report>
+void inParallel(std::size_t count, int threads, const Work &work, const Report &report) {
     std::atomic<std::size_t> next = 0, done = 0;
-    const auto share = [&](bool tells) {
+    const auto share = [&](bool reports) {
         try {
             for (std::size_t i = next++; i < count; i = next++) {
                 work(i);
                 const std::size_t doneNow = ++done;
-                if (tells) tell(static_cast<int>(doneNow));
+                if (reports) report(static_cast<int>(doneNow));
             }
         } catch (...) {
             next = count;

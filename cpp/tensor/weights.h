@@ -30,7 +30,7 @@ public:
     virtual bool hasAny(const std::string &prefix) const = 0;
     /// Throws `MODEL_FORMAT` if there is no such tensor.
     virtual Values read(const std::string &name) const = 0;
-    /// Tells that the values of `name` will not be asked for again.
+    /// Says that the values of `name` will not be asked for again.
     virtual void release(const std::string &name) const = 0;
 };
 
@@ -61,7 +61,7 @@ public:
     void load(const WeightSource &source, Device &device, const Cancellation &cancel,
               const std::function<void(int)> &progress);
 
-    /// Gives weights that were loaded other values, of the same shapes, on so many threads.
+    /// Replaces the values of loaded weights, on that many threads. Shapes stay.
     void replace(const std::vector<std::string> &names,
                  const std::function<WeightSource::Values(const std::string &)> &valuesOf,
                  int threads, const Cancellation &cancel);
@@ -69,13 +69,14 @@ public:
     /// The names of all that `factor` declared.
     std::vector<std::string> factorNames() const;
 
-    /// Before loading: counts all that was declared as placed, so that graphs can be measured.
+    /// Before loading: treats everything that was declared as placed, so that graphs can be
+    /// measured.
     void beginMeasuring();
     void endMeasuring();
 
-    /// How many tensors were declared.
+    /// The number of declared tensors.
     int count() const { return static_cast<int>(declared_.size()); }
-    /// What was placed, or would be.
+    /// Bytes that were placed, or would be.
     std::uint64_t bytes() const;
     /// Elements of the declared tensors whose names start with `prefix`.
     std::uint64_t parameters(const std::string &prefix) const;

@@ -305,7 +305,7 @@ private:
             for (float &v : x) v = std::round(v * 2);
             for (float &v : weights) v = static_cast<float>(random_.between(-2, 2));
         }
-        const Values bias = random_.normal(out), more = random_.normal(out);
+        const Values bias = random_.normal(out), bias2 = random_.normal(out);
         Values residual = random_.normal(out * size(outPixels));
         const Bytes xOperand = operand(x, inPixels, p.shape.in),
                     packedWeights = packed(p.shape, weights);
@@ -313,7 +313,7 @@ private:
         p.x = xOperand.data();
         p.weights = packedWeights.data();
         if (!whole && random_.flip()) p.bias = bias.data();
-        if (!whole && !p.shape.gated && random_.flip()) p.more = more.data();
+        if (!whole && !p.shape.gated && random_.flip()) p.bias2 = bias2.data();
         Bytes residualOperand;
         if (!whole && !p.shape.gated && random_.flip()) {
             p.residual = residual.data();
@@ -349,7 +349,7 @@ private:
                                        weights[(o * in + i) * taps + size(t)];
                         }
                         const std::size_t row = expected.size() / (p.shape.gated ? out / 2 : out);
-                        if (p.more) sum += more[o];
+                        if (p.bias2) sum += bias2[o];
                         if (p.residual) sum += residual[row * out + o];
                         sums[o] = sum;
                     }

@@ -1,4 +1,4 @@
-/** What `magicmix build` needs, and how to get it: said before CMake says it in a hundred lines. */
+/** The needs of `magicmix build`, and how to get them: said before CMake says it in a hundred lines. */
 import { execFileSync } from 'node:child_process'
 
 import { MagicMixError } from '../errors.js'
@@ -107,7 +107,7 @@ export function requireTools(chosen: readonly GpuOption[], options: readonly str
   }
 }
 
-/** What may help against the first error of a build; empty if nobody knows. */
+/** A remedy for the first error of a build; empty if none is known. */
 export function adviceFor(firstError: string, chosen: readonly GpuOption[]): string {
   // Those of a backend first: a compiler's error in one is not about the compiler.
   const need = needsOf(chosen)

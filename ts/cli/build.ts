@@ -44,7 +44,7 @@ async function run({ positionals, values, signal }: Arguments): Promise<void> {
   if (!Number.isInteger(jobs) || jobs < 1) throw new UsageError('Expected a number above 0 for -j')
   const chosen = backends.filter((backend) => values[backend])
 
-  // What works stays until the new one is there, and loads.
+  // The old one stays until the new one is there, and loads.
   const made = path.join(nativeRoot, 'build-new')
   await prepare(made)
   requireTools(chosen, positionals)
@@ -115,7 +115,7 @@ function follow(
   signal: AbortSignal,
 ): Promise<{ code: number | null; firstError: string }> {
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'], signal })
-  // CMake says on the lines after its first what the error is.
+  // CMake's first line is followed by the error itself.
   const errors: string[] = []
   for (const output of [child.stdout, child.stderr]) {
     createInterface({ input: output }).on('line', (line) => {
@@ -138,7 +138,7 @@ function isError(line: string): boolean {
   return /\berror:|^CMake Error|\berror [A-Z]+\d+:|\bfatal\s*:|\bERR(OR|!) OMG/.test(line)
 }
 
-/** In a process of its own: what a wrong option of the compiler makes can crash. */
+/** In a separate process: an addon built with a wrong option of the compiler can crash. */
 function tryLoading(addon: string): void {
   try {
     execFileSync(process.execPath, ['-e', 'require(process.argv[1])', addon], { stdio: 'pipe' })

@@ -1,4 +1,4 @@
-/** What a command of the command line is, and how its arguments are read. */
+/** Commands of the command line, and reading their arguments. */
 import { type ParseArgsConfig, parseArgs } from 'node:util'
 
 import { closest, distance } from 'fastest-levenshtein'
@@ -12,7 +12,7 @@ export interface Option {
   type: 'string' | 'boolean'
   short?: string
   multiple?: boolean
-  /** What stands for the value in the help: 'N', 'FILE'. */
+  /** Stands for the value in the help: 'N', 'FILE'. */
   value?: string
   help: string
 }
@@ -21,7 +21,7 @@ export type Options = Readonly<Record<string, Option>>
 /** The values of a command's options, by name. */
 export type Values = Readonly<Record<string, string | boolean | readonly string[] | undefined>>
 
-/** What a command runs with. */
+/** The arguments that a command runs with. */
 export interface Arguments {
   positionals: string[]
   values: Values
@@ -34,9 +34,9 @@ export interface Command {
   /** How it is called: 'mix LAYOUT CONTENT'. */
   usage: string
   summary: string
-  /** What it does, in a few lines. */
+  /** Its effect, in a few lines. */
   about: string
-  /** At least one, with what it does. */
+  /** At least one, with its effect. */
   examples: readonly string[]
   options: Options
   /** Resolves to the exit code; nothing means 0. */

@@ -8,7 +8,7 @@ export const command: Command = {
   name: 'convert',
   usage: 'convert [options] IN OUT',
   summary: 'write a checkpoint as .gguf or .safetensors, quantised or not',
-  about: `Reads IN, anything that can be mixed with, and writes OUT, whose name tells the format.
+  about: `Reads IN, anything that can be mixed with, and writes OUT, whose name says the format.
 TYPE is that of the large weights: f32, f16, bf16, and in .gguf also q8_0, q6_k, q5_k, q5_1, q5_0,
 q4_k, q4_1, q4_0, q3_k, q2_k. Norms, embeddings and the autoencoder keep 16 bits or more.`,
   examples: [

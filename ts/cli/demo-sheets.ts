@@ -1,4 +1,4 @@
-/** What the demo shows: the effects of the paper's figures, with the model in the box. */
+/** The demo's sheets: the effects of the paper's figures, with the model in the box. */
 import type { MixRequest } from '../request/mix-options.js'
 
 /** A picture of a sheet: one of a file, or a mix. */
@@ -102,8 +102,8 @@ export function demoSheets(picture: (name: string) => string): SheetPlan[] {
     },
     {
       file: 'removal.png',
-      title: 'Removal: the layout without what it shows (Figure 11)',
-      about: ['The content is what the layout shows already, with a negative attention scale.'],
+      title: 'Removal: the layout without its subject (Figure 11)',
+      about: ['The content is the subject of the layout, with a negative attention scale.'],
       columns: ['layout', 'scale 1', 'scale -1', 'scale -2'],
       rows: ['tiger', 'watermelon', 'panda'].map((name) =>
         sweep(
@@ -116,7 +116,7 @@ export function demoSheets(picture: (name: string) => string): SheetPlan[] {
     {
       file: 'text.png',
       title: 'Layout and content both from prompts (Figure 12)',
-      about: ['No picture goes in. On the left is what the layout prompt alone gives.'],
+      about: ['No picture goes in. On the left is the picture of the layout prompt alone.'],
       columns: ['layout prompt', 'mix, nu 0.7', 'mix, nu 0.9'],
       rows: [
         ['donut', 'brick wall'],

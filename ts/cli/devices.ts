@@ -1,4 +1,4 @@
-/** `magicmix devices`: what a model can run on. */
+/** `magicmix devices`: the devices that a model can run on. */
 import { type Device, devicesOptions } from '../devices/devices.js'
 import { type Arguments, type Command, UsageError } from './command.js'
 import { flagsOf, optionsFrom } from './flags.js'
@@ -7,10 +7,10 @@ import { bytes } from './report.js'
 export const command: Command = {
   name: 'devices',
   usage: 'devices [options]',
-  summary: 'list what a model can run on, and why something cannot be used',
+  summary: 'list the devices that a model can run on, and why others cannot be used',
   about:
-    'Lists what can be used, best first, then what cannot be used and why. The first time, every\n' +
-    'GPU computes a little in a process of its own.',
+    'Lists the usable devices, best first, then the others with the reason. The first time, every\n' +
+    'GPU is tested in a separate process.',
   examples: ['magicmix devices'],
   options: flagsOf(devicesOptions),
   run,
@@ -36,6 +36,6 @@ export function deviceTable(devices: readonly Device[]): string {
         ...(verdict ? [`  ${' '.repeat(width)}  ${verdict}`] : []),
       ]
     })
-    .concat('', '* is what --device auto takes.')
+    .concat('', '* is the one that --device auto takes.')
     .join('\n')
 }

@@ -1,4 +1,4 @@
-/** `magicmix doctor`: what is installed, what was chosen and why, and whether it computes right. */
+/** `magicmix doctor`: the installation, the devices, and whether they compute right. */
 import type { Device } from '../devices/devices.js'
 import type { NativeMixer } from '../native/contract.js'
 import { type Arguments, type Command, UsageError, textOption } from './command.js'
@@ -10,7 +10,7 @@ export const command: Command = {
   usage: 'doctor [options]',
   summary: 'check the installation, and every device against the CPU',
   about:
-    'Tells what is installed and which devices there are. Then every device sends a picture through\n' +
+    'Lists the installation and the devices. Then every device sends a picture through\n' +
     'the autoencoder and back, and takes one step of the UNet, at two sizes; both are compared with\n' +
     'the CPU in f32. Ends with code 1 if a device is off.',
   examples: ['magicmix doctor', 'magicmix doctor --model sd-v1-4.safetensors --device cuda'],
@@ -31,7 +31,7 @@ const sizes = [
   [384, 640],
 ] as const
 
-/** What f16 and bf16 cost is some 1 %; what computes wrongly is far off. */
+/** f16 and bf16 cost some 1 %; a wrong computation is far off. */
 const tolerance = 0.05
 
 interface Check {
@@ -134,8 +134,8 @@ async function measureAt(mixer: NativeMixer, width: number, height: number): Pro
   const { rgb } = await mixer.decodeLatent({ latent, ...size }).done
   const autoencoderMs = performance.now() - began
 
-  const tokens = new Int32Array(77).fill(mixer.info.sizes.textEncoder.padding)
-  tokens.set([49406, 49407])
+  const { contextOf } = await import('../input/tokens.js')
+  const tokens = contextOf([], false, 'the empty prompt', mixer.info.sizes.textEncoder.padding)
   const textStates = await mixer.encodeText(tokens).done
   const stepped = performance.now()
   const step = mixer.predictNoise({ latent, ...size, timestep: 500, textStates, attention: [] })
@@ -157,7 +157,7 @@ function compare(device: string, found: Measured, reference: Measured): Check {
   const { width, height, autoencoderMs, stepMs } = found
   const autoencoder = relativeError(found.picture, reference.picture)
   const step = relativeError(found.noise, reference.noise)
-  const ok = autoencoder < tolerance && step < tolerance // false for what is no number
+  const ok = autoencoder < tolerance && step < tolerance // false for NaN
   return { device, width, height, autoencoder, step, autoencoderMs, stepMs, ok }
 }
 

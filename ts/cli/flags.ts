@@ -1,4 +1,4 @@
-/** The flags of a command, and what was given with them, from the tables of options. */
+/** Flags of the command line from the tables of options, and the way back to options. */
 import type { CliSpelling, Option, OptionTable } from '../options/option.js'
 import { type Option as CliOption, type Options, type Values, numberOption } from './command.js'
 

@@ -1,4 +1,4 @@
-/** `magicmix inspect`: what is in a checkpoint, without loading it. */
+/** `magicmix inspect`: the contents of a checkpoint, without loading it. */
 import { resolveModel } from '../hub/pull.js'
 import { runJob } from '../native/job.js'
 import { checkConfig } from '../models/load-options.js'
@@ -10,7 +10,7 @@ import { bytes, startReport } from './report.js'
 export const command: Command = {
   name: 'inspect',
   usage: 'inspect [options] MODEL',
-  summary: 'tell what is in a checkpoint, and whether it can mix',
+  summary: 'list the contents of a checkpoint, and whether it can mix',
   about: `Reads the headers of MODEL, a file, a diffusers folder or hf:NAME, but not its
 weights. The exit code is 1 if it cannot be used for mixing.`,
   examples: ['magicmix inspect sd-v1-4.safetensors'],
@@ -95,7 +95,7 @@ function describe({ model, ...found }: NativeInspection, listTensors: boolean): 
   return lines.join('\n')
 }
 
-/** How many tensors of which types every part of the model has. */
+/** Numbers of tensors by type, for every part of the model. */
 function groups(tensors: NativeInspection['tensors']): string[][] {
   const parts = {
     'text encoder': 'cond_stage_model.',

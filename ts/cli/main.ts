@@ -53,7 +53,7 @@ async function main([name, ...args]: readonly string[]): Promise<number> {
 async function run(name: string, args: readonly string[]): Promise<number> {
   const interrupt = new AbortController()
   const onInterrupt = () => interrupt.abort()
-  // Only once: who presses Ctrl-C again does not want to wait for the unwinding.
+  // Only once: a second Ctrl-C exits at once.
   process.once('SIGINT', onInterrupt)
   try {
     const command = commandNamed(name)
@@ -124,6 +124,6 @@ Example:
   magicmix mix corgi.jpg "a photo of a coffee machine" -o mix.png --model sd-v1-4.safetensors`
 
 void main(process.argv.slice(2)).then((code) => {
-  // Not process.exit: what was printed has to get through a pipe first.
+  // Not process.exit: the output has to get through a pipe first.
   process.exitCode = code
 })

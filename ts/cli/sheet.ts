@@ -8,7 +8,7 @@ import type { Picture } from '../input/picture.js'
 
 export interface Sheet {
   title: string
-  /** What there is to see, one line each. */
+  /** Explanations, one line each. */
   about: readonly string[]
   columns: readonly string[]
   rows: readonly { label: string; pictures: readonly Picture[] }[]

@@ -1,4 +1,4 @@
-/** Where magicmix keeps what it would otherwise make again: verdicts on devices, unpacked libraries. */
+/** The folder for things that would otherwise be made again: verdicts on devices, unpacked libraries. */
 import { homedir } from 'node:os'
 import path from 'node:path'
 

@@ -1,4 +1,4 @@
-/** What a model can run on, and which of it a request for a device means. */
+/** The devices that a model can run on, and the one that a request means. */
 import { MagicMixError, calledFrom } from '../errors.js'
 import { native } from '../native/native.js'
 import { type Option, checkOptions, flag } from '../options/option.js'
@@ -13,12 +13,12 @@ import type { Verdict } from './preflight.js'
 import { unpacked } from './unpack.js'
 import { verdictsOn } from './verdicts.js'
 
-/** What a device is. Software is a driver that computes on the CPU: right, and very slow. */
+/** Kinds of devices. Software is a driver that computes on the CPU: right, and very slow. */
 export type DeviceKind = 'cpu' | 'discrete' | 'integrated' | 'software'
 
 /** Hardware that magicmix knows of, or a kind of it that it looked for. */
 export interface Device {
-  /** What {@link LoadOptions.device} takes: 'cpu', 'cuda:0', ... */
+  /** Its name for {@link LoadOptions.device}: 'cpu', 'cuda:0', ... */
   readonly id: string
   /** Name of the hardware; empty where none was found. */
   readonly description: string
@@ -38,9 +38,9 @@ export interface Device {
   readonly freeMemory: number
 }
 
-/** What {@link devices} takes. */
+/** Options of {@link devices}. */
 export interface DevicesOptions {
-  /** Look at every GPU now, whatever was found out before. Default false. */
+  /** Test every GPU now, whatever was found before. Default false. */
   fresh?: boolean | undefined
 }
 
@@ -54,8 +54,8 @@ export const devicesOptions = {
 } satisfies Record<keyof DevicesOptions, Option>
 
 /**
- * What can be used here, best first, then what cannot be used and why. The first time, every GPU
- * computes a little, in a process of its own, which may take some seconds; the verdict is kept until
+ * The usable devices, best first, then the others with the reason. The first time, every GPU is
+ * tested in a separate process, which may take some seconds; the verdict is kept until
  * the driver or magicmix changes.
  *
  * @throws {@link MagicMixError} INVALID_ARGUMENT, UNKNOWN_OPTION, ADDON_UNAVAILABLE
@@ -187,7 +187,7 @@ function unknown(wanted: string): MagicMixError {
 function unavailable(wanted: string, looked: Device[]): MagicMixError {
   const reasons = looked.map(({ id, description, usable, reason }) => {
     const name = description ? `${id} (${description})` : id
-    return `${name}: ${reason || (usable ? 'usable, but not what was asked for' : 'not usable')}`
+    return `${name}: ${reason || (usable ? 'usable, but not the one asked for' : 'not usable')}`
   })
   return new MagicMixError(
     'DEVICE_UNAVAILABLE',

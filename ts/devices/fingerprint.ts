@@ -1,6 +1,6 @@
 /**
- * What a verdict on a GPU depends on: the addon, the library of its backend, and the driver, of which
- * every system tells something else.
+ * A verdict on a GPU depends on the addon, the library of its backend, and the driver, which every
+ * system describes in its own way.
  */
 import { createHash } from 'node:crypto'
 import { readFile, readdir, stat } from 'node:fs/promises'
@@ -26,7 +26,7 @@ export function digest(value: unknown): string {
   return createHash('sha256').update(JSON.stringify(value)).digest('hex').slice(0, 16)
 }
 
-/** Why no device of that backend can be there; empty if it takes a closer look to tell. */
+/** Why no device of that backend can be there; empty if only a closer look can say. */
 export async function driverMissing({ backend }: BackendLibrary): Promise<string> {
   if (backend === 'vulkan' && process.platform === 'linux' && !settingsOf(/^VK_/).length) {
     const found = await Promise.all(icdFolders().map((folder) => readdir(folder).catch(() => [])))
@@ -67,7 +67,7 @@ function icdFolders(): string[] {
   ].map((folder) => path.join(folder, 'vulkan', 'icd.d'))
 }
 
-/** What a driver or its loader reads. */
+/** Variables that a driver or its loader reads. */
 function settings(): string[] {
   return settingsOf(/^(VK_|GGML_|CUDA_|NVIDIA_|MESA_|DRI_|LIBGL_|LD_LIBRARY_PATH)/)
 }

@@ -19,7 +19,7 @@ export interface BackendLibrary {
 const cudaPackage = `magicmix-cuda-${process.platform}-${process.arch}`
 
 /**
- * The folders of MAGICMIX_BACKENDS come first, then what lies beside the addon, then what a package
+ * The folders of MAGICMIX_BACKENDS come first, then the libraries beside the addon, then those of a package
  * of its own brings.
  */
 export async function backendLibraries(): Promise<BackendLibrary[]> {

@@ -1,24 +1,24 @@
-/** Finds out in a process of its own what the devices of a backend are, and whether they work. */
+/** Lists and tests the devices of a backend in a separate process. */
 import { fork } from 'node:child_process'
 import path from 'node:path'
 
 import type { NativeDevice } from '../native/contract.js'
 import type { GpuBackend } from './libraries.js'
 
-/** What was found out about one device. */
+/** The verdict on one device. */
 export interface Verdict extends Omit<NativeDevice, 'backend'> {
   /** Why it cannot be used; empty if it can. */
   reason: string
 }
 
-/** What was found out about a backend. */
+/** The verdicts on a backend. */
 export interface Examination {
   devices: Verdict[]
-  /** Why nothing of it can be used; empty if that is not so. */
+  /** Why none of its devices can be used; empty otherwise. */
   problem: string
 }
 
-/** What the child tells, one after the other. */
+/** Messages of the child, in this order. */
 export type Report =
   | { devices: NativeDevice[] }
   | { testing: string }
@@ -26,7 +26,7 @@ export type Report =
   | { failed: string }
 
 /** A driver may have to compile its programs first. */
-const patience = 300_000
+const timeLimit = 300_000
 
 /** A device on which the child died is left out of the next. */
 export async function examine(library: string, backend: GpuBackend): Promise<Examination> {
@@ -55,7 +55,7 @@ export async function examine(library: string, backend: GpuBackend): Promise<Exa
   }
 }
 
-/** NVIDIA's driver does not bring it. */
+/** cuBLAS is not part of the driver. */
 function withAdvice(problem: string): string {
   const isCublas = /(lib)?cublas/i.test(problem)
   return isCublas ? `${problem}; install cuBLAS of that version, a part of CUDA` : problem
@@ -65,7 +65,7 @@ function reasonOf({ passed, error, problem }: Extract<Report, { tested: string }
   if (problem) return problem
   if (passed) return ''
   return error === undefined || !Number.isFinite(error)
-    ? 'it computes values that are no numbers'
+    ? 'it computes NaN or infinite values'
     : `it computes wrongly: its results are ${(100 * error).toPrecision(2)} % off`
 }
 
@@ -87,7 +87,7 @@ function runChild(args: string[]): Promise<Ended> {
   const timer = setTimeout(() => {
     late = true
     child.kill('SIGKILL')
-  }, patience)
+  }, timeLimit)
   return new Promise((resolve) => {
     const done = (end: string) => {
       clearTimeout(timer)
@@ -96,7 +96,7 @@ function runChild(args: string[]): Promise<Ended> {
     child.on('message', (report: Report) => reports.push(report))
     child.once('error', (error) => done(`could not be tried: ${error.message}`))
     child.once('close', (code, signal) => {
-      if (late) done(`did not answer within ${patience / 1000} s`)
+      if (late) done(`did not answer within ${timeLimit / 1000} s`)
       else if (signal) done(`crashed (${signal})`)
       else done(code === 0 ? '' : `ended the process (exit code ${code})`)
     })

@@ -19,10 +19,10 @@ interface Stored {
   time: number
 }
 
-/** One at a time for each library: who asks while it is examined gets the same. */
+/** One run per library: concurrent callers share it. */
 const underway = new Map<string, Promise<Examination>>()
 
-/** What is known of a library's devices; `fresh`: found out now. */
+/** The verdicts on a library's devices; `fresh`: tested now. */
 export async function verdictsOn(library: BackendLibrary, fresh = false): Promise<Examination> {
   const problem = await driverMissing(library)
   if (problem) return { devices: [], problem }
@@ -59,7 +59,7 @@ async function read(file: string): Promise<Examination | undefined> {
   }
 }
 
-/** Who cannot write there examines again in the next process. */
+/** A read-only cache just means testing again. */
 async function write(file: string, stored: Stored): Promise<void> {
   const unfinished = `${file}.${randomUUID()}`
   try {

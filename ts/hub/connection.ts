@@ -4,7 +4,7 @@
  */
 import { MagicMixError, type MagicMixErrorCode } from '../errors.js'
 import { accessToken, endpoint } from './environment.js'
-import { PassingFailure, Patience } from './patience.js'
+import { PassingFailure, Backoff } from './backoff.js'
 import { type Reference, similarRepo } from './references.js'
 
 const mostAnswerBytes = 64 * 2 ** 20
@@ -49,13 +49,13 @@ export class Connection {
 
   /** `fetch` for @huggingface/hub, which asks for descriptions: small, and asked for until they come. */
   readonly fetch = async (input: unknown, init?: RequestInit): Promise<Response> => {
-    const patience = new Patience(this.signal)
+    const backoff = new Backoff(this.signal)
     for (;;) {
       try {
         const response = await this.get(String(input), init?.headers as Record<string, string>)
         return new Response(await this.read(response), { headers: response.headers })
       } catch (failure) {
-        await patience.after(failure)
+        await backoff.after(failure)
       }
     }
   }

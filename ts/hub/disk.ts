@@ -3,21 +3,21 @@ import { statfs } from 'node:fs/promises'
 
 import { MagicMixError } from '../errors.js'
 
-/** Refuses to begin what would not fit. */
+/** Refuses a download that would not fit. */
 export async function refuseFullDisk(folder: string, needed: number): Promise<void> {
   const free = await freeBytes(folder)
   if (free !== undefined && needed > free) throw diskFull(folder, needed, free)
 }
 
-/** An error of writing, told as what it means: some systems tell a full disk by quota or file size. */
-export async function toldAsFullDisk(error: unknown, folder: string, needed: number) {
+/** A write error as DISK_FULL where it means that: some systems report quota or file size instead. */
+export async function asFullDisk(error: unknown, folder: string, needed: number) {
   const { code } = error as NodeJS.ErrnoException
   if (code !== 'ENOSPC' && code !== 'EDQUOT' && code !== 'EFBIG') return error
   return diskFull(folder, needed, await freeBytes(folder), error)
 }
 
 /** Any other error of the file system, such as a cache that may not be written to. */
-export function toldAsUnwritable(error: unknown, folder: string): unknown {
+export function asUnwritable(error: unknown, folder: string): unknown {
   if (!(error instanceof Error && 'syscall' in error)) return error
   return new MagicMixError(
     'DOWNLOAD_FAILED',
@@ -37,7 +37,7 @@ function diskFull(folder: string, needed: number, free: number | undefined, caus
     'DISK_FULL',
     `The download needs ${megabytes(needed)} more in ${folder}` +
       (free === undefined ? '' : `, where ${megabytes(free)} are free`) +
-      `. HF_HUB_CACHE can name a folder on another disk; what is there already is kept`,
+      `. HF_HUB_CACHE can name a folder on another disk; the part that is there is kept`,
     { path: folder, neededBytes: needed, ...(free === undefined ? {} : { freeBytes: free }) },
     { cause },
   )

@@ -1,17 +1,17 @@
-/** How far the download of several files is, told a few times a second. */
+/** Progress of the download of several files, reported a few times per second. */
 import type { Watch } from '../native/job.js'
 import type { DownloadProgressEvent } from '../progress.js'
 import type { RemoteFile } from './listing.js'
 import type { License } from './references.js'
 
-const tellEveryMs = 100
+const reportEveryMs = 100
 
 export class DownloadProgress {
-  /** What came over the network. */
+  /** Bytes that came over the network. */
   receivedBytes = 0
   /** When the first file was begun, after waiting for another pull. */
   private started: number | undefined
-  private lastTold = -Infinity
+  private lastReport = -Infinity
   /** How much of each file is there, by its path. */
   private readonly present: Map<string, number>
 
@@ -33,8 +33,8 @@ export class DownloadProgress {
     const now = performance.now()
     this.started ??= now
     const event = this.eventAt(file, now - this.started)
-    if (now - this.lastTold < tellEveryMs && event.bytes < event.totalBytes) return
-    this.lastTold = now
+    if (now - this.lastReport < reportEveryMs && event.bytes < event.totalBytes) return
+    this.lastReport = now
     try {
       this.watch.onProgress?.(event)
     } catch (error) {

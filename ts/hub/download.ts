@@ -4,13 +4,13 @@ import path from 'node:path'
 
 import { type CachedRepo, fileBytes } from './cache.js'
 import type { Connection } from './connection.js'
-import { toldAsFullDisk } from './disk.js'
+import { asFullDisk } from './disk.js'
 import type { RemoteFile } from './listing.js'
 import { holding } from './lock.js'
 import { PartialFile } from './partial-file.js'
-import { Patience } from './patience.js'
+import { Backoff } from './backoff.js'
 
-/** What a download works with. */
+/** The tools of a download. */
 export interface Download {
   file: RemoteFile
   commit: string
@@ -46,10 +46,10 @@ export async function download(job: Download): Promise<void> {
   onBytes(file.bytes, 0)
 }
 
-/** Fills `part` up. Resolves to whether it then holds what was announced. */
+/** Fills `part` up. Resolves to whether it then matches the announced hash. */
 async function receive(part: string, job: Download): Promise<boolean> {
   const { file, connection, onBytes } = job
-  const patience = new Patience(connection.signal)
+  const backoff = new Backoff(connection.signal)
   const target = await PartialFile.open(part, file)
   let furthest = target.bytes
   try {
@@ -62,14 +62,14 @@ async function receive(part: string, job: Download): Promise<boolean> {
           onBytes(target.bytes, chunk.length)
         }
       } catch (failure) {
-        if (target.bytes > furthest) patience.renew()
+        if (target.bytes > furthest) backoff.renew()
         furthest = Math.max(furthest, target.bytes)
-        await patience.after(failure)
+        await backoff.after(failure)
       }
     }
     return target.isRight()
   } catch (error) {
-    throw await toldAsFullDisk(error, path.dirname(part), file.bytes - target.bytes)
+    throw await asFullDisk(error, path.dirname(part), file.bytes - target.bytes)
   } finally {
     await target.close()
   }
@@ -77,7 +77,7 @@ async function receive(part: string, job: Download): Promise<boolean> {
 
 const uncompressed = { 'accept-encoding': 'identity' }
 
-/** What `target` lacks, as far as it comes; an end before the announced one is a failure. */
+/** Downloads the missing part of `target`; an end before the announced one is a failure. */
 async function* rest(
   target: PartialFile,
   { file, commit, connection }: Download,

@@ -1,4 +1,4 @@
-/** What the environment says about the hub, under the names that its Python library reads. */
+/** Environment variables about the hub, under the names that its Python library reads. */
 import { readFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import path from 'node:path'

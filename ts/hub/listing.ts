@@ -1,4 +1,4 @@
-/** What the hub says of a repository, checked: it decides where files of ours are written. */
+/** The hub's listing of a repository, checked: it decides where our files are written. */
 import { MagicMixError } from '../errors.js'
 import type { Connection } from './connection.js'
 import { type License, type Reference, isSafePath } from './references.js'

@@ -3,7 +3,7 @@ import { mkdir, open, rm, stat, utimes } from 'node:fs/promises'
 import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 
-/** Who holds a lock shows every second that it is alive; who has not for so long, is not. */
+/** A holder touches the file every second; 15 s of silence means it died. */
 const staleAfterMs = 15_000
 
 /** Waits until nobody else holds the lock `file`, then runs `work` holding it. */

@@ -44,7 +44,7 @@ export class PartialFile {
     this.bytes = 0
   }
 
-  /** Whether all is there, and is what it should be. */
+  /** Whether it is complete, with the right hash. */
   isRight(): boolean {
     return this.bytes === this.file.bytes && this.hash.copy().digest('hex') === this.file.etag
   }

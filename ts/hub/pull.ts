@@ -11,7 +11,7 @@ import { type Option, callback, checkOptions, filledText, signal } from '../opti
 import { nonEmptyText } from '../options/validate.js'
 import { CachedRepo } from './cache.js'
 import { Connection } from './connection.js'
-import { refuseFullDisk, toldAsUnwritable } from './disk.js'
+import { refuseFullDisk, asUnwritable } from './disk.js'
 import { download } from './download.js'
 import { DownloadProgress } from './download-progress.js'
 import { cacheFolder, isOffline } from './environment.js'
@@ -19,13 +19,13 @@ import { type Listing, type RemoteFile, askForListing, isCommit } from './listin
 import { type Reference, nameOf, parseReference } from './references.js'
 import { filesForMixing } from './selection.js'
 
-/** What {@link pull} takes beside the model's name. */
+/** Options of {@link pull}. */
 export interface PullOptions {
-  /** Branch, tag or commit. Default: what the name says after '@', else 'main'. */
+  /** Branch, tag or commit. Default: the part of the name after '@', else 'main'. */
   revision?: string | undefined
-  /** Called about ten times a second while files are downloaded; what it throws cancels. */
+  /** Called about ten times per second while files are downloaded; if it throws, the download is cancelled. */
   onProgress?: ((event: DownloadProgressEvent) => void) | undefined
-  /** Cancels; what has come so far is kept for the next time. */
+  /** Cancels; the parts that have arrived are kept for the next time. */
   signal?: AbortSignal | undefined
 }
 
@@ -33,11 +33,11 @@ export interface PullOptions {
 export const pullOptions = {
   revision: filledText({
     help: 'branch, tag or commit',
-    defaultText: 'what follows an @ in NAME, else main',
+    defaultText: 'the part after @ in NAME, else main',
     cli: { flag: 'revision', value: 'REV' },
   }),
   onProgress: callback<(event: DownloadProgressEvent) => void>({
-    help: 'called about ten times a second while files are downloaded',
+    help: 'called about ten times per second while files are downloaded',
   }),
   signal: signal({ help: 'cancels; finished parts are kept for the next time' }),
 } satisfies Record<keyof PullOptions, Option>
@@ -46,7 +46,7 @@ export const pullOptions = {
 export interface PulledModel {
   /** The folder or file to load. */
   path: string
-  /** What `load` and the command line take for it: 'hf:sd1.5', 'hf:ORG/NAME@REVISION/FILE'. */
+  /** Its name for `load` and the command line: 'hf:sd1.5', 'hf:ORG/NAME@REVISION/FILE'. */
   model: string
   /** 'ORG/NAME' */
   repo: string
@@ -114,7 +114,7 @@ async function bring(
   if (cached && (wanted === 'cached' || isOffline() || isCommit(reference.revision))) return cached
   if (isOffline()) throw notCached(reference)
 
-  // What the caller's signal and the caller's callback say comes to the same end.
+  // The caller's signal and an error of the caller's callback end in the same way.
   const stop = new AbortController()
   const { signal } = stop
   const onAbort = () => stop.abort(watch.signal?.reason)
@@ -125,7 +125,7 @@ async function bring(
     return await fetchModel(reference, listing, { cache, connection, watch, stop })
   } catch (thrown) {
     if (signal.aborted) throw new CallersOwn(signal.reason)
-    const error = toldAsUnwritable(thrown, cacheFolder())
+    const error = asUnwritable(thrown, cacheFolder())
     const isUnreachable = error instanceof MagicMixError && error.code === 'DOWNLOAD_FAILED'
     if (cached && isUnreachable) return cached
     throw error

@@ -31,7 +31,7 @@ const openRailPlusPlusM = {
 }
 
 /**
- * What the short names stand for. The companies that trained 1.5 and 2.1 have taken their own
+ * The short names. The companies that trained 1.5 and 2.1 have taken their own
  * repositories down (2024, November 2025); these are the copies that people went on with.
  */
 export const shortNames: Readonly<Record<string, { repo: string; license: License }>> = {

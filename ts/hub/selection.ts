@@ -1,6 +1,6 @@
-/** Which files of a repository are needed for mixing. */
+/** The files of a repository that mixing needs. */
 
-/** The networks, and what their weights are called before '.safetensors' and '.bin'. */
+/** The networks, and the names of their weights before '.safetensors' and '.bin'. */
 const networks = [
   { folder: 'text_encoder', safetensors: 'model', bin: 'pytorch_model' },
   { folder: 'unet', safetensors: 'diffusion_pytorch_model', bin: 'diffusion_pytorch_model' },
@@ -8,9 +8,9 @@ const networks = [
 ]
 
 /** Folders that Stable Diffusion 1 and 2 do not have. */
-const strangers = ['text_encoder_2', 'text_encoder_3', 'transformer']
+const unsupportedFolders = ['text_encoder_2', 'text_encoder_3', 'transformer']
 
-/** The files that are needed, or why the repository will not do. */
+/** The files that are needed, or why the repository cannot be used. */
 export type Selection = { files: string[] } | { problem: string; unsupported?: true }
 
 /**
@@ -29,13 +29,15 @@ export function filesForMixing(
     const single = paths.filter((path) => /\.(safetensors|ckpt|gguf)$/.test(path)).slice(0, 8)
     return {
       problem:
-        'is no folder as diffusers writes it' +
+        'is not a diffusers folder' +
         (single.length > 0 ? `; name one of its files: ${single.join(', ')}` : ''),
     }
   }
-  const stranger = strangers.find((folder) => paths.some((path) => path.startsWith(`${folder}/`)))
-  if (stranger !== undefined) {
-    return { problem: `has a ${stranger}, so it is no Stable Diffusion 1 or 2`, unsupported: true }
+  const folder = unsupportedFolders.find((name) =>
+    paths.some((path) => path.startsWith(`${name}/`)),
+  )
+  if (folder !== undefined) {
+    return { problem: `has a ${folder}, so it is no Stable Diffusion 1 or 2`, unsupported: true }
   }
 
   const files = ['model_index.json']
@@ -63,7 +65,7 @@ function waysOf(stem: string, extension: string, paths: readonly string[]): stri
     const single = `${stem}${variant}.${extension}`
     if (all.has(single)) ways.push([single])
 
-    // transformers and diffusers put the variant on different sides of what they number
+    // transformers and diffusers put the variant on different sides of the number
     const index = [
       `${stem}${variant}.${extension}.index.json`,
       `${stem}.${extension}.index${variant}.json`,

@@ -1,5 +1,5 @@
 /**
- * Attention scales of phrases (paper, section 3.3.2): what they are, and the way from phrases to
+ * Attention scales of phrases (paper, section 3.3.2): the option, and the way from phrases to
  * tokens. A phrase is tokenised by itself and found as a run of token ids in the content prompt.
  */
 import { MagicMixError, UsageError } from '../errors.js'
@@ -17,7 +17,7 @@ export interface AttentionScale {
    * the phrase, below 1 weakens it, negative values remove the concept.
    */
   scale: number
-  /** Which occurrence is meant, 1..1000. Default: all of them. */
+  /** The number of the occurrence, 1..1000. Default: all of them. */
   occurrence?: number | undefined
   /** One end of the time in which the scale acts, a fraction of T like `kMin`, 0..1. Default 0. */
   from?: number | undefined
@@ -39,7 +39,7 @@ const maxScale = 2
 const scaleOptions = {
   text: text({ help: 'the phrase', required: true }),
   scale: number(minScale, maxScale, { help: 'the factor of its attention', required: true }),
-  occurrence: integer(1, 1000, { help: 'which occurrence is meant' }),
+  occurrence: integer(1, 1000, { help: 'the number of the occurrence, from 1' }),
   from: number(0, 1, { help: 'one end of the time in which it acts', default: 0 }),
   to: number(0, 1, { help: 'the other end', default: 1 }),
 } satisfies Record<keyof AttentionScale, Option>

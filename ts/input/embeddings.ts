@@ -47,7 +47,7 @@ function checkEmbeddings(value: unknown): Record<string, string> {
 }
 
 /**
- * Cuts `text` into placeholders and what is between them. Where several begin at the same place the
+ * Cuts `text` into placeholders and the text between them. Where several begin at the same place the
  * longest wins; one that begins or ends as a word does is not found inside of a longer word.
  */
 export function splitAt<P extends { placeholder: string }>(

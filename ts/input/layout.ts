@@ -10,7 +10,7 @@ import {
 
 /** A layout that is itself generated, from a prompt. */
 export interface LayoutPrompt {
-  /** What the layout shows; at most 75 tokens. */
+  /** The subject of the layout; at most 75 tokens. */
   prompt: string
 }
 
@@ -122,7 +122,7 @@ function checkEncoded(value: UnknownRecord): EncodedPicture {
   return sha256 === undefined ? picture : { ...picture, sha256 }
 }
 
-/** Buffer.from would skip what is not base64. */
+/** Buffer.from would skip characters that are not base64. */
 function decoded(base64Text: string, name: string): Buffer {
   const bytes = Buffer.from(base64Text, 'base64')
   const canonical = (text: string) => text.replace(/=+$/, '')

@@ -1,8 +1,8 @@
 /**
  * Text to CLIP's tokens.
  *
- * The rules of Unicode are here, the byte pair encoding is `@huggingface/tokenizers`. Its own way
- * to be filled, one JSON file of 1.4 MB, blocks the event loop for 110 ms (measured on two cores:
+ * The rules of Unicode are here, the byte pair encoding is `@huggingface/tokenizers`. Its own
+ * loader, one JSON file of 1.4 MB, blocks the event loop for 110 ms (measured on two cores:
  * 41 ms of JSON.parse, 68 ms of constructor). So the tokenizer begins with empty tables and gets
  * them from the bare list of merges in slices of about 1 ms, with the event loop running between
  * them. The whole takes 0.1 to 0.2 s, once in a thread; the longest single piece is the import of
@@ -17,9 +17,9 @@ import { MagicMixError } from '../errors.js'
 import type { ModelInfo } from '../models/model-info.js'
 import { text as checkedText } from '../options/validate.js'
 
-/** What the text encoder sees of a prompt: BOS, at most {@link maxTokens} tokens, EOS, padding. */
+/** Length of the text encoder's input: BOS, at most {@link maxTokens} tokens, EOS, padding. */
 export const contextLength = 77
-/** How many tokens of a prompt fit between BOS and EOS. */
+/** Tokens of a prompt that fit between BOS and EOS. */
 export const maxTokens = contextLength - 2
 
 const beginOfText = { id: 49406, text: '<|startoftext|>' }
@@ -38,7 +38,7 @@ export interface Token {
   id: number
   /**
    * The token's part of the (lower-cased) text. A character can be spread over several tokens;
-   * what is not whole in one shows as U+FFFD. Each token of an embedding has the placeholder.
+   * an incomplete one shows as U+FFFD. Each token of an embedding has the placeholder.
    */
   text: string
   /** Place in the sequence: 0 is the begin-of-text token, 1 the first token of the text. */
@@ -125,7 +125,7 @@ export function contextOf(
   tokens: readonly Token[],
   truncate: boolean,
   name: string,
-  padding = endOfText.id,
+  padding: number,
 ): Int32Array {
   const firstCut = tokens[maxTokens]
   if (firstCut && !truncate) {
@@ -142,7 +142,7 @@ export function contextOf(
   return ids
 }
 
-/** What is used of `@huggingface/tokenizers`; its own types do not resolve in Node's way. */
+/** The used part of `@huggingface/tokenizers`; its own types do not resolve in Node's way. */
 interface TokenizersPackage {
   Tokenizer: new (definition: object, config: object) => BpeTokenizer
 }

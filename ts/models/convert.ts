@@ -27,11 +27,11 @@ export const storedTypes = [
   ...(['q4_k', 'q4_1', 'q4_0', 'q3_k', 'q2_k'] as const),
 ]
 
-/** What {@link convert} takes. */
+/** Options of {@link convert}. */
 export interface ConvertOptions {
   /** A checkpoint of any format that `MagicMix.load` takes. */
   input: string
-  /** Ends in '.gguf' or '.safetensors', which tells the format; the latter holds no q types. */
+  /** Ends in '.gguf' or '.safetensors', which names the format; the latter holds no q types. */
   output: string
   /**
    * Type of the large weights. Norms and biases keep theirs; of the q types, embeddings, the
@@ -79,15 +79,15 @@ export const convertOptions = {
   signal: signal({ help: 'cancels; nothing is left behind' }),
 } satisfies Record<keyof ConvertOptions, Option>
 
-/** What the engine gets of {@link ConvertOptions}. */
+/** The part of {@link ConvertOptions} that crosses to the engine. */
 export type NativeConvertOptions = Crossing<typeof convertOptions>
 
-/** What {@link convert} has written. */
+/** The file that {@link convert} has written. */
 export interface Conversion {
   readonly path: string
   /** Size of the file. */
   readonly bytes: number
-  /** How many tensors were written in each type. */
+  /** Number of tensors written in each type. */
   readonly tensors: Readonly<Record<string, number>>
 }
 

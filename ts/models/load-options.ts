@@ -1,4 +1,4 @@
-/** What a user says about the model to load: the types, the table of options, and its checks. */
+/** Options of loading a model: the types, the table of options, and its checks. */
 import path from 'node:path'
 
 import { embeddings } from '../input/embeddings.js'
@@ -24,7 +24,7 @@ import {
 /** The folder of the model in the package. */
 export const modelInTheBox = path.join(nativeRoot, 'models', 'world-128')
 
-/** What a single file does not declare; each value wins over the model's own config.json. */
+/** Sizes that a single file does not declare; each value wins over the model's own config.json. */
 export interface ModelConfig {
   /** The denoiser. */
   unet?: {
@@ -36,7 +36,7 @@ export interface ModelConfig {
      */
     headWidth?: number | undefined
     /**
-     * What the UNet predicts: the noise, or the velocity between noise and picture. Default: what
+     * Its prediction type: the noise, or the velocity between noise and picture. Default: what
      * the files declare; else 'epsilon' for SD 1.x, and detected at load for SD 2.x.
      */
     prediction?: Prediction | undefined
@@ -57,11 +57,11 @@ export interface ModelConfig {
   }
 }
 
-/** What a UNet predicts. */
+/** The prediction type of a UNet. */
 export type Prediction = (typeof predictions)[number]
 const predictions = ['epsilon', 'v_prediction'] as const
 
-/** What {@link LoadOptions.keepOnCpu} can name. */
+/** The parts that {@link LoadOptions.keepOnCpu} can name. */
 export type ModelPart = (typeof modelParts)[number]
 const modelParts = ['textEncoder', 'vae'] as const
 
@@ -69,7 +69,7 @@ const modelParts = ['textEncoder', 'vae'] as const
 export type Precision = (typeof precisions)[number]
 const precisions = ['auto', 'f32', 'f16', 'bf16', 'q8_0'] as const
 
-/** What {@link MagicMix.load} takes. */
+/** Options of {@link MagicMix.load}. */
 export interface LoadOptions {
   /**
    * A Stable Diffusion 1.x or 2.x checkpoint: a .safetensors, .ckpt or .gguf file, or a folder as
@@ -139,7 +139,7 @@ export const config = object(
         heads: count('unet-heads', 'attention heads of a small UNet'),
         headWidth: count('unet-head-width', 'or channels per attention head'),
         prediction: choice(predictions, {
-          help: 'what the UNet predicts',
+          help: 'prediction type of the UNet',
           cli: { flag: 'prediction', value: 'TYPE' },
         }),
         normGroups: count('unet-norm-groups', "groups of the UNet's norms"),
@@ -224,7 +224,7 @@ export const loadOptions = {
   signal: signal({ help: 'cancels loading' }),
 } satisfies Record<keyof LoadOptions, Option>
 
-/** What the engine gets of {@link LoadOptions}. */
+/** The part of {@link LoadOptions} that crosses to the engine. */
 export type NativeLoadOptions = Crossing<typeof loadOptions>
 
 /** Checked {@link LoadOptions}. */

@@ -1,4 +1,4 @@
-/** What is known of a model. */
+/** The description of a model. */
 import type { Precision, Prediction } from './load-options.js'
 
 /** The families of models that can be mixed with. */
@@ -13,7 +13,7 @@ export interface ModelInfo {
   readonly path: string
   /** Stable Diffusion 1.x or 2.x. */
   readonly family: ModelFamily
-  /** What the UNet predicts; 'unknown' only in the output of `magicmix inspect`. */
+  /** Prediction type of the UNet; 'unknown' only in the output of `magicmix inspect`. */
   readonly prediction: Prediction | 'unknown'
   /** Detected from the content, not from the name. */
   readonly format: ModelFormat
@@ -70,7 +70,7 @@ export interface ModelInfo {
   }[]
   /** In bytes. */
   readonly memory: {
-    /** What the weights take on the device. */
+    /** Bytes of the weights on the device. */
     readonly weights: number
   }
 }

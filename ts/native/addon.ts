@@ -32,7 +32,7 @@ export function loadAddon(root: string): LoadedAddon {
   throw unavailable(root, attempts)
 }
 
-/** What node-gyp-build's resolver finds; and where the prebuilt one is, should that be another. */
+/** The file that node-gyp-build's resolver finds, and the prebuilt one, if that is another. */
 function candidates(root: string): string[] {
   const name = ['magicmix', libc, 'node'].filter(Boolean).join('.')
   const prebuilt = path.join(root, 'prebuilds', platform, name)

@@ -21,7 +21,7 @@ export interface NativeJob<T> {
   cancel(): void
 }
 
-/** What the addon throws and rejects with. */
+/** Errors of the addon. */
 export interface NativeError extends Error {
   code: string
   details: Record<string, string | number>

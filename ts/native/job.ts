@@ -13,9 +13,9 @@ export interface Watch<Event> {
  * operation is cancelled, and once it has unwound this rejects with the signal's reason, or with
  * what `onProgress` threw. No event is passed on after that.
  *
- * @param start starts the operation and tells it where to report
+ * @param start starts the operation and passes it the place to report to
  * @param translate makes an event of ours from one of the addon's
- * @param discard frees a result that came after all, when nobody wants it any more
+ * @param discard frees a result that came after all, when it is not wanted any more
  */
 export async function runJob<T, Event>(
   start: (onProgress: ((event: NativeProgress) => void) | null) => NativeJob<T>,

@@ -1,5 +1,5 @@
 /**
- * What an option is. A call's options are declared once, in a table of rows; from it come the checks,
+ * Options. A call's options are declared once, in a table of rows; from it come the checks,
  * the filled-in values, the flags of the command line and their help, the tables in the docs, and the
  * JSON Schema.
  */
@@ -38,7 +38,7 @@ export interface CliSpelling {
   readonly collect?: (values: never[]) => unknown
 }
 
-/** What a row says of an option, whatever its kind. */
+/** The part of a row that options of every kind have. */
 export interface Row<T> {
   /** The sentence for people, without range and default. */
   readonly help: string
@@ -55,7 +55,7 @@ export interface Row<T> {
   readonly cli?: CliSpelling
 }
 
-/** An option: how its values are checked, and what people are told of it. */
+/** An option: how its values are checked, and its description for people. */
 export interface Option<T = unknown> extends Row<T> {
   /** Gives the value in its own form, or throws INVALID_ARGUMENT; `name` says where it stands. */
   readonly check: (value: unknown, name: string) => T
@@ -76,7 +76,7 @@ export type FilledValue<O> = O extends { check: (value: unknown, name: string) =
     : T | undefined
   : never
 
-/** What a table's options are once they are checked and defaults filled in. */
+/** A table's options, checked and with defaults filled in. */
 export type Filled<T> = { -readonly [K in keyof T]: FilledValue<T[K]> }
 
 /** Those of a table's values that the engine gets under the same name. */
@@ -129,7 +129,7 @@ export function choice<const V extends string, const R extends Row<V>>(
   }
 }
 
-/** A list of values, each checked by `option`; `expected` says in messages what it is a list of. */
+/** A list of values, each checked by `option`; `expected` describes the list in messages. */
 export function list<T, const R extends Row<T[]>>(option: Listed<T>, expected: string, row: R) {
   return {
     ...row,
@@ -186,9 +186,9 @@ export function signal<const R extends Row<AbortSignal>>(row: R) {
 /**
  * Checks `value`, whatever it is, against a table, and fills in the defaults.
  *
- * @param owner what has the options, in messages about unknown ones: 'mix'
- * @param prefix what stands before an option's name in messages: 'attention[0].'
- * @param what what `value` is, in messages: 'the request'
+ * @param owner the owner of the options, in messages about unknown ones: 'mix'
+ * @param prefix stands before an option's name in messages: 'attention[0].'
+ * @param what describes `value` in messages: 'the request'
  */
 export function checkOptions<T extends OptionTable>(
   table: T,

@@ -1,5 +1,5 @@
 /**
- * Small checks of what comes from outside, and the one way of saying that a value is wrong:
+ * Small checks of values from outside, and the one way of saying that a value is wrong:
  * "Expected X for NAME but received VALUE".
  */
 import { closest, distance } from 'fastest-levenshtein'
@@ -12,7 +12,7 @@ export function isRecord(value: unknown): value is UnknownRecord {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** The error for a value that is not what it should be. */
+/** The error for a wrong value. */
 export function invalid(name: string, expected: string, received: unknown): MagicMixError {
   return new MagicMixError(
     'INVALID_ARGUMENT',

@@ -1,4 +1,4 @@
-/** What a user can ask of {@link MagicMix.mix}: the types, the table of options, and its checks. */
+/** Requests to {@link MagicMix.mix}: the types, the table of options, and its checks. */
 import { randomInt } from 'node:crypto'
 
 import { type AttentionScale, attention } from '../input/attention.js'
@@ -36,7 +36,7 @@ export interface Interpolation {
 export type SamplerName = (typeof samplers)[number]
 const samplers = ['ddim'] as const
 
-/** What {@link MagicMix.mix} makes a picture of. */
+/** A request to {@link MagicMix.mix}. */
 export interface MixRequest {
   /**
    * Where shape, colour and pose come from: a picture (path, encoded bytes, a `sharp` instance or
@@ -46,7 +46,7 @@ export interface MixRequest {
    * `sha256` if it is to be verified.
    */
   layout: LayoutPicture | LayoutPrompt | JsonPixels
-  /** What the picture becomes: a prompt of at most 75 tokens. */
+  /** The subject of the picture: a prompt of at most 75 tokens. */
   content: string
   /**
    * Where mixing ends, as a fraction of the diffusion time T, 0 <= kMin <= kMax. From there down
@@ -81,7 +81,7 @@ export interface MixRequest {
    * takes some seconds before the first step. Default: those of the mixer.
    */
   loras?: readonly Lora[] | undefined
-  /** What the picture should not show; at most 75 tokens. Default ''. */
+  /** A prompt for things to keep out of the picture; at most 75 tokens. Default ''. */
   negativePrompt?: string | undefined
   /** Strength of classifier-free guidance, 0..100; 1 is none. Default 7.5. */
   guidanceScale?: number | undefined
@@ -151,7 +151,7 @@ const interpolation = object(
 export const mixOptions = {
   layout,
   content: text({
-    help: 'what the picture becomes: a prompt of at most 75 tokens',
+    help: 'the subject of the picture: a prompt of at most 75 tokens',
     required: true,
   }),
   kMin: number(0, 1, {
@@ -185,7 +185,7 @@ export const mixOptions = {
   },
   loras: loraList({ help: "LoRAs for this mix instead of the mixer's; `[]` is none" }),
   negativePrompt: text({
-    help: 'what the picture should not show',
+    help: 'a prompt for things to keep out of the picture',
     default: '',
     cli: { flag: 'negative', value: 'TEXT' },
   }),
@@ -271,7 +271,7 @@ function side(help: string, name: string) {
   }
 }
 
-/** A checked request; what the layout's picture and the mixer decide is still open. */
+/** A checked request; the sizes and LoRAs that the layout's picture and the mixer decide are still open. */
 export type CheckedMixRequest = Filled<typeof mixOptions>
 
 /** A {@link MixRequest} with every default filled in. It can be passed to `mix` again. */

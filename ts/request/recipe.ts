@@ -66,7 +66,7 @@ function bufferOf(bytes: Uint8Array | Uint8ClampedArray | ArrayBuffer): Buffer {
 }
 
 /**
- * What a file says of the request that made it. It travels with the picture, so files are named
+ * The description of a request that a file carries. It travels with the picture, so files are named
  * without their folders, and bytes only by their hash: to `mix` it again, put the layout beside it.
  */
 export function embeddedRecipe(request: FilledMixRequest): Record<string, unknown> {

@@ -15,9 +15,9 @@ export class PassingFailure {
 const tries = 6
 const longestWaitMs = 60_000
 
-/** Counts how often something has failed in a row, and waits twice as long each time. */
-export class Patience {
-  /** Tests have less. */
+/** Waits after each failure in a row, twice as long each time. */
+export class Backoff {
+  /** Tests set less. */
   static firstWaitMs = 500
   private failures = 0
 
@@ -28,11 +28,11 @@ export class Patience {
     this.failures = 0
   }
 
-  /** Waits before another try; throws if there is no sense in one. */
+  /** Waits before another try; throws if another try is useless, or was the last. */
   async after(failure: unknown): Promise<void> {
     if (!(failure instanceof PassingFailure)) throw failure
     if (++this.failures >= tries) throw failure.error
-    const wait = Math.max(failure.waitMs, Patience.firstWaitMs * 2 ** (this.failures - 1))
+    const wait = Math.max(failure.waitMs, Backoff.firstWaitMs * 2 ** (this.failures - 1))
     await pause(Math.min(wait, longestWaitMs), undefined, { signal: this.signal })
   }
 }
