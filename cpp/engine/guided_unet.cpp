@@ -9,8 +9,8 @@ namespace magicmix {
 
 GuidedUnet::GuidedUnet(Networks &networks, const MixRequest &request, const PromptContext &negative,
                        Reporter &reporter, const Cancellation &cancel)
-    : prediction_(networks.prediction()), alphas_(cumulativeAlphas(networks.schedule())),
-      guidanceScale_(request.guidanceScale),
+    : request_(request), prediction_(networks.prediction()),
+      alphas_(cumulativeAlphas(networks.schedule())),
       session_(networks.unet(), request.size().cells(), isGuided() ? 2 : 1), negative_(negative),
       reporter_(reporter), cancel_(cancel) {}
 
@@ -28,7 +28,8 @@ Latent GuidedUnet::denoise(const Latent &latent, int timestep, const PromptPoint
     const auto start = Clock::now();
     setPrompt(prompt);
     std::vector<Latent> each = session_.predict(latent, timestep, cancel_);
-    Latent guided = isGuided() ? guide(each[0], each[1], guidanceScale_) : std::move(each[0]);
+    Latent guided =
+        isGuided() ? guide(each[0], each[1], request_.guidanceScale) : std::move(each[0]);
     Latent noise = noiseOf(prediction_, std::move(guided), latent, alphaBarAt(alphas_, timestep));
     requireFinite(noise, "the UNet at timestep " + std::to_string(timestep));
     reporter_.unetStepTook(millisecondsSince(start));

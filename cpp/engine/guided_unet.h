@@ -25,12 +25,12 @@ public:
     Latent denoise(const Latent &latent, int timestep, const PromptPointer &prompt);
 
 private:
-    bool isGuided() const { return guidanceScale_ != 1; }
+    bool isGuided() const { return request_.guidanceScale != 1; }
     void setPrompt(const PromptPointer &prompt);
 
+    const MixRequest &request_;
     Prediction prediction_;
     std::vector<double> alphas_;
-    double guidanceScale_;
     UNetSession session_;
     const PromptContext &negative_;
     PromptPointer prompt_; // whose keys and values lie in the session
