@@ -29,40 +29,55 @@ export interface MagicMixErrorDetails {
   PROMPT_TOO_LONG: {
     /** Name of the prompt. */
     readonly name: string
-    /** Its number of tokens, and how many fit. */
+    /** Its number of tokens. */
     readonly tokens?: number
+    /** The number that fits. */
     readonly maxTokens?: number
     /** Text of the first token that does not fit. */
     readonly firstCut?: string
-    /** Its number of characters, and how many are tokenised at most. */
+    /** Its number of characters. */
     readonly length?: number
+    /** The number that is tokenised at most. */
     readonly maxLength?: number
   }
   /** A phrase of `attention` is not in the content prompt, or not as often as asked. */
   PHRASE_NOT_FOUND: {
+    /** As it was given. */
     readonly phrase: string
     /** The words of the prompt. */
     readonly words?: readonly string[]
-    /** The occurrence that was asked for, and how many there are. */
+    /** The occurrence that was asked for. */
     readonly occurrence?: number
+    /** The number of occurrences. */
     readonly occurrences?: number
   }
   /** A phrase of `attention` lies in the part of the content prompt that was cut off. */
-  PHRASE_TRUNCATED: { readonly phrase: string; readonly maxTokens: number }
+  PHRASE_TRUNCATED: {
+    /** As it was given. */
+    readonly phrase: string
+    /** The number of tokens that fit. */
+    readonly maxTokens: number
+  }
   /** The layout picture is missing, damaged, too large or of an unknown format. */
   PICTURE_UNREADABLE: {
     /** Its path or description. */
     readonly picture: string
   }
   /** The mix could not be written to the file. */
-  PICTURE_UNWRITABLE: { readonly file: string }
+  PICTURE_UNWRITABLE: {
+    /** Its path. */
+    readonly file: string
+  }
   /**
    * There is no file or folder at that path; or the hub, or without it the cache, has no such
    * repository, revision or file.
    */
   MODEL_NOT_FOUND: FileDetails & {
+    /** 'ORG/NAME' */
     readonly repo?: string
+    /** Branch, tag or commit. */
     readonly revision?: string
+    /** Path in the repository. */
     readonly file?: string
     /** Names that may have been meant. */
     readonly similar?: unknown
@@ -87,38 +102,62 @@ export interface MagicMixErrorDetails {
   DOWNLOAD_DAMAGED: HubDetails
   /** The device cannot be used here; `devices()` says why. */
   DEVICE_UNAVAILABLE: {
+    /** As it was asked for. */
     readonly device?: string
     readonly [other: string]: unknown
   }
   /** A GPU stopped working in the middle of a computation. */
-  DEVICE_FAILED: { readonly device?: string }
+  DEVICE_FAILED: {
+    /** Its id. */
+    readonly device?: string
+  }
   /** A file would not fit on the disk, or did not. */
   DISK_FULL: {
+    /** The file or folder. */
     readonly path?: string
+    /** Bytes that are needed there. */
     readonly neededBytes?: number
+    /** Bytes that are free there. */
     readonly freeBytes?: number
   }
   /** A file cannot be written, for another reason. */
-  FILE_UNWRITABLE: { readonly path?: string }
+  FILE_UNWRITABLE: {
+    /** The file. */
+    readonly path?: string
+  }
   /** Memory was refused, or would not suffice. */
   OUT_OF_MEMORY: {
+    /** Its id. */
     readonly device?: string
+    /** Bytes that are needed there. */
     readonly neededBytes?: number
+    /** Bytes that are free there. */
     readonly freeBytes?: number
   }
   /** As many mixes wait as `maxQueue` allows. */
-  QUEUE_FULL: { readonly waiting: number; readonly maxQueue: number }
+  QUEUE_FULL: {
+    /** Mixes that wait. */
+    readonly waiting: number
+    /** Mixes that may wait. */
+    readonly maxQueue: number
+  }
   /** The mixer has been disposed of, before the call or during it. */
   DISPOSED: object
   /** The native part of the package could not be loaded. */
   ADDON_UNAVAILABLE: {
+    /** 'linux-x64' */
     readonly platform: string
     /** 'glibc' or 'musl'; empty beside Linux. */
     readonly libc: string
     /** Version of Node. */
     readonly node: string
-    /** The files that were tried, and why each did not load. */
-    readonly attempts: readonly { readonly file: string; readonly problem: string }[]
+    /** The files that were tried. */
+    readonly attempts: readonly {
+      /** Its path. */
+      readonly file: string
+      /** Why it did not load. */
+      readonly problem: string
+    }[]
     /** Platforms that the package has prebuilt addons for. */
     readonly prebuilt: readonly string[]
   }
@@ -177,8 +216,11 @@ const codes: { readonly [C in MagicMixErrorCode]: true } = {
 
 /** A {@link MagicMixError} as JSON. */
 export interface MagicMixErrorJson {
+  /** Marks it as one. */
   name: 'MagicMixError'
+  /** The kind of failure. */
   code: MagicMixErrorCode
+  /** For people. */
   message: string
   /** Long values are shortened, bytes only described. */
   details: Record<string, unknown>

@@ -33,6 +33,7 @@ export type {
   ConvertProgressEvent,
   DownloadProgressEvent,
   LoadProgressEvent,
+  ModelLicense,
   ProgressEvent,
   WeightsProgressEvent,
 } from './progress.js'

@@ -38,8 +38,13 @@ export interface MixPlan {
   width: number
   /** In pixels. */
   height: number
-  /** Calls of the UNet: for the layout (0 for a picture) and for the content. */
-  steps: { layout: number; content: number }
+  /** Calls of the UNet. */
+  steps: {
+    /** For the run of a layout prompt; 0 for a picture. */
+    layout: number
+    /** For the content. */
+    content: number
+  }
 }
 
 /**

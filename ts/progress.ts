@@ -28,6 +28,7 @@ export type LoadProgressEvent = WeightsProgressEvent | DownloadProgressEvent
 
 /** The weights are being read. */
 export interface WeightsProgressEvent {
+  /** The kind of event. */
   stage: 'load'
   /** Steps of loading that are done. */
   step: number
@@ -39,6 +40,7 @@ export interface WeightsProgressEvent {
 
 /** An event of {@link ConvertOptions.onProgress}. */
 export interface ConvertProgressEvent {
+  /** The kind of event. */
   stage: 'convert'
   /** Tensors that are written. */
   step: number
@@ -48,13 +50,22 @@ export interface ConvertProgressEvent {
   etaMs: number
 }
 
+/** A licence as the hub declares it. */
+export interface ModelLicense {
+  /** Its name: 'CreativeML OpenRAIL-M'. */
+  readonly name: string
+  /** Where to read it. */
+  readonly url: string
+}
+
 /** A model comes from the hub. The first event comes before anything is downloaded. */
 export interface DownloadProgressEvent {
+  /** The kind of event. */
   stage: 'download'
   /** 'ORG/NAME' */
   repo: string
   /** The model's licence and where to read it, as far as known. */
-  license: { readonly name: string; readonly url: string } | null
+  license: ModelLicense | null
   /** Path in the repository of the file that is coming. */
   file: string
   /** Files that are done. */

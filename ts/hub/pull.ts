@@ -6,7 +6,7 @@ import { closest } from 'fastest-levenshtein'
 
 import { CallersOwn, MagicMixError, calledFrom } from '../errors.js'
 import { type Watch, refuseAborted } from '../native/job.js'
-import type { DownloadProgressEvent } from '../progress.js'
+import type { DownloadProgressEvent, ModelLicense } from '../progress.js'
 import { type Option, callback, checkOptions, filledText, signal } from '../options/option.js'
 import { nonEmptyText } from '../options/validate.js'
 import { CachedRepo } from './cache.js'
@@ -55,7 +55,7 @@ export interface PulledModel {
   /** The commit that it is. */
   commit: string
   /** As the repository declares it; null where it does not, or the hub was not asked. */
-  license: { readonly name: string; readonly url: string } | null
+  license: ModelLicense | null
   /** Paths of the files in the repository. */
   files: string[]
   /** How much of them was downloaded now, in bytes. */

@@ -84,6 +84,7 @@ export type NativeConvertOptions = Crossing<typeof convertOptions>
 
 /** The file that {@link convert} has written. */
 export interface Conversion {
+  /** As `output` names it. */
   readonly path: string
   /** Size of the file. */
   readonly bytes: number

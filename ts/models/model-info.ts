@@ -20,59 +20,77 @@ export interface ModelInfo {
   /** Id of the device in use. */
   readonly device: string
   /** Ids of the devices on which its parts lie. */
-  readonly placement: {
-    readonly textEncoder: string
-    readonly unet: string
-    readonly vae: string
-  }
+  readonly placement: PerPart<string>
   /** Type of the large weights. */
   readonly precision: Exclude<Precision, 'auto'>
   /** CPU threads in use. */
   readonly threads: number
   /** Numbers of parameters. */
-  readonly parameters: {
+  readonly parameters: PerPart<number> & {
+    /** Of all parts together. */
     readonly total: number
-    readonly textEncoder: number
-    readonly unet: number
-    readonly vae: number
   }
   /** Side in pixels of the pictures that it was trained on, and of a mix by default. */
   readonly nativeSize: number
-  /** Sizes of the networks; `channels` by level, from fine to coarse. */
+  /** Sizes of the networks. */
   readonly sizes: {
+    /** Of the text encoder. */
     readonly textEncoder: {
+      /** Width of its states. */
       readonly width: number
+      /** Transformer layers that are run. */
       readonly layers: number
+      /** Attention heads. */
       readonly heads: number
       /** Number of token ids, those of `embeddings` included. */
       readonly vocabulary: number
       /** The id behind the end of a prompt. */
       readonly padding: number
     }
+    /** Of the UNet. */
     readonly unet: {
+      /** By level, from fine to coarse. */
       readonly channels: readonly number[]
-      /** By level, too. */
+      /** Attention heads, by level. */
       readonly heads: readonly number[]
+      /** ResBlocks per level on the way down. */
       readonly layersPerLevel: number
+      /** Width of the text states that it takes. */
       readonly contextWidth: number
+      /** Groups of its group norms. */
       readonly normGroups: number
     }
+    /** Of the autoencoder. */
     readonly vae: {
+      /** By level, from fine to coarse. */
       readonly channels: readonly number[]
+      /** Groups of its group norms. */
       readonly normGroups: number
+      /** Factor of the latent after encoding. */
       readonly scalingFactor: number
     }
   }
-  /** The `embeddings` that were loaded, and how many tokens each takes in a prompt. */
+  /** The `embeddings` that were loaded. */
   readonly embeddings: readonly {
+    /** The text that stands for it in prompts. */
     readonly placeholder: string
+    /** Tokens that it takes in a prompt. */
     readonly tokens: number
   }[]
-  /** In bytes. */
+  /** Memory, in bytes. */
   readonly memory: {
-    /** Bytes of the weights on the device. */
+    /** Of the weights on their devices. */
     readonly weights: number
   }
+}
+
+interface PerPart<T> {
+  /** Of the text encoder. */
+  readonly textEncoder: T
+  /** Of the UNet. */
+  readonly unet: T
+  /** Of the autoencoder. */
+  readonly vae: T
 }
 
 /** The description that the engine gives, made unchangeable: a mixer shares it. */

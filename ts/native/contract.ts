@@ -6,7 +6,7 @@ import type { FilledLora } from '../input/lora.js'
 import type { Picture } from '../input/picture.js'
 import type { NativeConvertOptions } from '../models/convert.js'
 import type { ModelConfig, NativeLoadOptions } from '../models/load-options.js'
-import type { ModelInfo } from '../models/model-info.js'
+import type { ModelFamily, ModelFormat, ModelInfo } from '../models/model-info.js'
 import type { Crossing } from '../options/option.js'
 import type { mixOptions } from '../request/mix-options.js'
 
@@ -30,7 +30,7 @@ export interface NativeError extends Error {
 export interface NativeDevice {
   id: string
   description: string
-  backend: string
+  backend: 'cpu' | 'cuda' | 'metal' | 'vulkan'
   kind: 'cpu' | 'discrete' | 'integrated' | 'software'
   /** bytes, 0 if unknown */
   totalMemory: number
@@ -47,8 +47,9 @@ export interface NativeTensorInfo {
 
 export interface NativeInspection {
   path: string
-  format: string
-  family: string
+  format: ModelFormat
+  /** '' without a model */
+  family: ModelFamily | ''
   fileBytes: number
   tensors: NativeTensorInfo[]
   ignored: string[]
