@@ -31,23 +31,22 @@ const houses = {
       ['base'], // files beside the rooms that everything may use
       ['options'],
       ['input'],
-      ['request'],
+      ['request', 'models'],
       ['native'],
-      ['models', 'hub', 'devices'],
+      ['hub', 'devices'],
       ['facade'],
       ['cli'],
     ],
     files: /\.ts$/,
     roomOf: (file) => {
       if (file.includes('/')) return file.split('/')[0]
-      return ['errors', 'package-files', 'progress'].includes(path.parse(file).name)
+      return ['errors', 'package-files', 'pixels', 'progress'].includes(path.parse(file).name)
         ? 'base'
         : 'facade'
     },
-    // Types alone do not need what they describe.
     targets: (text, file) =>
-      [...text.matchAll(/^(?:import|export) (?!type )[^;]*?from '(\.[^']+)'/gms)].map(
-        ([, target]) => path.posix.join(path.posix.dirname(file), target).replace(/\.js$/, '.ts'),
+      [...text.matchAll(/(?:from |import\()'(\.[^']+)'/g)].map(([, target]) =>
+        path.posix.join(path.posix.dirname(file), target).replace(/\.js$/, '.ts'),
       ),
   },
 }

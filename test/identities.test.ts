@@ -9,7 +9,7 @@ import { MagicMix } from 'magicmix'
 import type { LoadOptions, Mix, MixRequest } from 'magicmix'
 import sharp from 'sharp'
 
-import type { NativeAttentionScale } from '../dist/native/contract.js'
+import type { TokenScale } from '../dist/input/attention.js'
 import { assertClose } from './support/closeness.js'
 import { tinyHeads, tinyModel } from './support/models.js'
 import { fixture, packageRoot } from './support/package-root.js'
@@ -284,7 +284,7 @@ function scaleOf(
   positions: number[],
   scale: number,
   window: { from: number; to: number } = { from: 0, to: 1 },
-): NativeAttentionScale[] {
+): TokenScale[] {
   return positions.map((position) => ({ position, scale, ...window }))
 }
 

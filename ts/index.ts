@@ -4,6 +4,7 @@
  *
  * @packageDocumentation
  */
+export { type Conversion, convert } from './convert.js'
 export { type Device, type DeviceKind, type DevicesOptions, devices } from './devices/devices.js'
 export {
   MagicMixError,
@@ -15,12 +16,11 @@ export { type PullOptions, type PulledModel, pull } from './hub/pull.js'
 export type { AttentionScale, FilledAttentionScale } from './input/attention.js'
 export type { JsonPixels, LayoutPrompt } from './input/layout.js'
 export type { FilledLora, Lora } from './input/lora.js'
-export type { Picture } from './input/picture.js'
 export type { EncodedPicture, Fit, LayoutPicture, RawPixels } from './input/picture-forms.js'
 export type { Token } from './input/tokens.js'
 export { Mix, type MixState, type MixTimings, type PictureFormat } from './mix.js'
 export { MagicMix, type MixPlan, type Queue } from './mixer.js'
-export { type Conversion, type ConvertOptions, type StoredType, convert } from './models/convert.js'
+export type { ConvertOptions, StoredType } from './models/convert-options.js'
 export type {
   LoadOptions,
   ModelConfig,
@@ -37,6 +37,7 @@ export type {
   ProgressEvent,
   WeightsProgressEvent,
 } from './progress.js'
+export type { Picture } from './pixels.js'
 export {
   type FilledMixRequest,
   type Interpolation,

@@ -1,5 +1,5 @@
 /** Progress events. */
-import type { Picture } from './input/picture.js'
+import type { Picture } from './pixels.js'
 
 /** An event of {@link MixRequest.onProgress}. */
 export interface ProgressEvent {

@@ -10,11 +10,8 @@ import { MagicMix } from 'magicmix'
 import type { MixRequest } from 'magicmix'
 import sharp from 'sharp'
 
-import type {
-  NativeMixer,
-  NativeStageValues,
-  NativeAttentionScale,
-} from '../../dist/native/contract.js'
+import type { TokenScale } from '../../dist/input/attention.js'
+import type { NativeMixer, NativeStageValues } from '../../dist/native/contract.js'
 import { describeDifference, difference } from './closeness.js'
 import { caseById, casesOf, floatsOf, valuesOf } from './manifest.js'
 import type {
@@ -118,7 +115,7 @@ async function predict(golden: UnetCase, engine: NativeMixer, stages: boolean) {
   }).done
 }
 
-function tokenScales(scales: Scale[] = []): NativeAttentionScale[] {
+function tokenScales(scales: Scale[] = []): TokenScale[] {
   return scales.flatMap(({ positions, s }) =>
     positions.map((position) => ({ position, scale: s, from: 0, to: 1 })),
   )

@@ -4,7 +4,7 @@
  */
 import type { MagicMix } from 'magicmix'
 
-import type { NativeAttentionScale } from '../../dist/native/contract.js'
+import type { TokenScale } from '../../dist/input/attention.js'
 import { idsOf, native, nativeOf } from './native.js'
 
 export interface Pixels {
@@ -17,7 +17,7 @@ export interface ReferenceRequest {
   layout: Pixels | { prompt: string }
   content: string
   negativePrompt?: string
-  scales?: NativeAttentionScale[]
+  scales?: TokenScale[]
   kMin: number
   kMax: number
   nu: number
@@ -90,7 +90,7 @@ export function indexAt(k: number, steps: number): number {
 
 interface Prompt {
   textStates: Float32Array
-  scales: NativeAttentionScale[]
+  scales: TokenScale[]
 }
 
 class Sampler {
@@ -118,7 +118,7 @@ class Sampler {
     return new Sampler(mixer, request, { textStates: negative, scales: [] })
   }
 
-  async prompt(text: string, scales: NativeAttentionScale[] = []): Promise<Prompt> {
+  async prompt(text: string, scales: TokenScale[] = []): Promise<Prompt> {
     return { textStates: await encode(this.mixer, text), scales }
   }
 

@@ -1,5 +1,5 @@
 /** `magicmix convert`: a checkpoint in another format or type. */
-import { convertOptions } from '../models/convert.js'
+import { convertOptions } from '../models/convert-options.js'
 import { type Arguments, type Command, UsageError } from './command.js'
 import { flagsOf, optionsFrom } from './flags.js'
 import { bytes, startReport } from './report.js'
@@ -24,7 +24,7 @@ async function run({ positionals, values, signal }: Arguments): Promise<void> {
   if (input === undefined || output === undefined || more.length > 0) {
     throw new UsageError(`Expected IN and OUT but received ${positionals.length} arguments`)
   }
-  const { convert } = await import('../models/convert.js')
+  const { convert } = await import('../convert.js')
   const report = startReport()
   try {
     const conversion = await convert({

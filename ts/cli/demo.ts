@@ -5,7 +5,7 @@ import path from 'node:path'
 
 import type { MagicMix } from '../mixer.js'
 import { nativeRoot } from '../package-files.js'
-import type { Picture } from '../input/picture.js'
+import type { Picture } from '../pixels.js'
 import { type Arguments, type Command, UsageError, textOption } from './command.js'
 import { type Cell, type SheetPlan, demoSheets } from './demo-sheets.js'
 import { deviceFlags, deviceFrom } from './model-options.js'

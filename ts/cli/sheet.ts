@@ -4,7 +4,7 @@ import path from 'node:path'
 import sharp from 'sharp'
 
 import { nativeRoot } from '../package-files.js'
-import type { Picture } from '../input/picture.js'
+import type { Picture } from '../pixels.js'
 
 export interface Sheet {
   title: string

@@ -3,7 +3,6 @@
  * tokens. A phrase is tokenised by itself and found as a run of token ids in the content prompt.
  */
 import { MagicMixError, UsageError } from '../errors.js'
-import type { NativeAttentionScale } from '../native/contract.js'
 import { type Option, checkOptions, integer, number, schemaOf, text } from '../options/option.js'
 import { invalid, isRecord, nonEmptyText, numberBetween } from '../options/validate.js'
 import { type Token, maxTokens } from './tokens.js'
@@ -30,6 +29,16 @@ export interface FilledAttentionScale extends AttentionScale {
   /** The clean end of the window, a fraction of T, at most `to`. */
   from: number
   /** The noisy end of the window. */
+  to: number
+}
+
+/** The scale of one token of the content prompt. */
+export interface TokenScale {
+  /** Column of the attention map: 0 is BOS. */
+  position: number
+  scale: number
+  /** The window in which it acts, fractions of T, `from` <= `to`. */
+  from: number
   to: number
 }
 
@@ -118,7 +127,7 @@ export function tokenScales(
   scales: readonly FilledAttentionScale[],
   content: { text: string; tokens: readonly Token[] },
   tokensOf: (phrase: string) => readonly Token[],
-): NativeAttentionScale[] {
+): TokenScale[] {
   return scales.flatMap(({ text, scale, occurrence, from, to }) => {
     const phrase = tokensOf(text)
     const starts = occurrences(phrase, content.tokens)

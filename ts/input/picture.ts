@@ -5,6 +5,7 @@ import { readFile } from 'node:fs/promises'
 import sharp, { type Sharp } from 'sharp'
 
 import { MagicMixError } from '../errors.js'
+import type { Picture } from '../pixels.js'
 import { describe, invalid } from '../options/validate.js'
 import {
   type EncodedPicture,
@@ -14,16 +15,6 @@ import {
   isRaw,
   isSharp,
 } from './picture-forms.js'
-
-/** RGB pixels. */
-export interface Picture {
-  /** In pixels. */
-  width: number
-  /** In pixels. */
-  height: number
-  /** RGB, row by row: `[height, width, 3]`. */
-  data: Uint8Array
-}
 
 /** Pictures of more pixels are refused before they are decoded. */
 const maxInputPixels = 100_000_000

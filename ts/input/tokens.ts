@@ -14,7 +14,6 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 
 import { splitAt } from './embeddings.js'
 import { MagicMixError } from '../errors.js'
-import type { ModelInfo } from '../models/model-info.js'
 import { text as checkedText } from '../options/validate.js'
 
 /** Length of the text encoder's input: BOS, at most {@link maxTokens} tokens, EOS, padding. */
@@ -102,7 +101,11 @@ export class ClipTokens {
   }
 }
 
-type Embedding = ModelInfo['embeddings'][number]
+interface Embedding {
+  readonly placeholder: string
+  /** How many it takes in a prompt. */
+  readonly tokens: number
+}
 type PlacedEmbedding = Embedding & { firstId: number }
 type UnplacedToken = Omit<Token, 'index'>
 

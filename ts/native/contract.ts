@@ -2,9 +2,10 @@
  * The contract of the native addon: the shapes that cross the border, those of the public API wherever
  * there is one. Everything here is internal: no promise is made about it.
  */
+import type { TokenScale } from '../input/attention.js'
 import type { FilledLora } from '../input/lora.js'
-import type { Picture } from '../input/picture.js'
-import type { NativeConvertOptions } from '../models/convert.js'
+import type { Picture } from '../pixels.js'
+import type { NativeConvertOptions } from '../models/convert-options.js'
 import type { ModelConfig, NativeLoadOptions } from '../models/load-options.js'
 import type { ModelFamily, ModelFormat, ModelInfo } from '../models/model-info.js'
 import type { Crossing } from '../options/option.js'
@@ -67,15 +68,6 @@ export interface NativeConversion {
   tensors: Record<string, number>
 }
 
-export interface NativeAttentionScale {
-  /** 0 is BOS */
-  position: number
-  scale: number
-  /** fractions of T, `from` <= `to` */
-  from: number
-  to: number
-}
-
 /** The plain values of a request, under their names, and what its prompts and its picture became. */
 export interface NativeMixRequest extends Omit<Crossing<typeof mixOptions>, 'width' | 'height'> {
   /** pixels */
@@ -88,7 +80,7 @@ export interface NativeMixRequest extends Omit<Crossing<typeof mixOptions>, 'wid
   negativePrompt: Int32Array
   /** weight 0: the content alone, 1: the other alone */
   interpolate: { tokens: Int32Array; weight: number } | null
-  attention: NativeAttentionScale[]
+  attention: TokenScale[]
   /** null: those that were loaded */
   loras: FilledLora[] | null
 }
@@ -138,7 +130,7 @@ export interface NativeMixer {
     latentHeight: number
     timestep: number
     textStates: Float32Array
-    attention: NativeAttentionScale[]
+    attention: TokenScale[]
     stages: boolean
   }): NativeJob<{ epsilon: Float32Array; stages: NativeStageValues[] }>
   encodePicture(input: {

@@ -1,15 +1,10 @@
-/** From any checkpoint that is read to one file, in another type of weights. */
-import { calledFrom } from '../errors.js'
-import { native } from '../native/native.js'
-import { runJob } from '../native/job.js'
+/** Options of converting a model: the types and the table. */
 import type { ConvertProgressEvent } from '../progress.js'
 import {
   type Crossing,
   type Option,
   callback,
-  checkOptions,
   choice,
-  crossing,
   filledText,
   flag,
   signal,
@@ -81,36 +76,3 @@ export const convertOptions = {
 
 /** The part of {@link ConvertOptions} that crosses to the engine. */
 export type NativeConvertOptions = Crossing<typeof convertOptions>
-
-/** The file that {@link convert} has written. */
-export interface Conversion {
-  /** As `output` names it. */
-  readonly path: string
-  /** Size of the file. */
-  readonly bytes: number
-  /** Number of tensors written in each type. */
-  readonly tensors: Readonly<Record<string, number>>
-}
-
-/**
- * Writes what mixing needs of a checkpoint as one file with the names of the original Stable
- * Diffusion. It works off the event loop and piece by piece, with little memory whatever the size
- * of the model. The output appears when it is complete, and not at all if something goes wrong.
- *
- * @throws {@link MagicMixError} INVALID_ARGUMENT, UNKNOWN_OPTION, MODEL_NOT_FOUND, MODEL_FORMAT,
- * MODEL_UNSUPPORTED, DISK_FULL, FILE_UNWRITABLE; or the signal's reason; or what `onProgress` threw
- * @example
- * ```ts
- * await convert({ input: 'sd-v1-4.safetensors', output: 'sd-v1-4-q8_0.gguf', type: 'q8_0' })
- * ```
- */
-export function convert(options: ConvertOptions): Promise<Conversion> {
-  return calledFrom(convert, async () => {
-    const checked = checkOptions(convertOptions, options, 'convert', '', 'the options of convert')
-    return runJob(
-      (report) => native().convert(crossing(convertOptions, checked), report),
-      ({ step, steps, etaMs }): ConvertProgressEvent => ({ stage: 'convert', step, steps, etaMs }),
-      checked,
-    )
-  })
-}
