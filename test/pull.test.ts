@@ -316,7 +316,7 @@ describe('pull', () => {
       ['a repository that has moved', 'stabilityai/stable-diffusion-2-1', /mean sd2-community/],
       ['a revision', `${repo}@v2/${file}`, /no revision 'v2'/],
       ['a file', `${repo}/sub/modle.safetensors`, /did you mean 'sub\/model\.safetensors'/],
-      ['a diffusers folder', repo, /no folder as diffusers.*sub\/model\.safetensors/],
+      ['a diffusers folder', repo, /not a diffusers folder.*sub\/model\.safetensors/],
     ]
     for (const [what, name, message] of missing) {
       it(`is MODEL_NOT_FOUND: ${what}`, async () => {
