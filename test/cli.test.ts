@@ -113,12 +113,34 @@ describe('command line', () => {
     const { code, stderr } = await magicmix(args)
     assert.equal(code, 2)
     assert.match(stderr, /between 0 and 1 for nu but received 7 \(INVALID_ARGUMENT\)/)
+    assert.doesNotMatch(stderr, /loading/)
   })
 
   it('exits with 2 before loading if the output has no known format', async () => {
     const { code, stderr } = await magicmix(['mix', 'layout.png', 'a', '-m', model, '-o', 'a.bmp'])
     assert.equal(code, 2)
     assert.doesNotMatch(stderr, /loading/)
+  })
+
+  it('prints one JSON object with --json after a failure, too', async () => {
+    for (const [args, expected] of [
+      [['-m', 'missing.safetensors'], { name: 'MagicMixError', code: 'MODEL_NOT_FOUND' }],
+      [['--nu', '7'], { name: 'MagicMixError', code: 'INVALID_ARGUMENT' }],
+      [['--sead', '1'], { name: 'UsageError' }],
+    ] as const) {
+      const { stdout } = await magicmix(['mix', 'layout.png', 'a cat', '--json', ...args])
+      const { error } = JSON.parse(stdout) as { error: Record<string, unknown> }
+      assert.deepEqual({ ...error, ...expected }, error)
+      assert.equal(typeof error.message, 'string')
+    }
+  })
+
+  it('makes the folder of the output', async () => {
+    const file = path.join('new', 'folder', 'cat.png')
+    const args = ['mix', 'layout.png', 'a cat', '-o', file, '-m', model, ...heads, ...small]
+    const { code, stderr } = await magicmix(args)
+    assert.equal(code, 0, stderr)
+    assert.equal((await sharp(path.join(folder, file)).metadata()).width, 32)
   })
 
   it('exits with 1 after a failure, with message and code but no stack', async () => {

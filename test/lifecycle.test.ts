@@ -3,6 +3,7 @@
  * of the process in the middle of everything.
  */
 import assert from 'node:assert/strict'
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { setTimeout as pause } from 'node:timers/promises'
 
 import { MagicMix, type Mix, type MixRequest, type ProgressEvent } from 'magicmix'
@@ -81,6 +82,42 @@ describe('life cycle', () => {
         assert.equal(calls, 1)
       }
       await mixesAsBefore()
+    })
+
+    it('rejects with the very thing that an asynchronous onProgress rejected with', async () => {
+      for (const steps of [4, 500]) {
+        const thrown = new RangeError('mine')
+        const onProgress = async ({ stage }: ProgressEvent) => {
+          await pause(1)
+          if (stage === (steps === 4 ? 'decode' : 'content')) throw thrown
+        }
+        assert.equal(await failureOf(mixer.mix({ ...smallRequest, steps, onProgress })), thrown)
+      }
+      await mixesAsBefore()
+    })
+
+    it('calls onProgress in the context of its own caller', async () => {
+      const storage = new AsyncLocalStorage<string>()
+      const other = await storage.run('load', async () => MagicMix.load(await tinyOptions()))
+      const seen = new Set<string | undefined>()
+      const onProgress = () => void seen.add(storage.getStore())
+      await Promise.all(
+        ['first', 'second'].map((name) =>
+          storage.run(name, () => other.mix({ ...smallRequest, onProgress })),
+        ),
+      )
+      await other.dispose()
+      assert.deepEqual([...seen], ['first', 'second'])
+    })
+
+    it('warns of no leak when many mixes share a signal', async () => {
+      const ended = await runProgram(`
+        MagicMix.load(options).then(async (mixer) => {
+          const { signal } = new AbortController()
+          await Promise.all(Array.from({ length: 12 }, () => mixer.mix({ ...request, signal })))
+          console.log('done')
+        })`)
+      assert.deepEqual(ended, wellEnded('done'))
     })
 
     it('rejects loading with the very thing that onProgress threw', async () => {

@@ -109,6 +109,7 @@ describe('Stable Diffusion 2.x', () => {
       textEncoder: { heads: 2 },
     }).done
     assert.equal(model?.sizes.textEncoder.layers, 2)
+    assert.equal(model.sizes.textEncoder.padding, 0)
     const last = /^cond_stage_model\.model\.(transformer\.resblocks\.2\.|text_projection$)/
     assert.deepEqual(
       ignored.filter((name) => !last.test(name)),

@@ -35,6 +35,7 @@ export type {
   LoadProgressEvent,
   ModelLicense,
   ProgressEvent,
+  ProgressListener,
   WeightsProgressEvent,
 } from './progress.js'
 export type { Picture } from './pixels.js'

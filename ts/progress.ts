@@ -1,6 +1,12 @@
 /** Progress events. */
 import type { Picture } from './pixels.js'
 
+/**
+ * Is called with events while work goes on; it may return anything. If it throws, or the promise that it returns rejects, the
+ * work is cancelled and rejects with that error.
+ */
+export type ProgressListener<Event> = (event: Event) => unknown
+
 /** An event of {@link MixRequest.onProgress}. */
 export interface ProgressEvent {
   /**

@@ -68,6 +68,7 @@ async function run(name: string, args: readonly string[]): Promise<number> {
       console.error('Stopped.')
       return exitCode.interrupted
     }
+    if (args.includes('--json')) console.log(JSON.stringify({ error: asJson(error) }))
     return complain(error, name, args.includes('--verbose') || Boolean(process.env.DEBUG))
   } finally {
     process.removeListener('SIGINT', onInterrupt)
@@ -83,6 +84,14 @@ function commandNamed(name: string): Command {
       ? `'${name}' has to come after a command: ${names.join(', ')}`
       : `There is no command '${name}'; did you mean '${closest(name, names)}'?`,
   )
+}
+
+/** What `--json` prints of a failure. */
+function asJson(error: unknown): object {
+  if (error instanceof MagicMixError) return error.toJSON()
+  if (isNativeError(error)) return { name: error.name, code: error.code, message: error.message }
+  const { name, message } = error instanceof Error ? error : new Error(String(error))
+  return { name: error instanceof UsageError ? 'UsageError' : name, message }
 }
 
 function complain(error: unknown, name: string, verbose: boolean): number {

@@ -1,5 +1,8 @@
 /** `magicmix mix`: a picture and a prompt to a mixed picture. */
-import { type MixRequest, mixOptions } from '../request/mix-options.js'
+import { mkdir } from 'node:fs/promises'
+import path from 'node:path'
+
+import { type MixRequest, checkRequest, mixOptions } from '../request/mix-options.js'
 import { type Arguments, type Command, type Values, UsageError, textOption } from './command.js'
 import { flagsOf, optionsFrom } from './flags.js'
 import { loadFlags, loadOptionsFrom } from './model-options.js'
@@ -38,7 +41,10 @@ async function run({ positionals, values, signal }: Arguments): Promise<void> {
   const options = loadOptionsFrom(values)
   const { MagicMix } = await import('../mixer.js')
   const { formatOf } = await import('../mix.js')
-  formatOf(file) // a name that cannot be written should not be found out after minutes
+  // Whatever can be wrong should not be found after minutes of loading.
+  formatOf(file)
+  checkRequest(request)
+  await mkdir(path.dirname(file), { recursive: true })
 
   const report = startReport()
   const onProgress = report.show.bind(report)

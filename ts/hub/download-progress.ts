@@ -1,5 +1,6 @@
 /** Progress of the download of several files, reported a few times per second. */
 import type { Watch } from '../native/job.js'
+import { Listener } from '../native/listener.js'
 import type { DownloadProgressEvent } from '../progress.js'
 import type { RemoteFile } from './listing.js'
 import type { License } from './references.js'
@@ -12,17 +13,19 @@ export class DownloadProgress {
   /** When the first file was begun, after waiting for another pull. */
   private started: number | undefined
   private lastReport = -Infinity
+  private readonly listener: Listener<DownloadProgressEvent> | undefined
   /** How much of each file is there, by its path. */
   private readonly present: Map<string, number>
 
-  /** @param stop aborted with what `onProgress` throws */
+  /** @param stop aborted with an error of `onProgress` */
   constructor(
     private readonly model: { repo: string; license: License | undefined },
     private readonly files: readonly RemoteFile[],
     parts: readonly number[],
-    private readonly watch: Watch<DownloadProgressEvent>,
-    private readonly stop: AbortController,
+    { onProgress }: Watch<DownloadProgressEvent>,
+    stop: AbortController,
   ) {
+    this.listener = onProgress && new Listener(onProgress, (error) => stop.abort(error))
     this.present = new Map(files.map(({ path }, i) => [path, parts[i] ?? 0]))
   }
 
@@ -35,11 +38,7 @@ export class DownloadProgress {
     const event = this.eventAt(file, now - this.started)
     if (now - this.lastReport < reportEveryMs && event.bytes < event.totalBytes) return
     this.lastReport = now
-    try {
-      this.watch.onProgress?.(event)
-    } catch (error) {
-      this.stop.abort(error)
-    }
+    this.listener?.notify(event)
   }
 
   private eventAt(file: RemoteFile, elapsedMs: number): DownloadProgressEvent {

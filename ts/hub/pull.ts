@@ -6,7 +6,7 @@ import { closest } from 'fastest-levenshtein'
 
 import { CallersOwn, MagicMixError, calledFrom } from '../errors.js'
 import { type Watch, refuseAborted } from '../native/job.js'
-import type { DownloadProgressEvent, ModelLicense } from '../progress.js'
+import type { DownloadProgressEvent, ModelLicense, ProgressListener } from '../progress.js'
 import { type Option, callback, checkOptions, filledText, signal } from '../options/option.js'
 import { nonEmptyText } from '../options/validate.js'
 import { CachedRepo } from './cache.js'
@@ -24,7 +24,7 @@ export interface PullOptions {
   /** Branch, tag or commit. Default: the part of the name after '@', else 'main'. */
   revision?: string | undefined
   /** Called about ten times per second while files are downloaded; if it throws, the download is cancelled. */
-  onProgress?: ((event: DownloadProgressEvent) => void) | undefined
+  onProgress?: ProgressListener<DownloadProgressEvent> | undefined
   /** Cancels; the parts that have arrived are kept for the next time. */
   signal?: AbortSignal | undefined
 }
@@ -36,7 +36,7 @@ export const pullOptions = {
     defaultText: 'the part after @ in NAME, else main',
     cli: { flag: 'revision', value: 'REV' },
   }),
-  onProgress: callback<(event: DownloadProgressEvent) => void>({
+  onProgress: callback<ProgressListener<DownloadProgressEvent>>({
     help: 'called about ten times per second while files are downloaded',
   }),
   signal: signal({ help: 'cancels; finished parts are kept for the next time' }),

@@ -1,5 +1,5 @@
 /** Options of converting a model: the types and the table. */
-import type { ConvertProgressEvent } from '../progress.js'
+import type { ConvertProgressEvent, ProgressListener } from '../progress.js'
 import {
   type Crossing,
   type Option,
@@ -38,7 +38,7 @@ export interface ConvertOptions {
   /** Sizes that the input does not declare; the output will. Default: none. */
   config?: ModelConfig | undefined
   /** Called as tensors are written; if it throws, nothing is written and it rejects with that. */
-  onProgress?: ((event: ConvertProgressEvent) => void) | undefined
+  onProgress?: ProgressListener<ConvertProgressEvent> | undefined
   /** Cancels; nothing is left behind, and it rejects with the signal's reason. */
   signal?: AbortSignal | undefined
 }
@@ -68,7 +68,7 @@ export const convertOptions = {
     cli: { flag: 'overwrite' },
   }),
   config,
-  onProgress: callback<(event: ConvertProgressEvent) => void>({
+  onProgress: callback<ProgressListener<ConvertProgressEvent>>({
     help: 'called as tensors are written',
   }),
   signal: signal({ help: 'cancels; nothing is left behind' }),

@@ -4,7 +4,7 @@ import path from 'node:path'
 import { embeddings } from '../input/embeddings.js'
 import { type Lora, loraList } from '../input/lora.js'
 import { nativeRoot } from '../package-files.js'
-import type { LoadProgressEvent } from '../progress.js'
+import type { LoadProgressEvent, ProgressListener } from '../progress.js'
 import {
   type Crossing,
   type Filled,
@@ -123,7 +123,7 @@ export interface LoadOptions {
    */
   maxQueue?: number | undefined
   /** Called while the model is downloaded and its weights are read; if it throws, loading is cancelled and rejects with that. */
-  onProgress?: ((event: LoadProgressEvent) => void) | undefined
+  onProgress?: ProgressListener<LoadProgressEvent> | undefined
   /** Cancels loading; it rejects with the signal's reason once all has unwound. */
   signal?: AbortSignal | undefined
 }
@@ -218,7 +218,7 @@ export const loadOptions = {
     help: 'mixes that may wait behind the one that runs',
     defaultText: 'no limit',
   }),
-  onProgress: callback<(event: LoadProgressEvent) => void>({
+  onProgress: callback<ProgressListener<LoadProgressEvent>>({
     help: 'called while the model is downloaded and its weights are read',
   }),
   signal: signal({ help: 'cancels loading' }),

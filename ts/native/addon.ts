@@ -66,9 +66,21 @@ function resolver(): typeof import('node-gyp-build') {
 
 export const platform = `${process.platform}-${process.arch}`
 
-const glibcVersion = (
-  process.report?.getReport() as { header?: { glibcVersionRuntime?: string } } | undefined
-)?.header?.glibcVersionRuntime
+const glibcVersion = reportHeader()?.glibcVersionRuntime
+
+/** Without the network, whose part of a report asks DNS about every open socket. */
+function reportHeader(): { glibcVersionRuntime?: string } | undefined {
+  const report = process.report as
+    (NonNullable<typeof process.report> & { excludeNetwork?: boolean }) | undefined
+  if (!report) return undefined
+  const { excludeNetwork } = report
+  report.excludeNetwork = true
+  try {
+    return (report.getReport() as { header?: { glibcVersionRuntime?: string } }).header
+  } finally {
+    report.excludeNetwork = excludeNetwork ?? false
+  }
+}
 
 /** 'glibc' or 'musl' on Linux, where a program without a version of glibc runs on musl. */
 export const libc = process.platform !== 'linux' ? '' : glibcVersion ? 'glibc' : 'musl'

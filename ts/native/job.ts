@@ -1,17 +1,21 @@
 /** Runs one operation of the addon under the caller's `signal` and `onProgress`. */
+import { setMaxListeners } from 'node:events'
+
 import { CallersOwn } from '../errors.js'
+import type { ProgressListener } from '../progress.js'
 import type { NativeJob, NativeProgress } from './contract.js'
+import { Listener } from './listener.js'
 
 /** How the caller watches and stops an operation. */
 export interface Watch<Event> {
   signal?: AbortSignal | undefined
-  onProgress?: ((event: Event) => void) | undefined
+  onProgress?: ProgressListener<Event> | undefined
 }
 
 /**
  * Starts an operation and waits for its end. If the signal aborts or `onProgress` throws, the
  * operation is cancelled, and once it has unwound this rejects with the signal's reason, or with
- * what `onProgress` threw. No event is passed on after that.
+ * what `onProgress` threw. The rejection of a promise that it returned counts as a throw. No event is passed on after that.
  *
  * @param start starts the operation and passes it the place to report to
  * @param translate makes an event of ours from one of the addon's
@@ -25,24 +29,26 @@ export async function runJob<T, Event>(
 ): Promise<T> {
   refuseAborted(signal)
   let stopped: CallersOwn | undefined
+  let wake = () => {}
+  const stopping = new Promise<void>((resolve) => (wake = resolve))
   const stop = (error: unknown) => {
     stopped ??= new CallersOwn(error)
     job.cancel()
+    wake()
   }
+  const listener = onProgress && new Listener(onProgress, stop)
   const report = (event: NativeProgress) => {
-    if (stopped) return
-    try {
-      onProgress?.(translate(event))
-    } catch (error) {
-      stop(error)
-    }
+    if (!stopped) listener?.notify(translate(event))
   }
 
-  const job = start(onProgress ? report : null)
+  const job = start(listener ? report : null)
   const abort = () => stop(signal?.reason)
+  // Many operations may share a signal: that is no leak.
+  if (signal instanceof EventTarget) setMaxListeners(0, signal)
   signal?.addEventListener('abort', abort, { once: true })
   try {
     const result = await job.done
+    await Promise.race([listener?.settled(), stopping])
     if (!stopped) return result
     await discard(result)
   } catch (error) {

@@ -5,7 +5,7 @@ import { type AttentionScale, attention } from '../input/attention.js'
 import { type JsonPixels, type LayoutPrompt, layout } from '../input/layout.js'
 import { type FilledLora, type Lora, loraList } from '../input/lora.js'
 import { type Fit, type LayoutPicture, fits } from '../input/picture-forms.js'
-import type { ProgressEvent } from '../progress.js'
+import type { ProgressEvent, ProgressListener } from '../progress.js'
 import {
   type Filled,
   type JsonSchema,
@@ -122,7 +122,7 @@ export interface MixRequest {
   /** Cut prompts off after 75 tokens instead of refusing them. Default false. */
   truncate?: boolean | undefined
   /** Called while the mix is made; if it throws, the mix is cancelled and rejects with that. */
-  onProgress?: ((event: ProgressEvent) => void) | undefined
+  onProgress?: ProgressListener<ProgressEvent> | undefined
   /**
    * Steps between previews, 0..999; 0 for none. A preview is a small RGB picture
    * `[height/8, width/8, 3]` in {@link ProgressEvent.preview}. Default 0.
@@ -237,7 +237,7 @@ export const mixOptions = {
     default: false,
     cli: { flag: 'truncate' },
   }),
-  onProgress: callback<(event: ProgressEvent) => void>({
+  onProgress: callback<ProgressListener<ProgressEvent>>({
     help: 'called with `{ stage, step, steps, timestep, etaMs, preview? }`',
   }),
   previewEvery: integer(0, 999, {
