@@ -164,8 +164,9 @@ describe('the packed package', () => {
     await cp(path.join(user.folder, 'node_modules'), broken, { recursive: true })
     const prebuilds = path.join(broken, 'magicmix', 'prebuilds')
     await rename(path.join(prebuilds, 'linux-x64'), path.join(prebuilds, 'sunos-x64'))
-    const source = `try { require('./broken/node_modules/magicmix') } catch (error) {
-      console.log(error.code, error.message) }`
+    const source = `const { MagicMix, devices } = require('./broken/node_modules/magicmix')
+      devices().catch(({ code }) => code === 'ADDON_UNAVAILABLE' || process.exit(1))
+      MagicMix.load().catch((error) => console.log(error.code, error.message, error.stack))`
     const message = await user.runFile('broken.cjs', source)
     for (const part of [
       /^ADDON_UNAVAILABLE .* on linux-x64 \(glibc [\d.]+\) with Node \d+/,
@@ -173,6 +174,7 @@ describe('the packed package', () => {
       /sunos-x64 \(glibc\)/,
       /no prebuilt addon for linux-x64/,
       /npx magicmix build/,
+      /broken\.cjs:3/, // the line that asked for it
     ]) {
       assert.match(message, part)
     }
