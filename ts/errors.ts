@@ -298,7 +298,7 @@ interface MagicMixErrorClass {
     message: string,
     details?: MagicMixErrorDetails[C],
     options?: ErrorOptions,
-  ): Extract<MagicMixError, { code: C }>
+  ): MagicMixError
   readonly prototype: MagicMixError
   fromJSON(json: unknown): MagicMixError
 }
