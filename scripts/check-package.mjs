@@ -46,7 +46,12 @@ const expected = [
   ...['text_encoder/model', 'unet/diffusion_pytorch_model', 'vae/diffusion_pytorch_model'].map(
     (name) => `models/world-128/${name}.safetensors`,
   ),
-  ...['binding/addon.cpp', 'cpp/engine/engine.h', 'third_party/ggml.cmake', 'third_party/backends.cmake'],
+  ...[
+    'binding/addon.cpp',
+    'cpp/engine/engine.h',
+    'third_party/ggml.cmake',
+    'third_party/backends.cmake',
+  ],
   ...['vendor/json.hpp', 'vendor/ggml/CMakeLists.txt', 'vendor/ggml/LICENSE'],
   ...['cpu', 'cuda', 'metal', 'vulkan'].map(
     (name) => `vendor/ggml/src/ggml-${name}/CMakeLists.txt`,
