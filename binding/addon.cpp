@@ -63,6 +63,16 @@ Napi::Value checkDevice(const Napi::CallbackInfo &info) {
     });
 }
 
+Napi::Value shareOfMachine(const Napi::CallbackInfo &info) {
+    return orThrow(info.Env(), [&]() -> Napi::Value {
+        const MachineShare share = machineShare(readText(info[0], "root"));
+        Napi::Object object = Napi::Object::New(info.Env());
+        object.Set("cores", share.cores);
+        object.Set("memory", static_cast<double>(share.memory));
+        return object;
+    });
+}
+
 Napi::Value inspectModel(const Napi::CallbackInfo &info) {
     return orThrow(info.Env(), [&]() -> Napi::Value {
         Task task = [path = readText(info[0], "path"),
@@ -123,6 +133,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
     exports.Set("chooseCpu", Napi::Function::New<chooseCpu>(env, "chooseCpu"));
     exports.Set("loadBackend", Napi::Function::New<addBackend>(env, "loadBackend"));
     exports.Set("preflight", Napi::Function::New<checkDevice>(env, "preflight"));
+    exports.Set("machine", Napi::Function::New<shareOfMachine>(env, "machine"));
     exports.Set("inspect", Napi::Function::New<inspectModel>(env, "inspect"));
     exports.Set("convert", Napi::Function::New<convertModel>(env, "convert"));
     exports.Set("load", Napi::Function::New<loadModel>(env, "load"));

@@ -11,12 +11,12 @@
 #include "convert/output_file.h"
 #include "convert/rules.h"
 #include "tensor/conversion.h"
+#include "tensor/machine.h"
 
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <future>
-#include <thread>
 
 namespace magicmix {
 namespace {
@@ -87,7 +87,7 @@ std::vector<std::byte> convertPiece(const WeightSource::Values &values, std::siz
 /// Pieces are converted side by side, and written in their order.
 void writeTensor(const WeightSource::Values &values, const PlannedTensor &tensor, OutputFile &file,
                  const Cancellation &cancel) {
-    const std::size_t threads = std::max(1u, std::thread::hardware_concurrency());
+    const auto threads = static_cast<std::size_t>(machineShare().cores);
     const std::size_t all = elementCount(tensor.shape, tensor.name);
     for (std::size_t first = 0; first < all;) {
         cancel.throwIfRequested();

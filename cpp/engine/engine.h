@@ -35,6 +35,7 @@
 #include "model/stage_values.h"
 #include "tensor/backends.h"
 #include "tensor/device.h"
+#include "tensor/machine.h"
 #include "tensor/preflight.h"
 
 #include <memory>

@@ -2,13 +2,11 @@
 
 #include "base/error.h"
 #include "tensor/backends.h"
+#include "tensor/machine.h"
 #include "tensor/turn.h"
 
 #include <algorithm>
-#include <fstream>
 #include <optional>
-#include <sstream>
-#include <thread>
 
 namespace magicmix {
 namespace {
@@ -26,19 +24,6 @@ constexpr double kWorthThreads = 1e9;
 constexpr int kNodesBetweenLooks = 128;
 constexpr int kNodesBetweenLooksInSoftware = 1;
 
-/// Memory that Linux could give without swapping; 0 where it does not say.
-std::uint64_t availableSystemMemory() {
-    std::ifstream info("/proc/meminfo");
-    std::string key;
-    std::uint64_t kilobytes = 0;
-    std::string line;
-    while (std::getline(info, line)) {
-        std::istringstream words(line);
-        if (words >> key >> kilobytes && key == "MemAvailable:") return kilobytes * 1024;
-    }
-    return 0;
-}
-
 std::uint64_t totalMemory(ggml_backend_dev_t device) {
     std::size_t free = 0, total = 0;
     ggml_backend_dev_memory(device, &free, &total);
@@ -49,7 +34,7 @@ std::uint64_t freeMemory(ggml_backend_dev_t device) {
     std::size_t free = 0, total = 0;
     ggml_backend_dev_memory(device, &free, &total);
     if (magicmix::isCpu(device)) {
-        const std::uint64_t available = availableSystemMemory();
+        const std::uint64_t available = machineShare().memory;
         if (available != 0) return available;
     }
     return free;
@@ -61,8 +46,6 @@ std::string kindOf(ggml_backend_dev_t device) {
     const bool integrated = ggml_backend_dev_type(device) == GGML_BACKEND_DEVICE_TYPE_IGPU;
     return integrated ? "integrated" : "discrete";
 }
-
-int coreCount() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
 
 ggml_backend_ptr start(const BackendDevice &device) {
     ggml_backend_ptr backend(ggml_backend_dev_init(device.device, nullptr));
@@ -116,7 +99,7 @@ Device Device::open(const std::string &id, int threads) {
     device.id_ = id;
     device.backendName_ = found->backend;
     // More threads than cores would wait for each other most of the time.
-    const int most = std::min(coreCount(), kMaxThreads);
+    const int most = std::min(machineShare().cores, kMaxThreads);
     device.threads_ = threads > 0 ? std::min(threads, most) : most;
     device.backend_ = start(*found);
 

@@ -20,6 +20,7 @@ import {
   object,
   signal,
 } from '../options/option.js'
+import { integerBetween } from '../options/validate.js'
 
 /** The folder of the model in the package. */
 export const modelInTheBox = path.join(nativeRoot, 'models', 'world-128')
@@ -108,8 +109,9 @@ export interface LoadOptions {
    */
   precision?: Precision | undefined
   /**
-   * CPU threads, 1..1024, at most one per core. Default: one per core. Mixers that use several take
-   * turns on the cores, step by step.
+   * CPU threads, 1..1024, at most one per available core: affinity and the CPU quota of a container
+   * count. Default: the environment variable MAGICMIX_THREADS, else one per available core. Mixers
+   * that use several take turns on the cores, step by step.
    */
   threads?: number | undefined
   /**
@@ -166,6 +168,12 @@ export const config = object(
   { help: 'sizes that the files do not declare', default: {}, defaultText: 'none', crosses: true },
 )
 
+/** To the engine 0 is one per available core. */
+function threadsOfEnvironment(): number {
+  const text = process.env.MAGICMIX_THREADS
+  return text ? integerBetween(Number(text), 1, 1024, 'MAGICMIX_THREADS') : 0
+}
+
 /** The options of `load`: one row each. */
 export const loadOptions = {
   model: filledText({
@@ -200,9 +208,9 @@ export const loadOptions = {
     cli: { flag: 'precision', value: 'TYPE' },
   }),
   threads: integer(1, 1024, {
-    help: 'CPU threads, at most one per core',
-    default: 0, // to the engine: one per core
-    defaultText: 'one per core',
+    help: 'CPU threads, at most one per available core',
+    default: threadsOfEnvironment,
+    defaultText: 'MAGICMIX_THREADS, or one per available core',
     crosses: true,
     cli: { flag: 'threads', value: 'N' },
   }),

@@ -162,6 +162,8 @@ export interface NativeBinding {
   loadBackend(file: string): NativeJob<undefined>
   /** computes a little on a device and on the CPU */
   preflight(device: string): NativeJob<{ error: number; passed: boolean }>
+  /** cores and bytes that this process may use; `root` stands before /proc and /sys */
+  machine(root: string): { cores: number; memory: number }
   inspect(path: string, config: ModelConfig): NativeJob<NativeInspection>
   convert(
     options: NativeConvertOptions,
