@@ -16,8 +16,11 @@ public:
     static void create(Napi::Env env);
     static Environment &of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
 
-    /// Calls the constructor of `Mixer` with `loaded`.
-    Napi::Object newMixer(napi_value loaded) const { return mixer_.New({loaded}); }
+    /// The constructor of `Mixer`.
+    const Napi::FunctionReference &mixer() const { return mixer_; }
+
+    /// To the constructor of `Mixer`, while it is called: see there.
+    const void *handedOver = nullptr;
 
     /// Workers that are to be shut down when the process exits.
     void add(Worker &worker) { workers_.insert(&worker); }

@@ -51,8 +51,8 @@ Napi::Object Mixer::load(Napi::Env env, LoadOptions options, Napi::Value onProgr
                     const Cancellation &cancel, const ProgressCallback &progress) -> Result {
         *engine = Engine::load(options, cancel, progress);
         return [worker, engine](Napi::Env settled) {
-            Loaded loaded{worker->shared_from_this(), engine};
-            return Environment::of(settled).newMixer(Napi::External<Loaded>::New(settled, &loaded));
+            const Loaded loaded{worker->shared_from_this(), engine};
+            return construct(settled, loaded);
         };
     };
     // Until there is a mixer, this keeps the worker; if there will be none, it ends it.
@@ -62,11 +62,26 @@ Napi::Object Mixer::load(Napi::Env env, LoadOptions options, Napi::Value onProgr
     return worker->submit(env, std::move(task), {onProgress, {}, afterwards});
 }
 
+/// JavaScript's arguments could be anything, so what a mixer is made of is handed over beside them.
+Napi::Object Mixer::construct(Napi::Env env, const Loaded &loaded) {
+    Environment &environment = Environment::of(env);
+    environment.handedOver = &loaded;
+    try {
+        const Napi::Object mixer = environment.mixer().New({});
+        environment.handedOver = nullptr;
+        return mixer;
+    } catch (...) {
+        environment.handedOver = nullptr;
+        throw;
+    }
+}
+
 Mixer::Mixer(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Mixer>(info) {
-    if (!info[0].IsExternal()) {
+    const void *handedOver = std::exchange(Environment::of(info.Env()).handedOver, nullptr);
+    if (handedOver == nullptr) {
         throw toJs(info.Env(), Error("INVALID_ARGUMENT", "only load makes a mixer"));
     }
-    const Loaded &loaded = *info[0].As<Napi::External<Loaded>>().Data();
+    const Loaded &loaded = *static_cast<const Loaded *>(handedOver);
     worker_ = loaded.worker;
     engine_ = loaded.engine;
     info_ = (*engine_)->info();

@@ -15,7 +15,7 @@ public:
     /// The `load` of ts/native/contract.ts: starts a worker and loads the model on it.
     static Napi::Object load(Napi::Env env, LoadOptions options, Napi::Value onProgress);
 
-    /// Takes what only `load` has; JavaScript cannot call it by itself.
+    /// For `load` alone: throws if JavaScript calls it.
     explicit Mixer(const Napi::CallbackInfo &info);
     ~Mixer() override;
 
@@ -26,6 +26,8 @@ private:
         std::shared_ptr<Worker> worker;
         SharedEngine engine;
     };
+
+    static Napi::Object construct(Napi::Env env, const Loaded &loaded);
 
     /// Each of these throws in JavaScript what its method throws.
     template <Napi::Value (Mixer::*method)(const Napi::CallbackInfo &)>

@@ -197,6 +197,7 @@ LoadOptions readLoadOptions(const Fields &fields) {
     }
     options.precision = fields.text("precision");
     options.threads = fields.integer("threads");
+    options.kernels = fields.text("kernels");
     options.config = readConfig(fields.object("config"));
     options.loras = readLoras(fields);
     return options;

@@ -5,6 +5,8 @@
 #include "values.h"
 
 #include <algorithm>
+#include <chrono>
+#include <system_error>
 #include <utility>
 
 #if defined(__GLIBC__)
@@ -14,7 +16,9 @@
 namespace magicmix::binding {
 
 struct Worker::Job {
-    Job(Napi::Env env, Task work) : task(std::move(work)), deferred(env) {}
+    Job(Napi::Env env, Task work)
+        : task(std::move(work)), deferred(env),
+          outOfMemory("OUT_OF_MEMORY", "the system refused an allocation") {}
 
     Cancellation cancellation;
     Task task;
@@ -32,6 +36,7 @@ struct Worker::Job {
     // Written by the worker before it posts `Ended`, read by the main thread after.
     Result result;
     std::optional<Error> error;
+    Error outOfMemory; ///< made while there is memory
 
     // Guarded by the worker's mutex.
     std::deque<Progress> events; ///< of every stage the latest that has not been delivered
@@ -49,6 +54,11 @@ namespace {
 void throwIfFailed(napi_status status, const char *what) {
     if (status != napi_ok) throw Error("INTERNAL", std::string("Node-API failed to ") + what);
 }
+
+constexpr std::chrono::milliseconds kUntilNextCall(10);
+
+// For every job, its progress and its end.
+constexpr std::size_t kMessagesOfJob = 2;
 
 Error disposed() { return Error("DISPOSED", "the mixer was disposed of"); }
 
@@ -80,7 +90,15 @@ std::shared_ptr<Worker> Worker::start(Napi::Env env) {
     throwIfFailed(napi_add_env_cleanup_hook(env, leave, worker.get()), "add a cleanup hook");
 
     Environment::of(env).add(*worker);
-    worker->thread_ = std::thread([raw = worker.get()] { raw->run(); });
+    try {
+        worker->thread_ = std::thread([raw = worker.get()] { raw->run(); });
+    } catch (const std::system_error &error) {
+        worker->shutdown();
+        throw Error("OUT_OF_THREADS",
+                    std::string("the system gives this process no more threads (") + error.what() +
+                        "); a mixer needs at least one: raise `ulimit -u`, the container's "
+                        "--pids-limit or the unit's TasksMax");
+    }
     return worker;
 }
 
@@ -135,7 +153,11 @@ void Worker::perform(const std::shared_ptr<Job> &job) noexcept {
         job->result =
             job->task(job->cancellation, [&](const Progress &event) { progressed(job, event); });
     } catch (...) {
-        job->error = currentError();
+        try {
+            job->error = currentError();
+        } catch (...) {
+            job->error.emplace(std::move(job->outOfMemory));
+        }
     }
     job->task = nullptr; // what it captured is freed here, not on the main thread
 }
@@ -159,13 +181,24 @@ void Worker::progressed(const std::shared_ptr<Job> &job, const Progress &event) 
     post({job, Outcome::Progress});
 }
 
-void Worker::post(Message message) {
+/// Nobody could catch what this throws: it does not allocate, and lets Node try again.
+void Worker::post(Message message) noexcept {
     {
         const std::lock_guard<std::mutex> lock(mutex_);
         if (stopping_) return;
-        messages_.push_back(std::move(message));
+        messages_.push_back(std::move(message)); // there is room: see `submit`
     }
-    napi_call_threadsafe_function(wake_, this, napi_tsfn_nonblocking);
+    while (!callMainThread()) std::this_thread::sleep_for(kUntilNextCall);
+}
+
+bool Worker::callMainThread() noexcept {
+    try {
+        const napi_status status =
+            napi_call_threadsafe_function(wake_, this, napi_tsfn_nonblocking);
+        return status == napi_ok || status == napi_closing;
+    } catch (const std::bad_alloc &) { // of Node's own queue
+        return false;
+    }
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -191,6 +224,7 @@ Napi::Object Worker::submit(Napi::Env env, Task task, Options options) {
     {
         const std::lock_guard<std::mutex> lock(mutex_);
         queue_.push_back(job);
+        messages_.reserve(kMessagesOfJob * jobs_.size());
     }
     changed_.notify_one();
 
@@ -260,7 +294,7 @@ void Worker::receive(Napi::Env env) {
         const std::lock_guard<std::mutex> lock(mutex_);
         if (messages_.empty()) return;
         message = std::move(messages_.front());
-        messages_.pop_front();
+        messages_.erase(messages_.begin());
     }
     if (message.outcome == Outcome::Ended) {
         settle(env, message.job);

@@ -66,7 +66,8 @@ private:
     void run() noexcept;
     void perform(const std::shared_ptr<Job> &job) noexcept;
     void progressed(const std::shared_ptr<Job> &job, const Progress &event);
-    void post(Message message);
+    void post(Message message) noexcept;
+    bool callMainThread() noexcept;
 
     // on the main thread
     static void wakeUp(napi_env env, napi_value, void *worker, void *);
@@ -86,7 +87,7 @@ private:
     std::mutex mutex_; ///< guards what follows
     std::condition_variable changed_;
     std::deque<std::shared_ptr<Job>> queue_;
-    std::deque<Message> messages_; ///< one for every time that `wake_` was called
+    std::vector<Message> messages_; ///< one for every time that `wake_` was called
     bool stopping_ = false;
 
     std::thread thread_;

@@ -21,6 +21,11 @@ const programs: [program: string, args: string[], prints: RegExp][] = [
     /^LoRA of rank 2: /m,
   ],
   ['bench/event-loop.ts', ['--mixes', '1', ...tiny], /"p99": [\d.]+/],
+  [
+    'bench/shared.ts',
+    ['--seconds', '1', '--size', '64x64'],
+    /^three mixers in a process +[\d.]+ ms/m,
+  ],
   ['bench/load.ts', ['1'], /^require of magicmix: [\d.]+ ms$/m],
 ]
 

@@ -545,6 +545,11 @@ describe('checkpoints', () => {
         })
       }
 
+      it('that say they were trained on pictures of absurd sizes', async () => {
+        await changeJson('unet/config.json', (json) => (json['sample_size'] = 65536))
+        await assertRefused(damaged, 'MODEL_UNSUPPORTED', /65536 cells.*sample_size.*512/, {})
+      })
+
       it('that are empty', async () => {
         const empty = path.join(folder, 'empty')
         await mkdir(empty)

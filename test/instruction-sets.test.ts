@@ -6,6 +6,7 @@ import { MagicMix, MagicMixError, type Precision } from 'magicmix'
 import { difference } from './support/closeness.js'
 import { tinyHeads, tinyModel } from './support/models.js'
 import { fixture } from './support/package-root.js'
+import { smallMix } from './support/small-mix.js'
 
 const names = ['avx512bf16', 'avx512', 'avx2', 'neon', 'portable', 'off']
 const inherited = process.env.MAGICMIX_KERNELS
@@ -37,6 +38,17 @@ describe('instruction sets', () => {
     })
     return Array.from(mix.trace.at(-1)!.latent)
   }
+
+  it('stay those that a mixer was loaded with', async () => {
+    const options = { model: await tinyModel(), config: tinyHeads, precision: 'bf16' } as const
+    process.env.MAGICMIX_KERNELS = 'portable'
+    await using mixer = await MagicMix.load(options)
+    const expected = await smallMix(mixer)
+    for (const name of ['off', 'avx9000', 'avx512bf16', '']) {
+      process.env.MAGICMIX_KERNELS = name
+      assert.deepEqual((await smallMix(mixer)).data, expected.data, name)
+    }
+  })
 
   for (const [precision, tolerance] of [
     ['f32', 1e-5],

@@ -1,6 +1,6 @@
 /** LoRAs: the same pictures as with weights that were merged beforehand, here, in plain loops. */
 import assert from 'node:assert/strict'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { copyFile, mkdtemp, rename, rm, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 
@@ -281,6 +281,46 @@ describe('LoRA', function () {
         await mixing.catch(() => undefined)
         assert.deepEqual(await latentOf(mixer), plain)
       }
+    })
+
+    it('stay what they were after a change that was aborted', async () => {
+      await using mixer = await load({ loras: [{ file: one }] })
+      const before = await latentOf(mixer)
+      for (let i = 0; i < 10; i++) {
+        const controller = new AbortController()
+        const loras = [{ file: two, strength: 1 + i }]
+        const mixing = mixer.mix({ ...request, loras, signal: controller.signal })
+        setTimeout(() => controller.abort(new Error('enough')), i)
+        await mixing.catch(() => undefined)
+        assert.deepEqual(await latentOf(mixer), before)
+      }
+    })
+
+    it('are refused before anything is touched once the model’s file has changed', async () => {
+      const model = path.join(folder, 'model.safetensors')
+      await copyFile(await tinyModel('F32'), model)
+      await using mixer = await load({ model, loras: [{ file: one }] })
+      const before = await latentOf(mixer)
+      await utimes(model, new Date(), new Date())
+      await assert.rejects(
+        latentOf(mixer, []),
+        coded('MODEL_FORMAT', /model.safetensors' has changed since/),
+      )
+      assert.deepEqual(await latentOf(mixer), before)
+      await rm(model)
+      await assert.rejects(latentOf(mixer, []), coded('MODEL_NOT_FOUND', /model.safetensors.*gone/))
+      assert.deepEqual(await latentOf(mixer), before)
+    })
+
+    it('are taken up again when their file was replaced', async () => {
+      const file = path.join(folder, 'replaced.safetensors')
+      await copyFile(one, file)
+      await using mixer = await load({ loras: [{ file }] })
+      const first = await latentOf(mixer)
+      await copyFile(two, `${file}.new`)
+      await rename(`${file}.new`, file)
+      assert.deepEqual(await latentOf(mixer), await latentOf(mixer, [{ file: two }]))
+      assert.deepEqual(await latentOf(mixer, [{ file: one }]), first)
     })
 
     it('are told in the request, and in the recipe without folders', async () => {

@@ -295,6 +295,7 @@ describe('load options', () => {
       config: {},
       embeddings: {},
       keepOnCpu: [],
+      kernels: '',
       loras: [],
     })
   })

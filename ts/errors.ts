@@ -134,6 +134,8 @@ export interface MagicMixErrorDetails {
     /** Bytes that are free there. */
     readonly freeBytes?: number
   }
+  /** The system gives the process no thread: `ulimit -u`, `--pids-limit`, `TasksMax`. */
+  OUT_OF_THREADS: object
   /** As many mixes wait as `maxQueue` allows. */
   QUEUE_FULL: {
     /** Mixes that wait. */
@@ -206,6 +208,7 @@ const codes: { readonly [C in MagicMixErrorCode]: true } = {
   DISK_FULL: true,
   FILE_UNWRITABLE: true,
   OUT_OF_MEMORY: true,
+  OUT_OF_THREADS: true,
   QUEUE_FULL: true,
   DISPOSED: true,
   ADDON_UNAVAILABLE: true,

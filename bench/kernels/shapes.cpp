@@ -308,10 +308,12 @@ double copyRate() {
 int main(int count, char **arguments) {
     threads = count > 1 ? std::max(1, std::atoi(arguments[1])) : 1;
     prompts = count > 2 ? std::max(1, std::atoi(arguments[2])) : 2;
-    const Kernels *f32 = chooseKernels(Storage::F32);
+    const char *cap = std::getenv("MAGICMIX_KERNELS");
+    const std::string best = cap == nullptr ? "" : cap;
+    const Kernels *f32 = chooseKernels(Storage::F32, best);
     const Kernels *chosen = count > 3 && std::strcmp(arguments[3], "best") != 0
                                 ? kernelsNamed(arguments[3])
-                                : chooseKernels(Storage::BF16);
+                                : chooseKernels(Storage::BF16, best);
     if (chosen == nullptr || f32 == nullptr) {
         std::fprintf(stderr, "no such kernels on this machine\n");
         return 1;

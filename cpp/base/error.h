@@ -20,6 +20,7 @@ using ErrorDetails = std::map<std::string, std::variant<std::string, double>>;
 /// - `CONFIG_NEEDED`      the file does not declare a number that the network needs
 /// - `DEVICE_UNAVAILABLE` the device asked for is not there
 /// - `OUT_OF_MEMORY`      an allocation was refused, or would not fit
+/// - `OUT_OF_THREADS`     the system gives the process no thread
 /// - `DISK_FULL`          a file would not fit, or did not
 /// - `FILE_UNWRITABLE`    a file cannot be written for another reason
 /// - `NOT_FINITE`         a network gave values that are NaN or infinite

@@ -10,6 +10,8 @@ namespace magicmix {
 constexpr int kLatentChannels = 4;
 /// Pixels along one side of a latent's cell.
 constexpr int kPixelsPerCell = 8;
+/// Pixels along one side of the largest picture.
+constexpr int kMaxSide = 4096;
 
 /// The values `[4, height, width]` of a latent, row by row.
 using Latent = std::vector<float>;

@@ -121,13 +121,20 @@ void Checkpoint::requireAllNetworks() const {
                 {{"path", path_}});
 }
 
-std::uint64_t Checkpoint::fileBytes() const {
+std::set<const MappedFile *> Checkpoint::files() const {
     std::set<const MappedFile *> files;
+    for (const auto &[name, tensor] : tensors_) files.insert(tensor.file.get());
+    return files;
+}
+
+std::uint64_t Checkpoint::fileBytes() const {
     std::uint64_t bytes = 0;
-    for (const auto &[name, tensor] : tensors_) {
-        if (files.insert(tensor.file.get()).second) bytes += tensor.file->size();
-    }
+    for (const MappedFile *file : files()) bytes += file->size();
     return bytes;
+}
+
+void Checkpoint::requireUnchanged() const {
+    for (const MappedFile *file : files()) file->requireUnchanged();
 }
 
 bool Checkpoint::hasAny(const std::string &prefix) const {

@@ -4,6 +4,8 @@
 #include "model/model_config.h"
 #include "tensor/weights.h"
 
+#include <set>
+
 namespace magicmix {
 
 /// A model on disk: named tensors in the original Stable Diffusion naming, wherever they lie.
@@ -27,6 +29,9 @@ public:
     /// Throws `MODEL_FORMAT` if a whole network is missing, and says which.
     void requireAllNetworks() const;
 
+    /// Throws if a file is gone or has changed: what is read now would be of another model.
+    void requireUnchanged() const;
+
     bool hasAny(const std::string &prefix) const override;
     Values read(const std::string &name) const override;
     void release(const std::string &name) const override;
@@ -34,6 +39,7 @@ public:
 private:
     Checkpoint() = default;
     void dropUnusedTextLayer(bool openClip);
+    std::set<const MappedFile *> files() const;
 
     std::string path_, format_;
     ModelConfig config_;

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <optional>
 
 #ifdef _WIN32
 #define NOMINMAX
@@ -44,6 +45,26 @@ private:
     HANDLE handle_;
 };
 
+FileIdentity identityOf(HANDLE file) {
+    BY_HANDLE_FILE_INFORMATION info{};
+    GetFileInformationByHandle(file, &info);
+    const auto joined = [](DWORD high, DWORD low) {
+        return std::uint64_t{high} << 32 | std::uint64_t{low};
+    };
+    return {info.dwVolumeSerialNumber, joined(info.nFileIndexHigh, info.nFileIndexLow),
+            joined(info.nFileSizeHigh, info.nFileSizeLow),
+            static_cast<std::int64_t>(
+                joined(info.ftLastWriteTime.dwHighDateTime, info.ftLastWriteTime.dwLowDateTime))};
+}
+
+std::optional<FileIdentity> identityOf(const std::string &path) {
+    const std::wstring wide = std::filesystem::u8path(path).wstring();
+    const Handle file(CreateFileW(wide.c_str(), 0, FILE_SHARE_READ | FILE_SHARE_WRITE, nullptr,
+                                  OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, nullptr));
+    if (!file.valid()) return std::nullopt;
+    return identityOf(file.get());
+}
+
 #else
 
 class Descriptor {
@@ -59,6 +80,24 @@ public:
 private:
     int descriptor_;
 };
+
+FileIdentity identityOf(const struct stat &status) {
+#ifdef __APPLE__
+    const timespec &modified = status.st_mtimespec;
+#else
+    const timespec &modified = status.st_mtim;
+#endif
+    return {static_cast<std::uint64_t>(status.st_dev), static_cast<std::uint64_t>(status.st_ino),
+            static_cast<std::uint64_t>(status.st_size),
+            std::int64_t{modified.tv_sec} * 1000000000 + modified.tv_nsec};
+}
+
+/// Nothing if there is no such file.
+std::optional<FileIdentity> identityOf(const std::string &path) {
+    struct stat status {};
+    if (::stat(path.c_str(), &status) != 0) return std::nullopt;
+    return identityOf(status);
+}
 
 #endif
 
@@ -83,6 +122,7 @@ std::shared_ptr<const MappedFile> MappedFile::open(const std::string &path) {
     result->path_ = path;
     result->data_ = static_cast<const std::byte *>(data);
     result->size_ = static_cast<std::uint64_t>(size.QuadPart);
+    result->identity_ = identityOf(file.get());
     return result;
 }
 
@@ -113,6 +153,7 @@ std::shared_ptr<const MappedFile> MappedFile::open(const std::string &path) {
     result->path_ = path;
     result->data_ = static_cast<const std::byte *>(data);
     result->size_ = size;
+    result->identity_ = identityOf(status);
     return result;
 }
 
@@ -128,5 +169,19 @@ void MappedFile::release(std::uint64_t offset, std::uint64_t bytes) const {
 }
 
 #endif
+
+bool MappedFile::isReplaced() const {
+    const auto now = identityOf(path_);
+    return now && !(*now == identity_);
+}
+
+void MappedFile::requireUnchanged() const {
+    const auto now = identityOf(path_);
+    if (!now) cannotRead(path_, "the model was loaded from it, but it is gone; load a model again");
+    if (*now == identity_) return;
+    throw Error("MODEL_FORMAT",
+                "'" + path_ + "' has changed since the model was loaded from it; load it again",
+                {{"path", path_}});
+}
 
 } // namespace magicmix

@@ -36,7 +36,7 @@ struct Engine::Parts {
     ModelInfo info;
 
     void useLoras(const std::vector<Lora> &wanted, const Cancellation &cancel) {
-        loras.use(wanted, networks.device().threads(), cancel);
+        loras.use(wanted, networks.device(), cancel);
     }
     /// For work that is no request of its own.
     void useLoadedLoras(const Cancellation &cancel) { useLoras(loadedLoras, cancel); }

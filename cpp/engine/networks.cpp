@@ -12,19 +12,22 @@ bool needsCpu(const LoadOptions &options, const Device &device) {
 }
 
 std::unique_ptr<Station> cpuStation(const LoadOptions &options, const WeightSource &source) {
-    return std::make_unique<Station>(Device::open("cpu", options.threads), options, source);
+    return std::make_unique<Station>(Device::open("cpu", options.threads, options.kernels), options,
+                                     source);
 }
 
 } // namespace
 
 Station::Station(Device opened, const LoadOptions &options, const WeightSource &source)
-    : device(std::move(opened)), precision(parsePrecision(options.precision, device.isCpu())),
+    : device(std::move(opened)),
+      precision(parsePrecision(options.precision, device.hasBf16Kernels())),
       weights(precision, device.kernels(precision),
               options.precision == "auto" ? &source : nullptr) {}
 
 Networks::Networks(const Architecture &deduced, const LoadOptions &options,
                    const WeightSource &source)
-    : architecture(deduced), main_(Device::open(options.device, options.threads), options, source),
+    : architecture(deduced),
+      main_(Device::open(options.device, options.threads, options.kernels), options, source),
       cpu_(needsCpu(options, main_.device) ? cpuStation(options, source) : nullptr),
       textStation_(options.textEncoderOnCpu && cpu_ ? cpu_.get() : &main_),
       vaeStation_(options.vaeOnCpu && cpu_ ? cpu_.get() : &main_),

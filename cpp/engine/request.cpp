@@ -9,8 +9,6 @@
 namespace magicmix {
 namespace {
 
-constexpr int kMaxPixels = 4096;
-
 std::string text(double value) {
     std::string digits = std::to_string(value);
     digits.erase(digits.find_last_not_of('0') + 1);
@@ -80,10 +78,9 @@ void checkMixRequest(const MixRequest &request, int vocabulary) {
 
 void checkSize(PixelSize size) {
     const std::string expected = "a multiple of " + std::to_string(kPixelsPerCell) + " from " +
-                                 std::to_string(kPixelsPerCell) + " to " +
-                                 std::to_string(kMaxPixels);
+                                 std::to_string(kPixelsPerCell) + " to " + std::to_string(kMaxSide);
     const auto fits = [](int side) {
-        return side >= kPixelsPerCell && side <= kMaxPixels && side % kPixelsPerCell == 0;
+        return side >= kPixelsPerCell && side <= kMaxSide && side % kPixelsPerCell == 0;
     };
     require(fits(size.width), "width", expected, size.width);
     require(fits(size.height), "height", expected, size.height);
@@ -94,7 +91,7 @@ void checkPixels(const std::vector<std::uint8_t> &rgb, PixelSize size) {
 }
 
 void checkLatent(const Latent &latent, CellSize size) {
-    constexpr int most = kMaxPixels / kPixelsPerCell;
+    constexpr int most = kMaxSide / kPixelsPerCell;
     requireBetween(size.width, 1, most, "latentWidth");
     requireBetween(size.height, 1, most, "latentHeight");
     requireCount(latent.size(), size.values(), "latent");

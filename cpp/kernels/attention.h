@@ -144,6 +144,7 @@ void attendBlock(const Attention &a, std::int64_t head, int first, int rowCount,
             const auto sum = T::load(memory.sums + r * columns + i);
             storeTo<T>(result + i, T::div(sum, T::set(total[r])));
         });
+        if (offset + a.width == channels) padRow<S>(result - offset, channels);
     }
 }
 

@@ -64,6 +64,12 @@ constexpr int operandRow(int channels) {
     return roundUp(channels, S::depth);
 }
 
+/// Zeros behind the channels of a row of operands: where they come in pairs, products read them.
+template <typename S>
+void padRow(typename S::Operand *row, int channels) {
+    for (int c = channels; c < operandRow<S>(channels); c++) row[c] = 0;
+}
+
 /// Memory that a thread brings, handed out in pieces that begin at cache lines. Without memory it
 /// only counts: its pieces are null.
 class Arena {

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <type_traits>
 #include <vector>
 
@@ -50,28 +49,21 @@ const Kernels *kernelsNamed(const std::string &name) {
     return nullptr;
 }
 
-const Kernels *chooseKernels(Storage storage) {
-    const char *variable = std::getenv("MAGICMIX_KERNELS");
-    const std::string wanted = variable == nullptr ? "" : variable;
-    if (wanted == "off") return nullptr;
+const Kernels *chooseKernels(Storage storage, const std::string &best) {
+    if (best == "off") return nullptr;
     std::string known;
-    bool allowed = wanted.empty();
+    bool allowed = best.empty();
     for (const auto &candidate : candidates()) {
         if (!candidate.available) continue;
         known += std::string(candidate.name) + ", ";
-        allowed = allowed || wanted == candidate.name;
+        allowed = allowed || best == candidate.name;
         if (!allowed || (candidate.kernels->bf16Operands && storage != Storage::BF16)) continue;
         return candidate.kernels;
     }
     throw Error("INVALID_ARGUMENT",
-                "the environment variable MAGICMIX_KERNELS is '" + wanted +
+                "the environment variable MAGICMIX_KERNELS is '" + best +
                     "'; on this machine it can be: " + known + "off",
-                {{"kernels", wanted}});
-}
-
-bool hasBf16Products() {
-    const Kernels *kernels = chooseKernels(Storage::BF16);
-    return kernels != nullptr && kernels->bf16Operands;
+                {{"kernels", best}});
 }
 
 // ---------------------------------------------------------------------------------------------

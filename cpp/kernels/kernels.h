@@ -122,10 +122,10 @@ struct Kernels {
 };
 
 /// The fastest for this machine and for weights of that storage. bf16 operands are for bf16 only:
-/// f32 and f16 promise more digits, and q8_0 has none to spare. The environment's MAGICMIX_KERNELS
-/// names the best one allowed, or with "off" gives null: ggml's own operations. A name that is
-/// unknown or not for this machine throws `INVALID_ARGUMENT` with those that are.
-const Kernels *chooseKernels(Storage storage);
+/// f32 and f16 promise more digits, and q8_0 has none to spare. `best` names the best one allowed,
+/// or with "off" gives null: ggml's own operations; empty is no limit. A name that is unknown or
+/// not for this machine throws `INVALID_ARGUMENT` with those that are.
+const Kernels *chooseKernels(Storage storage, const std::string &best);
 
 /// The kernels of that name, or null if this machine cannot run them.
 const Kernels *kernelsNamed(const std::string &name);
@@ -171,8 +171,6 @@ static constexpr int channelInPanel(const WeightShape &shape, int lanes, int pan
 }
 /// Bytes of all packed weights, padding included.
 std::int64_t packedBytes(const Kernels &kernels, const WeightShape &shape);
-/// Whether there are kernels that multiply bf16 on this machine.
-bool hasBf16Products();
 /// Values of packed keys, and of packed values, of all images and heads.
 std::int64_t packedKeysCount(const Kernels &kernels, const Attention &sizes);
 std::int64_t packedValuesCount(const Kernels &kernels, const Attention &sizes);

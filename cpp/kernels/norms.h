@@ -115,7 +115,7 @@ void groupNormaliseOf(const GroupNorm &norm, int step, void *scratch, int part, 
                     T::fma(loadFrom<T>(x + c), T::load(factors + c), T::load(shifts + c));
                 storeTo<T>(result + c, norm.silu ? silu<T>(y) : y);
             });
-            for (int c = channels; c < stride; c++) result[c] = 0;
+            padRow<S>(result, channels);
         }
     }
 }
@@ -173,7 +173,7 @@ void layerNorm(const LayerNorm &norm, int part, int parts) {
             const auto y = T::mul(T::sub(T::load(x + c), T::set(mean)), T::set(factor));
             storeTo<T>(result + c, T::fma(y, T::load(norm.scale + c), T::load(norm.shift + c)));
         });
-        for (int c = channels; c < stride; c++) result[c] = 0;
+        padRow<S>(result, channels);
     }
 }
 
@@ -188,7 +188,7 @@ void toOperand(const float *x, std::int64_t rows, int channels, void *operand, i
             using T = decltype(vectors);
             storeTo<T>(result + c, T::load(x + row * channels + c));
         });
-        for (int c = channels; c < stride; c++) result[c] = 0;
+        padRow<S>(result, channels);
     }
 }
 

@@ -190,6 +190,7 @@ void finish(const Product &p, std::int64_t row, int panel, const float *sums) {
             }
             storeTo<T>(result + c, T::mul(value, gelu<T>(gate)));
         });
+        if (first + S::lanes >= out) padRow<S>(result, out);
         return;
     }
     using Operand = typename S::Operand;
@@ -212,6 +213,9 @@ void finish(const Product &p, std::int64_t row, int panel, const float *sums) {
             T::store(static_cast<float *>(p.result) + plain, value);
         }
     });
+    if (p.operandResult && first + panelWidth<S> >= shape.out) {
+        padRow<S>(static_cast<Operand *>(p.result) + row * operandStep, shape.out);
+    }
 }
 
 template <typename S>

@@ -25,6 +25,11 @@ struct LoraFile {
     std::string path;
     std::map<std::string, LoraModule> modules; ///< by the names of `loraModules`
 
+    /// Is there another file at that path by now? One that is gone lives on in who has it open.
+    bool isReplaced() const {
+        return !modules.empty() && modules.begin()->second.up.file->isReplaced();
+    }
+
     /// Reads the head of the file. Throws `MODEL_NOT_FOUND`, `MODEL_FORMAT`, and
     /// `MODEL_UNSUPPORTED` for what is another kind of file, or another method than LoRA and LoCon.
     static std::shared_ptr<const LoraFile> open(const std::string &path);

@@ -22,7 +22,8 @@ std::int64_t lengthOf(const StoredTensor &tensor, std::size_t axis) {
 
 /// Of a kernel; 1 for a matrix.
 std::int64_t areaOf(const StoredTensor &tensor) {
-    return lengthOf(tensor, 2) * lengthOf(tensor, 3);
+    return static_cast<std::int64_t>(
+        elementCount({lengthOf(tensor, 2), lengthOf(tensor, 3)}, "tensor '" + tensor.name + "'"));
 }
 
 std::vector<float> floatsOf(const StoredTensor &tensor) {

@@ -176,6 +176,13 @@ UNetConfig deduceUnet(const Shapes &shapes, const ModelConfig::Unet &declared) {
         config.channels.push_back(shapes.size(name + "0.in_layers.2.weight", 0, 4));
         config.attention.push_back(shapes.hasAny(name + "1."));
     }
+    if (config.channels.empty()) {
+        throw Error("MODEL_FORMAT",
+                    "the UNet's first block, '" + p +
+                        "input_blocks.1.', is no ResBlock: there are "
+                        "tensors of a downsampling layer ('0.op.') in it",
+                    {{"tensor", p + "input_blocks.1.0.op."}});
+    }
     if (shapes.hasAny(p + "middle_block.1.transformer_blocks.1.")) {
         unsupported(
             "the UNet has transformers of several blocks; Stable Diffusion 1.x and 2.x have one");
@@ -241,6 +248,12 @@ Architecture deduceArchitecture(const WeightSource &source, const ModelConfig &c
     architecture.vae = deduceVae(shapes, config.vae, *architecture.family);
     architecture.schedule.prediction = deducePrediction(config.unet, *architecture.family);
     architecture.sampleSize = config.unet.sampleSize;
+    if (config.unet.sampleSize && *config.unet.sampleSize > kMaxSide / kPixelsPerCell) {
+        unsupported("the model was trained on latents of " +
+                    std::to_string(*config.unet.sampleSize) +
+                    " cells along a side (sample_size); the most is " +
+                    std::to_string(kMaxSide / kPixelsPerCell));
+    }
     if (architecture.unet.contextWidth != architecture.text.width) {
         unsupported("the UNet wants text states of width " +
                     std::to_string(architecture.unet.contextWidth) +

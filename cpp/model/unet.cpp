@@ -234,8 +234,9 @@ Tensor UNet::transformer(Ops &ops, Tensor x, const Transformer &t,
 
 std::vector<float> UNet::timestepFeatures(int timestep) const {
     // The products are rounded to float32 as PyTorch does: at t = 981 that is visible in the sines.
+    // An odd number of features ends with a zero, as in diffusers.
     const int half = config_.channels.front() / 2;
-    std::vector<float> features(static_cast<std::size_t>(2 * half));
+    std::vector<float> features(static_cast<std::size_t>(config_.channels.front()));
     for (int k = 0; k < half; k++) {
         const float exponent = static_cast<float>(-std::log(10000.0)) * static_cast<float>(k) /
                                static_cast<float>(half);

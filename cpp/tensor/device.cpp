@@ -3,21 +3,11 @@
 #include "base/error.h"
 #include "tensor/backends.h"
 #include "tensor/machine.h"
-#include "tensor/turn.h"
 
 #include <algorithm>
-#include <optional>
 
 namespace magicmix {
 namespace {
-
-// Beyond this ggml asserts.
-constexpr int kMaxThreads = GGML_MAX_N_THREADS;
-
-/// Floating point operations from which on a graph gets several threads: some 20 ms of one core.
-/// ggml's threads meet after every node, spinning. In a small graph they do nothing else, and when
-/// something else runs on their cores each meeting takes a time slice of the system.
-constexpr double kWorthThreads = 1e9;
 
 /// On a GPU: each poll synchronises. A software renderer is slow enough to be polled after every
 /// node; and that of Mesa 22.3 corrupts its heap on long submissions.
@@ -83,7 +73,7 @@ std::vector<DeviceInfo> listDevices() {
     return devices;
 }
 
-Device Device::open(const std::string &id, int threads) {
+Device Device::open(const std::string &id, int threads, const std::string &bestKernels) {
     const auto all = backendDevices();
     const auto found =
         std::find_if(all.begin(), all.end(), [&](const BackendDevice &d) { return d.id == id; });
@@ -98,20 +88,17 @@ Device Device::open(const std::string &id, int threads) {
     Device device;
     device.id_ = id;
     device.backendName_ = found->backend;
-    // More threads than cores would wait for each other most of the time.
-    const int most = std::min(machineShare().cores, kMaxThreads);
-    device.threads_ = threads > 0 ? std::min(threads, most) : most;
+    device.bestKernels_ = bestKernels;
+    device.pool_ = ThreadPool::ofProcess();
+    device.threads_ = device.pool_->prepare(threads > 0 ? threads : machineShare().cores);
     device.backend_ = start(*found);
+    if (!device.isCpu()) device.helper_ = start(all.back());
 
     // Only the CPU has these two.
-    device.setThreads_ = find<ggml_backend_set_n_threads_t>("set_n_threads", all.back());
+    find<ggml_backend_set_n_threads_t>("set_n_threads", all.back())(
+        device.isCpu() ? device.backend() : device.helper(), 1);
     device.setAbortCallback_ =
         find<ggml_backend_set_abort_callback_t>("set_abort_callback", all.back());
-    if (!device.isCpu()) {
-        // Operations that a GPU lacks are little work; several threads would have to take turns.
-        device.helper_ = start(all.back());
-        device.setThreads_(device.helper(), 1);
-    }
     return device;
 }
 
@@ -126,7 +113,12 @@ bool Device::supports(ggml_tensor *operation) const {
 }
 
 const kernels::Kernels *Device::kernels(Precision precision) const {
-    return isCpu() ? kernels::chooseKernels(storageOf(precision)) : nullptr;
+    return isCpu() ? kernels::chooseKernels(storageOf(precision), bestKernels_) : nullptr;
+}
+
+bool Device::hasBf16Kernels() const {
+    const auto *found = kernels(Precision::BF16);
+    return found != nullptr && found->bf16Operands;
 }
 
 void Device::requireMemory(std::uint64_t bytes, const std::string &purpose) const {
@@ -141,12 +133,8 @@ void Device::requireMemory(std::uint64_t bytes, const std::string &purpose) cons
                  {"device", id_}});
 }
 
-void Device::compute(ggml_cgraph *graph, double operations, const Cancellation &cancel) {
+void Device::compute(ggml_cgraph *graph, const Cancellation &cancel) {
     cancel.throwIfRequested();
-    std::optional<Turn> turn;
-    const bool several = threads_ > 1 && operations > kWorthThreads;
-    setThreads_(backend(), several ? threads_ : 1);
-    if (several) turn.emplace(cancel);
     setAbortCallback_(backend(), cancellationRequested, const_cast<Cancellation *>(&cancel));
     const ggml_status status = ggml_backend_graph_compute(backend(), graph);
     setAbortCallback_(backend(), nullptr, nullptr);

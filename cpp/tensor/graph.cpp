@@ -14,13 +14,9 @@ namespace {
 constexpr std::size_t kMaxNodes = 32768;
 // More than any one operation of `Ops` makes without asking for room again.
 constexpr std::size_t kMaxNodesOfOperation = 128;
-constexpr std::size_t kMaxConstants = 256;
-
-ggml_context_ptr makeContext(std::size_t bytes) {
-    ggml_context_ptr context(ggml_init({bytes, nullptr, /*no_alloc=*/true}));
-    if (!context) throw Error("OUT_OF_MEMORY", "no memory for the description of a graph");
-    return context;
-}
+// Two for every cross-attention, and one for every ResBlock: of the largest UNets that there are,
+// a few hundred.
+constexpr std::size_t kMaxConstants = 2048;
 
 Tensor newTensor(ggml_context *context, ggml_type type, const std::vector<std::int64_t> &shape) {
     return ggml_new_tensor(context, type, static_cast<int>(shape.size()), shape.data());
@@ -40,21 +36,25 @@ std::size_t countTensors(ggml_cgraph *graph) {
 } // namespace
 
 Graph::Graph(Device &device)
-    : device_(device), context_(makeContext(ggml_tensor_overhead() * kMaxNodes +
-                                            ggml_graph_overhead_custom(kMaxNodes, false))),
-      constants_(makeContext(ggml_tensor_overhead() * kMaxConstants)) {
+    : device_(device), context_(kMaxNodes, ggml_graph_overhead_custom(kMaxNodes, false)),
+      constants_(kMaxConstants) {
     graph_ = ggml_new_graph_custom(context_.get(), kMaxNodes, false);
 }
 
 /// ggml's scheduler would keep inputs on the CPU, and copy them at every use.
 Tensor Graph::input(const std::vector<std::int64_t> &shape, ggml_type type) {
-    if (!device_.isCpu()) return newTensor(constants_.get(), type, shape);
+    if (!device_.isCpu()) {
+        requireRoomForConstant();
+        return newTensor(constants_.get(), type, shape);
+    }
+    requireRoom();
     Tensor tensor = newTensor(context_.get(), type, shape);
     ggml_set_input(tensor);
     return tensor;
 }
 
 Tensor Graph::constant(const std::vector<std::int64_t> &shape) {
+    requireRoomForConstant();
     return newTensor(constants_.get(), GGML_TYPE_F32, shape);
 }
 
@@ -65,10 +65,15 @@ Tensor Graph::output(Tensor tensor) {
 }
 
 void Graph::requireRoom() const {
-    const std::size_t left = ggml_get_mem_size(context_.get()) - ggml_used_mem(context_.get());
-    if (left > kMaxNodesOfOperation * (ggml_tensor_overhead() + GGML_MEM_ALIGN)) return;
+    if (context_.hasRoomFor(kMaxNodesOfOperation)) return;
     throw Error("MODEL_UNSUPPORTED", "this network, at this size of picture, has more than " +
                                          std::to_string(kMaxNodes) + " operations");
+}
+
+void Graph::requireRoomForConstant() const {
+    if (constants_.hasRoomFor(1)) return;
+    throw Error("MODEL_UNSUPPORTED",
+                "this network has more than " + std::to_string(kMaxConstants) + " inputs");
 }
 
 void Graph::stage(const std::string &name, Tensor tensor) {
@@ -85,7 +90,6 @@ std::uint64_t Graph::measure() const {
 void Graph::allocate(const std::string &purpose) {
     allocateInputs(purpose);
     allocateScratch();
-    countOperations();
     const ggml_gallocr_ptr allocator(ggml_gallocr_new(device_.bufferType()));
     std::size_t bytes = 0;
     ggml_gallocr_reserve_n_size(allocator.get(), graph_, nullptr, nullptr, &bytes);
@@ -112,14 +116,6 @@ void Graph::allocateScratch() {
     }
 }
 
-void Graph::countOperations() {
-    for (int i = 0; i < ggml_graph_n_nodes(graph_); i++) {
-        const ggml_tensor *node = ggml_graph_node(graph_, i);
-        if (node->op != GGML_OP_MUL_MAT) continue;
-        operations_ += 2.0 * static_cast<double>(ggml_nelements(node) * node->src[0]->ne[0]);
-    }
-}
-
 bool Graph::allocateNodes() {
     if (device_.isCpu()) {
         allocator_.reset(ggml_gallocr_new(device_.bufferType()));
@@ -137,7 +133,9 @@ void Graph::compute(const Cancellation &cancel) {
     if (scheduler_) {
         device_.compute(scheduler_.get(), graph_, cancel);
     } else {
-        device_.compute(graph_, operations_, cancel);
+        Team team = device_.team();
+        team_ = &team;
+        device_.compute(graph_, cancel);
     }
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "tensor/context.h"
 #include "tensor/device.h"
 
 #include <algorithm>
@@ -30,7 +31,8 @@ public:
     ggml_context *context() { return context_.get(); }
     const Device &device() const { return device_; }
 
-    /// An input whose values are set before every run.
+    /// An input whose values are set before every run. This and `constant` throw
+    /// `MODEL_UNSUPPORTED` if there is no room for another.
     Tensor input(const std::vector<std::int64_t> &shape, ggml_type type = GGML_TYPE_F32);
     /// An input that keeps its values from run to run.
     Tensor constant(const std::vector<std::int64_t> &shape);
@@ -56,8 +58,8 @@ public:
     /// Memory that every thread has for itself while it computes a node.
     void requireScratch(std::size_t bytes) { scratchBytes_ = std::max(scratchBytes_, bytes); }
     void *scratch(int thread) const { return scratch_[static_cast<std::size_t>(thread)]; }
-    /// Counts floating point operations that ggml does not know of.
-    void addOperations(double count) { operations_ += count; }
+    /// Those who compute a node that shares its work out.
+    Team &team() const { return *team_; }
 
     /// Bytes that `allocate` would take, instead of it.
     std::uint64_t measure() const;
@@ -78,24 +80,24 @@ public:
     const std::vector<Stage> &stages() const { return stages_; }
 
 private:
+    void requireRoomForConstant() const;
     void allocateInputs(const std::string &purpose);
     void allocateScratch();
     bool allocateNodes();
-    void countOperations();
 
     Device &device_;
-    ggml_context_ptr context_, constants_;
+    Context context_, constants_;
     ggml_cgraph *graph_ = nullptr; // lives in context_
     ggml_backend_buffer_ptr constantBuffer_;
     ggml_gallocr_ptr allocator_;       // on the CPU
     ggml_backend_sched_ptr scheduler_; // on a GPU
     bool keepStages_ = false;
     std::vector<Stage> stages_;
-    double operations_ = 0;
     std::vector<std::shared_ptr<void>> kept_;
     std::size_t scratchBytes_ = 0;
     std::vector<std::byte> scratchMemory_;
     std::vector<void *> scratch_; // one per thread
+    Team *team_ = nullptr;        // while it computes
 };
 
 } // namespace magicmix

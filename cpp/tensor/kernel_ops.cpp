@@ -3,9 +3,19 @@
 #include "tensor/alignment.h"
 
 #include <cstring>
+#include <functional>
 
 namespace magicmix {
 namespace {
+
+// Work is shared out in more pieces than there are threads: one that shares its core with somebody
+// else then takes fewer of them.
+constexpr int kPiecesPerThread = 4;
+// Some 20 microseconds of a core; less is not worth telling anybody of.
+constexpr double kWorthSharing = 2e6;
+
+/// The work of passing over all values once.
+double passOver(Tensor values) { return 16.0 * static_cast<double>(ggml_nelements(values)); }
 
 int toInt(std::int64_t n) { return static_cast<int>(n); }
 
@@ -21,23 +31,33 @@ ggml_type KernelOps::operandType() const {
 
 template <typename F>
 Tensor KernelOps::custom(ggml_type type, const std::vector<std::int64_t> &shape,
-                         const std::vector<Tensor> &sources, std::size_t scratchBytes, const F &f) {
+                         const std::vector<Tensor> &sources, std::size_t scratchBytes,
+                         double operations, const F &f) {
     graph_.requireRoom();
     graph_.requireScratch(scratchBytes);
     struct Node {
         F f;
         Graph *graph;
+        int pieces;
     };
-    const auto run = [](Tensor node, int part, int parts, void *data) {
+    const auto run = [](Tensor node, int, int, void *data) {
         const auto &self = *static_cast<Node *>(data);
-        self.f(node, self.graph->scratch(part), part, parts);
+        const auto compute = [&](int piece, int thread) {
+            self.f(node, self.graph->scratch(thread), piece, self.pieces);
+        };
+        self.graph->team().run(self.pieces, std::cref(compute)); // without allocating
     };
     std::vector<std::int64_t> ne = shape;
     ne.resize(GGML_MAX_DIMS, 1);
     std::vector<Tensor> arguments = sources;
     return ggml_custom_4d(context_, type, ne[0], ne[1], ne[2], ne[3], arguments.data(),
-                          toInt(static_cast<std::int64_t>(arguments.size())), run, GGML_N_TASKS_MAX,
-                          graph_.keep(Node{f, &graph_}));
+                          toInt(static_cast<std::int64_t>(arguments.size())), run, /*n_tasks=*/1,
+                          graph_.keep(Node{f, &graph_, piecesOf(operations)}));
+}
+
+int KernelOps::piecesOf(double operations) const {
+    const int threads = graph_.device().threads();
+    return threads == 1 || operations < kWorthSharing ? 1 : kPiecesPerThread * threads;
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -74,7 +94,7 @@ Tensor KernelOps::concatChannels(Tensor a, Tensor b) {
         }
     };
     return custom(GGML_TYPE_F32, {a->ne[0] + b->ne[0], a->ne[1], a->ne[2], a->ne[3]}, {a, b}, 0,
-                  join);
+                  passOver(a) + passOver(b), join);
 }
 
 /// f32 values as factors of a product; what is one already stays. Factors in f32 are f32 values.
@@ -86,7 +106,7 @@ Tensor KernelOps::toOperand(Tensor x) {
     };
     return custom(operandType(),
                   {kernels::operandStride(k_, toInt(x->ne[0])), x->ne[1], x->ne[2], x->ne[3]}, {x},
-                  0, convert);
+                  0, passOver(x), convert);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -119,14 +139,14 @@ Tensor KernelOps::product(Tensor x, kernels::Product product, Tensor weight, Ten
         k->product(p, scratch, part, parts);
     };
     const kernels::WeightShape &w = product.shape;
-    graph_.addOperations(2.0 * product.images * product.outHeight * product.outWidth * w.in *
-                         w.taps * w.out);
+    const double operations =
+        2.0 * product.images * product.outHeight * product.outWidth * w.in * w.taps * w.out;
     const int out = w.gated ? w.out / 2 : w.out;
     const bool operand = w.gated || product.operandResult;
     std::vector<std::int64_t> all{operand ? kernels::operandStride(k_, out) : out};
     all.insert(all.end(), shape.begin(), shape.end());
     return custom(operand ? operandType() : GGML_TYPE_F32, all, sources, k_.productScratch(product),
-                  run);
+                  operations, run);
 }
 
 Tensor KernelOps::conv2d(Tensor picture, const Conv &layer, const Plus &plus, int stride,
@@ -206,7 +226,7 @@ Tensor KernelOps::groupNorm(Tensor picture, const Norm &norm, int groups, float 
     };
     Tensor statistics =
         custom(GGML_TYPE_F32, {1 + 2 * sizes.channels, sizes.images, kernels::kNormSlices},
-               {picture}, 0, measure);
+               {picture}, 0, passOver(picture), measure);
 
     const auto normalise = [=, k = &k_](Tensor node, void *scratch, int part, int parts) {
         kernels::GroupNorm n = sizes;
@@ -220,7 +240,8 @@ Tensor KernelOps::groupNorm(Tensor picture, const Norm &norm, int groups, float 
     return custom(operandType(),
                   {kernels::operandStride(k_, sizes.channels), picture->ne[1], picture->ne[2],
                    picture->ne[3]},
-                  {picture, statistics, norm.scale, norm.shift}, k_.normScratch(sizes), normalise);
+                  {picture, statistics, norm.scale, norm.shift}, k_.normScratch(sizes),
+                  passOver(picture), normalise);
 }
 
 Tensor KernelOps::layerNorm(Tensor x, const Norm &norm, float epsilon) {
@@ -238,7 +259,7 @@ Tensor KernelOps::layerNorm(Tensor x, const Norm &norm, float epsilon) {
     };
     return custom(operandType(),
                   {kernels::operandStride(k_, sizes.channels), x->ne[1], x->ne[2], x->ne[3]},
-                  {x, norm.scale, norm.shift}, 0, normalise);
+                  {x, norm.scale, norm.shift}, 0, passOver(x), normalise);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -257,7 +278,8 @@ Tensor KernelOps::attention(Tensor queries, Tensor keys, Tensor values, int head
         const auto run = [=](Tensor node, void *, int part, int parts) {
             function(sizes, floats(node->src[0]), aligned(node->data), part, parts);
         };
-        return custom(operandType(), {withAlignment(count, kernels::operandSize(k_))}, {x}, 0, run);
+        return custom(operandType(), {withAlignment(count, kernels::operandSize(k_))}, {x}, 0,
+                      passOver(x), run);
     };
     Tensor packedKeys = pack(keys, kernels::packedKeysCount(k_, sizes), k_.packKeys);
     Tensor packedValues = pack(values, kernels::packedValuesCount(k_, sizes), k_.packValues);
@@ -270,12 +292,12 @@ Tensor KernelOps::attention(Tensor queries, Tensor keys, Tensor values, int head
         a.result = node->data;
         k->attention(a, scratch, part, parts);
     };
-    graph_.addOperations(4.0 * sizes.images * heads * sizes.width *
-                         static_cast<double>(sizes.queryCount) * sizes.keyCount);
+    const double operations = 4.0 * sizes.images * heads * sizes.width *
+                              static_cast<double>(sizes.queryCount) * sizes.keyCount;
     return custom(
         operandType(),
         {kernels::operandStride(k_, toInt(queries->ne[0])), queries->ne[1], queries->ne[2]},
-        {queries, packedKeys, packedValues}, k_.attentionScratch(sizes), attend);
+        {queries, packedKeys, packedValues}, k_.attentionScratch(sizes), operations, attend);
 }
 
 } // namespace magicmix

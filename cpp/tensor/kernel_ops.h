@@ -4,7 +4,8 @@
 
 namespace magicmix {
 
-/// The operations on a CPU with kernels of our own, run by ggml's threads as custom operations.
+/// The operations on a CPU with kernels of our own: custom operations of ggml that share their work
+/// out to the graph's team.
 /// Pictures are channels-last, `{C, W, H, N}`: their rows are what matrix products take, so nothing
 /// is transposed between convolutions and attention.
 class KernelOps : public Ops {
@@ -38,10 +39,13 @@ private:
                            const std::vector<std::int64_t> &shape);
     ggml_type operandType() const;
 
-    /// A node of the graph: `f(node, scratch, part, parts)` is called for every part.
+    /// A node of the graph: `f(node, scratch, part, parts)` is called for every part. `operations`
+    /// says about how much work it is, in floating point operations.
     template <typename F>
     Tensor custom(ggml_type type, const std::vector<std::int64_t> &shape,
-                  const std::vector<Tensor> &sources, std::size_t scratchBytes, const F &f);
+                  const std::vector<Tensor> &sources, std::size_t scratchBytes, double operations,
+                  const F &f);
+    int piecesOf(double operations) const;
 
     const kernels::Kernels &k_;
 };

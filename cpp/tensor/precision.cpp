@@ -4,14 +4,12 @@
 
 namespace magicmix {
 
-Precision parsePrecision(const std::string &name, bool onCpu) {
+Precision parsePrecision(const std::string &name, bool hasBf16Kernels) {
     if (name == "f32") return Precision::F32;
     if (name == "f16") return Precision::F16;
     if (name == "bf16") return Precision::BF16;
     if (name == "q8_0") return Precision::Q8;
-    if (name == "auto") {
-        return onCpu && kernels::hasBf16Products() ? Precision::BF16 : Precision::F16;
-    }
+    if (name == "auto") return hasBf16Kernels ? Precision::BF16 : Precision::F16;
     throw Error("INVALID_ARGUMENT",
                 "precision '" + name + "' is unknown; known: auto, f32, f16, bf16, q8_0",
                 {{"precision", name}});

@@ -15,9 +15,9 @@ namespace magicmix {
 /// a byte each; only our kernels know it.
 enum class Precision { F32, F16, BF16, Q8 };
 
-/// "f32", "f16", "bf16", "q8_0"; "auto" gives bf16 where the CPU multiplies it and the model is to
-/// run there, else f16, the type that most checkpoints are stored in. Throws `INVALID_ARGUMENT`.
-Precision parsePrecision(const std::string &name, bool onCpu);
+/// "f32", "f16", "bf16", "q8_0"; "auto" gives bf16 where our kernels multiply it and the model is
+/// to run there, else f16, the type that most checkpoints are stored in. Throws `INVALID_ARGUMENT`.
+Precision parsePrecision(const std::string &name, bool hasBf16Kernels);
 const char *precisionName(Precision precision);
 ggml_type weightType(Precision precision);
 kernels::Storage storageOf(Precision precision);

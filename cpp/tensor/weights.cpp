@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <future>
 #include <map>
 
 namespace magicmix {
@@ -102,39 +101,11 @@ void placePacked(const WeightSource::Values &values, Tensor tensor, ggml_type ty
     }
 }
 
-/// Calls `work(i)` for all of `count` things, and `report(how many are done)` on this thread. Every
-/// thread takes the next thing; what one throws ends the others.
-template <typename Work, typename Report>
-void inParallel(std::size_t count, int threads, const Work &work, const Report &report) {
-    std::atomic<std::size_t> next = 0, done = 0;
-    const auto share = [&](bool reports) {
-        try {
-            for (std::size_t i = next++; i < count; i = next++) {
-                work(i);
-                const std::size_t doneNow = ++done;
-                if (reports) report(static_cast<int>(doneNow));
-            }
-        } catch (...) {
-            next = count;
-            throw;
-        }
-    };
-    std::vector<std::future<void>> others;
-    for (int i = 1; i < threads; i++) {
-        others.push_back(std::async(std::launch::async, share, false));
-    }
-    share(true);
-    for (auto &other : others) other.get();
-}
-
 } // namespace
 
 Weights::Weights(Precision precision, const kernels::Kernels *kernels,
                  const WeightSource *quantised)
-    : precision_(precision), kernels_(kernels), quantised_(quantised) {
-    context_.reset(ggml_init({ggml_tensor_overhead() * kMaxTensors, nullptr, /*no_alloc=*/true}));
-    if (!context_) throw Error("OUT_OF_MEMORY", "no memory for the list of weights");
-}
+    : precision_(precision), kernels_(kernels), quantised_(quantised), context_(kMaxTensors) {}
 
 Tensor Weights::declare(const std::string &name, const std::vector<std::int64_t> &shape,
                         ggml_type type) {
@@ -234,25 +205,28 @@ void Weights::load(const WeightSource &source, Device &device, const Cancellatio
     }
     ggml_backend_buffer_set_usage(buffer_.get(), GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
 
-    const auto load = [&](std::size_t i) {
+    std::atomic<int> done{0};
+    device.team().run(count(), [&](int i, int thread) {
         cancel.throwIfRequested();
-        place(source.read(declared_[i].name), declared_[i]);
-        source.release(declared_[i].name);
-    };
-    inParallel(declared_.size(), device.threads(), load, progress);
+        const Declared &declared = declared_[static_cast<std::size_t>(i)];
+        place(source.read(declared.name), declared);
+        source.release(declared.name);
+        const int doneNow = ++done;
+        if (thread == 0) progress(doneNow);
+    });
     progress(count());
 }
 
 void Weights::replace(const std::vector<std::string> &names,
                       const std::function<WeightSource::Values(const std::string &)> &valuesOf,
-                      int threads, const Cancellation &cancel) {
+                      Team &team, const Cancellation &cancel) {
     std::map<std::string, const Declared *> byName;
     for (const auto &declared : declared_) byName.emplace(declared.name, &declared);
-    const auto place = [&](std::size_t i) {
+    team.run(static_cast<int>(names.size()), [&](int i, int) {
         cancel.throwIfRequested();
-        this->place(valuesOf(names[i]), *byName.at(names[i]));
-    };
-    inParallel(names.size(), threads, place, [](int) {});
+        const std::string &name = names[static_cast<std::size_t>(i)];
+        place(valuesOf(name), *byName.at(name));
+    });
 }
 
 bool Weights::has(const std::string &name) const {

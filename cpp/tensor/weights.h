@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/kernels.h"
+#include "tensor/context.h"
 #include "tensor/device.h"
 #include "tensor/graph.h"
 #include "tensor/precision.h"
@@ -61,10 +62,10 @@ public:
     void load(const WeightSource &source, Device &device, const Cancellation &cancel,
               const std::function<void(int)> &progress);
 
-    /// Replaces the values of loaded weights, on that many threads. Shapes stay.
+    /// Replaces the values of loaded weights. Shapes stay.
     void replace(const std::vector<std::string> &names,
                  const std::function<WeightSource::Values(const std::string &)> &valuesOf,
-                 int threads, const Cancellation &cancel);
+                 Team &team, const Cancellation &cancel);
     bool has(const std::string &name) const;
     /// The names of all that `factor` declared.
     std::vector<std::string> factorNames() const;
@@ -99,7 +100,7 @@ private:
     Precision precision_;
     const kernels::Kernels *kernels_;
     const WeightSource *quantised_;
-    ggml_context_ptr context_;
+    Context context_;
     ggml_backend_buffer_ptr buffer_;
     std::vector<Declared> declared_;
 };

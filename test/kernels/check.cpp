@@ -154,9 +154,14 @@ private:
     std::string named(const std::string &what) const { return std::string(k_.name) + " " + what; }
     double bound(double f32) const { return k_.bf16Operands ? 6e-3 : f32; }
 
+    /// Not numbers, until something is written there.
+    Bytes operandMemory(std::int64_t rows, int channels) const {
+        return Bytes(static_cast<std::size_t>(rows) *
+                         static_cast<std::size_t>(operandStride(k_, channels)) * operandSize(k_),
+                     0xff);
+    }
     Bytes operand(const Values &x, std::int64_t rows, int channels) {
-        Bytes bytes(static_cast<std::size_t>(rows) *
-                    static_cast<std::size_t>(operandStride(k_, channels)) * operandSize(k_));
+        Bytes bytes = operandMemory(rows, channels);
         inParts(3,
                 [&](int part) { k_.toOperand(x.data(), rows, channels, bytes.data(), part, 3); });
         return bytes;
@@ -177,6 +182,11 @@ private:
                     std::memcpy(&value, &bytes[at], 4);
                 }
                 values.push_back(value);
+            }
+            // What pads a row is multiplied too.
+            for (int c = channels; c < stride; c++) {
+                const auto at = static_cast<std::size_t>(row * stride + c) * operandSize(k_);
+                if (bytes[at] != 0 || bytes[at + 1] != 0) values.back() = NAN;
             }
         }
         return values;
@@ -366,9 +376,7 @@ private:
         const int parts = random_.between(1, 5);
         Bytes scratch(k_.productScratch(p) + 64);
         Values plain(asOperand ? 0 : out * size(outPixels));
-        Bytes packedResult(asOperand ? size(outPixels) * size(operandStride(k_, outChannels)) *
-                                           operandSize(k_)
-                                     : 0);
+        Bytes packedResult = asOperand ? operandMemory(outPixels, outChannels) : Bytes();
         p.result = asOperand ? static_cast<void *>(packedResult.data()) : plain.data();
         inParts(parts, [&](int part) { k_.product(p, aligned(scratch), part, parts); });
         const Values actual = asOperand ? read(packedResult, outPixels, outChannels) : plain;
@@ -444,8 +452,7 @@ private:
 
         Bytes keys(static_cast<std::size_t>(packedKeysCount(k_, a)) * operandSize(k_));
         Bytes values(static_cast<std::size_t>(packedValuesCount(k_, a)) * operandSize(k_));
-        Bytes result(static_cast<std::size_t>(a.images * a.queryCount) *
-                     static_cast<std::size_t>(operandStride(k_, channels)) * operandSize(k_));
+        Bytes result = operandMemory(a.images * a.queryCount, channels);
         Bytes scratch(k_.attentionScratch(a) + 64);
         a.queries = q.data();
         a.keys = keys.data();
@@ -537,8 +544,7 @@ private:
         Values statistics(static_cast<std::size_t>(kNormSlices * norm.images) * (1 + 2 * channels));
         norm.statistics = statistics.data();
         const std::int64_t rows = std::int64_t{norm.images} * norm.pixels;
-        Bytes result(static_cast<std::size_t>(rows) *
-                     static_cast<std::size_t>(operandStride(k_, norm.channels)) * operandSize(k_));
+        Bytes result = operandMemory(rows, norm.channels);
         norm.result = result.data();
         Bytes scratch(k_.normScratch(norm) + 64);
         inParts(parts, [&](int part) { k_.groupStatistics(norm, part, parts); });
@@ -570,8 +576,7 @@ private:
                 expected.push_back((at[c] - mean) / std::sqrt(squares + norm.epsilon) * scale[c] +
                                    shift[c]);
         }
-        Bytes result(static_cast<std::size_t>(norm.rows) *
-                     static_cast<std::size_t>(operandStride(k_, norm.channels)) * operandSize(k_));
+        Bytes result = operandMemory(norm.rows, norm.channels);
         norm.result = result.data();
         const int parts = random_.between(1, 4);
         inParts(parts, [&](int part) { k_.layerNorm(norm, part, parts); });

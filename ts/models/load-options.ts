@@ -233,7 +233,10 @@ export const loadOptions = {
 } satisfies Record<keyof LoadOptions, Option>
 
 /** The part of {@link LoadOptions} that crosses to the engine. */
-export type NativeLoadOptions = Crossing<typeof loadOptions>
+export type NativeLoadOptions = Crossing<typeof loadOptions> & {
+  /** The best instruction set that is allowed, or 'off'; empty: no limit. */
+  kernels: string
+}
 
 /** Checked {@link LoadOptions}. */
 export interface CheckedLoadOptions extends Pick<
@@ -247,7 +250,12 @@ export interface CheckedLoadOptions extends Pick<
 export function checkLoadOptions(options: unknown = {}): CheckedLoadOptions {
   const checked = checkOptions(loadOptions, options, 'load', '', 'the options of load')
   const { maxQueue, onProgress, signal } = checked
-  return { native: crossing(loadOptions, checked), maxQueue, onProgress, signal }
+  // Read here: a thread of the engine must not look at an environment that this one may change.
+  const native = {
+    ...crossing(loadOptions, checked),
+    kernels: process.env.MAGICMIX_KERNELS ?? '',
+  }
+  return { native, maxQueue, onProgress, signal }
 }
 
 /** Checks a {@link ModelConfig}. */
