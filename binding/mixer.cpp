@@ -85,10 +85,19 @@ Mixer::Mixer(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Mixer>(info) {
     worker_ = loaded.worker;
     engine_ = loaded.engine;
     info_ = (*engine_)->info();
+    // V8 collects a forgotten mixer only if it knows how much there is to gain.
+    tellMemory(info.Env(), static_cast<std::int64_t>(info_.memory.weights));
 }
 
 Mixer::~Mixer() {
-    if (worker_) worker_->shutdown();
+    if (!worker_) return;
+    tellMemory(Env(), 0);
+    worker_->shutdown();
+}
+
+void Mixer::tellMemory(Napi::Env env, std::int64_t bytes) noexcept {
+    std::int64_t all = 0;
+    napi_adjust_external_memory(env, bytes - std::exchange(toldMemory_, bytes), &all);
 }
 
 Napi::Object Mixer::submit(Napi::Env env, EngineTask task, Napi::Value onProgress) {
@@ -163,6 +172,7 @@ Napi::Value Mixer::decodeLatent(const Napi::CallbackInfo &info) {
 Napi::Value Mixer::dispose(const Napi::CallbackInfo &info) {
     if (disposal_.IsEmpty()) {
         worker_->disposeAll(info.Env());
+        tellMemory(info.Env(), 0);
         // The engine is freed on its own thread, after what runs there has unwound.
         Task freeEngine = [engine = engine_](const Cancellation &, const ProgressCallback &) {
             engine->reset();

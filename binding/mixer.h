@@ -46,9 +46,13 @@ private:
         std::function<Result(Engine &engine, const Cancellation &, const ProgressCallback &)>;
     Napi::Object submit(Napi::Env env, EngineTask task, Napi::Value onProgress = {});
 
+    /// Tells V8 how much memory hangs on this object.
+    void tellMemory(Napi::Env env, std::int64_t bytes) noexcept;
+
     std::shared_ptr<Worker> worker_;
     SharedEngine engine_;
     ModelInfo info_;
+    std::int64_t toldMemory_ = 0;
     Napi::ObjectReference disposal_; ///< `{ done }` of the job that frees the engine
 };
 

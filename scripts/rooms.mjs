@@ -40,7 +40,9 @@ const houses = {
     files: /\.ts$/,
     roomOf: (file) => {
       if (file.includes('/')) return file.split('/')[0]
-      return ['errors', 'package-files', 'pixels', 'progress'].includes(path.parse(file).name)
+      return ['errors', 'home', 'package-files', 'pixels', 'progress', 'stop'].includes(
+        path.parse(file).name,
+      )
         ? 'base'
         : 'facade'
     },

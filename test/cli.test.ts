@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { once } from 'node:events'
+import { createReadStream } from 'node:fs'
+import { mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 
@@ -141,6 +143,54 @@ describe('command line', () => {
     const { code, stderr } = await magicmix(args)
     assert.equal(code, 0, stderr)
     assert.equal((await sharp(path.join(folder, file)).metadata()).width, 32)
+  })
+
+  it('checks everything that needs no model before it looks for one', async () => {
+    const cases: [args: string[], code: string][] = [
+      [['missing.png', 'a cat'], 'PICTURE_UNREADABLE'],
+      [['layout.png', 'cat '.repeat(80)], 'PROMPT_TOO_LONG'],
+      [['layout.png', 'a cat', '--attention', 'dog=1.5'], 'PHRASE_NOT_FOUND'],
+      [['layout.png', 'a cat', '--background', 'no colour'], 'INVALID_ARGUMENT'],
+    ]
+    for (const [args, code] of cases) {
+      const { stderr } = await magicmix(['mix', ...args, '-m', 'missing.safetensors'])
+      assert.match(stderr, new RegExp(`\\(${code}\\)`))
+    }
+  })
+
+  it('reads standard input and writes standard output', async () => {
+    const args = ['mix', '-', 'a cat', '-o', '-', '--seed', '7', '-m', model, ...heads, ...small]
+    const child = spawn(process.execPath, [bin, ...args], { cwd: folder })
+    createReadStream(path.join(folder, 'layout.png')).pipe(child.stdin)
+    child.stderr.resume()
+    const parts: Buffer[] = []
+    for await (const part of child.stdout) parts.push(part as Buffer)
+    const { width, format, exif } = await sharp(Buffer.concat(parts)).metadata()
+    assert.deepEqual([width, format], [32, 'png'])
+    assert.match(String(exif), /"seed":7/)
+    const { code, stderr } = await magicmix([...args, '--json'])
+    assert.equal(code, 2)
+    assert.match(stderr, /either the picture/)
+  })
+
+  it('loses no picture if nobody reads its messages', async () => {
+    const args = ['mix', 'layout.png', 'a cat', '-o', 'unheard.png', '-m', model]
+    const child = spawn(process.execPath, [bin, ...args, ...heads, ...small], { cwd: folder })
+    child.stderr.destroy()
+    child.stdout.destroy()
+    const [code] = (await once(child, 'exit')) as [number]
+    assert.equal(code, 0)
+    assert.equal((await sharp(path.join(folder, 'unheard.png')).metadata()).width, 32)
+  })
+
+  it('puts a picture elsewhere if its place cannot be written to', async () => {
+    await mkdir(path.join(folder, 'taken.png'))
+    const args = ['mix', 'layout.png', 'a cat', '-o', 'taken.png', '-m', model]
+    const { code, stderr } = await magicmix([...args, ...heads, ...small])
+    assert.equal(code, 1)
+    const [, rescue = ''] = /it is in (\S+) instead \(PICTURE_UNWRITABLE\)/.exec(stderr) ?? []
+    assert.equal((await sharp(rescue).metadata()).width, 32)
+    await rm(rescue)
   })
 
   it('exits with 1 after a failure, with message and code but no stack', async () => {

@@ -1,18 +1,29 @@
 import assert from 'node:assert/strict'
+import { createReadStream } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { Readable } from 'node:stream'
+import { pathToFileURL } from 'node:url'
+import { runInNewContext } from 'node:vm'
 
 import sharp from 'sharp'
 
 import type { LayoutPicture } from 'magicmix'
 
 import { mixSize, readPicture } from '../dist/input/picture.js'
+import { checkRequest } from '../dist/request/mix-options.js'
 
 const asked = { fit: 'cover', background: 'white', nativeSize: 512 } as const
 const red = [255, 0, 0]
 const blue = [0, 0, 255]
 const white = [255, 255, 255]
+
+function usedUp(): Response {
+  const response = new Response('text')
+  void response.text()
+  return response
+}
 
 /** Left half red, right half blue. */
 function halves(width: number, height: number): Buffer {
@@ -26,7 +37,8 @@ function encoded(width: number, height: number): sharp.Sharp {
 }
 
 async function pixelsOf(picture: LayoutPicture, options = {}) {
-  const { width, height, data } = await readPicture(picture, { ...asked, ...options })
+  const read = await readPicture(picture, { ...asked, ...options })
+  const { width, height, data } = read.picture
   return {
     width,
     height,
@@ -51,10 +63,75 @@ describe('pictures', () => {
     await writeFile(file, png)
     const bytes = new Uint8Array(png)
 
-    for (const layout of [file, png, bytes, bytes.buffer, picture, pixels]) {
+    const dataUrl = `data:image/png;base64,${png.toString('base64')}`
+    const escaped = `data:image/png,${[...png].map((byte) => `%${byte.toString(16).padStart(2, '0')}`).join('')}`
+    const chunks = [png.subarray(0, 10), png.subarray(10)]
+    const forms = [
+      ...[file, pathToFileURL(file), String(pathToFileURL(file))],
+      ...[dataUrl, new URL(dataUrl), escaped],
+      ...[png, bytes, bytes.buffer, picture, pixels, { path: file }],
+      ...[new Blob(chunks), new File(chunks, 'a.png'), new Response(png)],
+      ...[createReadStream(file), Readable.from(chunks), new Blob(chunks).stream()],
+      runInNewContext('Uint8Array.from(bytes)', { bytes }) as Uint8Array,
+      runInNewContext('Uint8Array.from(bytes).buffer', { bytes }) as ArrayBuffer,
+    ]
+    for (const layout of forms) {
       const read = await pixelsOf(layout, { width: 72, height: 64 })
       assert.deepEqual([read.width, read.height], [72, 64])
       assert.ok(data.equals(read.data))
+    }
+  })
+
+  it('keeps what can be read only once, for the request of the mix', async () => {
+    const png = await encoded(64, 64).png().toBuffer()
+    for (const layout of [new Response(png), Readable.from([png]), new Blob([png])]) {
+      const { kept } = await readPicture(layout, asked)
+      assert.deepEqual(Buffer.from(kept as Uint8Array), png)
+    }
+  })
+
+  const deferred: Record<string, [layout: LayoutPicture, message: RegExp]> = {
+    'a response that is no success': [new Response('no', { status: 404 }), /status 404/],
+    'a stream that breaks': [
+      Readable.from(
+        (function* () {
+          yield Buffer.from('half')
+          throw new Error('connection reset')
+        })(),
+      ),
+      /connection reset/,
+    ],
+    'a stream of objects': [Readable.from([{ no: 'bytes' }]), /a object instead of bytes/],
+    'a response that was read before': [usedUp(), /locked|already|unusable/i],
+    'bytes that are no picture': [new Blob(['text']), /unsupported image format/],
+  }
+  for (const [what, [layout, message]] of Object.entries(deferred)) {
+    it(`refuses ${what}`, async () => {
+      await assert.rejects(readPicture(layout, asked), { code: 'PICTURE_UNREADABLE', message })
+    })
+  }
+
+  const elsewhere: Record<string, [layout: unknown, message: RegExp]> = {
+    'a URL of the web': [
+      'https://example.org/a.png',
+      /https: pass what `await fetch\(url\)` gives/,
+    ],
+    'a URL object of the web': [new URL('http://example.org/a.png'), /http: pass what/],
+    'a promise': [Promise.resolve(Buffer.alloc(3)), /`await` is missing/],
+    'a number': [3, /Blob, File, Response, stream/],
+  }
+  for (const [what, [layout, message]] of Object.entries(elsewhere)) {
+    it(`refuses ${what} by name`, () => {
+      const refused = { code: 'INVALID_ARGUMENT', message }
+      assert.throws(() => checkRequest({ layout, content: 'a' }), refused)
+    })
+  }
+
+  it('makes 8 bits of every depth that a sharp instance was set to', async () => {
+    const expected = await pixelsOf(encoded(64, 64))
+    for (const depth of ['uchar', 'ushort', 'float', 'double'] as const) {
+      const read = await pixelsOf(encoded(64, 64).raw({ depth }))
+      assert.deepEqual(read.data, expected.data, depth)
     }
   })
 
@@ -139,7 +216,7 @@ describe('pictures', () => {
   })
 
   const unreadable: [what: string, layout: () => LayoutPicture, message: RegExp][] = [
-    ['a missing file', () => path.join(folder, 'none.png'), /none\.png.*missing/],
+    ['a missing file', () => path.join(folder, 'none.png'), /none\.png.*no such file/],
     ['text', () => Buffer.from('no picture'), /a Buffer of 10 bytes.*unsupported image format/],
     ['a folder', () => folder, /cannot be read/],
   ]

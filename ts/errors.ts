@@ -2,6 +2,7 @@
  * The one error class, and how an error that was found far away, in a picture reader or on the
  * model's own thread, gets a stack that points at the line which asked for the work.
  */
+import { types } from 'node:util'
 
 /**
  * The codes of {@link MagicMixError}, and the values at fault. Codes are stable: programs may
@@ -143,6 +144,11 @@ export interface MagicMixErrorDetails {
     /** Mixes that may wait. */
     readonly maxQueue: number
   }
+  /** The mix took longer than the mixer's `timeLimit`. */
+  TIMED_OUT: {
+    /** In ms. */
+    readonly timeLimit: number
+  }
   /** The mixer has been disposed of, before the call or during it. */
   DISPOSED: object
   /** The native part of the package could not be loaded. */
@@ -210,6 +216,7 @@ const codes: { readonly [C in MagicMixErrorCode]: true } = {
   OUT_OF_MEMORY: true,
   OUT_OF_THREADS: true,
   QUEUE_FULL: true,
+  TIMED_OUT: true,
   DISPOSED: true,
   ADDON_UNAVAILABLE: true,
   BUILD_FAILED: true,
@@ -308,8 +315,13 @@ interface MagicMixErrorClass {
 
 export const MagicMixError = CodedError as unknown as MagicMixErrorClass
 
+/** The message of anything that was thrown, in whatever realm. */
+export function messageOf(thrown: unknown): string {
+  return types.isNativeError(thrown) ? thrown.message : String(thrown)
+}
+
 /** A value that `JSON.stringify` takes, and that is short enough for a log. */
-function jsonSafe(value: unknown, depth: number): unknown {
+export function jsonSafe(value: unknown, depth = 0): unknown {
   const longest = 1000
   if (typeof value === 'string') {
     return value.length > longest ? `${value.slice(0, longest)}...` : value
@@ -318,10 +330,10 @@ function jsonSafe(value: unknown, depth: number): unknown {
   if (typeof value === 'bigint' || typeof value === 'symbol') return String(value)
   if (typeof value === 'function') return 'a function'
   if (typeof value !== 'object' || value === null) return value
-  if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) {
+  if (ArrayBuffer.isView(value) || types.isAnyArrayBuffer(value)) {
     return `${value.constructor.name} of ${value.byteLength} bytes`
   }
-  if (value instanceof Error) return value.message
+  if (types.isNativeError(value)) return value.message
   if (depth === 4) return Array.isArray(value) ? '[...]' : '{...}'
   if (Array.isArray(value)) {
     const entries = value.slice(0, 100).map((entry) => jsonSafe(entry, depth + 1))
@@ -353,7 +365,7 @@ export interface CallSite {
  * stack, before its first `await`.
  */
 export function callSite(entry: (...args: never[]) => unknown): CallSite {
-  const here: { stack?: string } = {}
+  const here: { stack?: unknown } = {}
   Error.captureStackTrace(here, entry)
   return {
     errorFor(thrown) {
@@ -362,7 +374,9 @@ export function callSite(entry: (...args: never[]) => unknown): CallSite {
         ? new MagicMixError(thrown.code as MagicMixErrorCode, thrown.message, thrown.details)
         : thrown
       if (error instanceof MagicMixError) {
-        const frames = (here.stack ?? '').split('\n').slice(1)
+        // Programs may replace Error.prepareStackTrace, and then it can be anything.
+        if (typeof here.stack !== 'string') return error
+        const frames = here.stack.split('\n').slice(1)
         error.stack = [`${error.name}: ${error.message}`, ...frames].join('\n')
       }
       return error
@@ -388,7 +402,7 @@ type NativeLikeError = Error & { code: string; details: object }
 /** The addon's errors are plain `Error`s with a code of ours and details. */
 export function isNativeError(error: unknown): error is NativeLikeError {
   return (
-    error instanceof Error &&
+    types.isNativeError(error) && // of the addon's realm, which need not be this one
     !(error instanceof MagicMixError) &&
     typeof (error as Partial<NativeLikeError>).code === 'string' &&
     typeof (error as Partial<NativeLikeError>).details === 'object'

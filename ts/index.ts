@@ -16,10 +16,27 @@ export { type PullOptions, type PulledModel, pull } from './hub/pull.js'
 export type { AttentionScale, FilledAttentionScale } from './input/attention.js'
 export type { JsonPixels, LayoutPrompt } from './input/layout.js'
 export type { FilledLora, Lora } from './input/lora.js'
-export type { EncodedPicture, Fit, LayoutPicture, RawPixels } from './input/picture-forms.js'
+export type {
+  ByteStream,
+  BytesHolder,
+  DeferredPicture,
+  EncodedPicture,
+  Fit,
+  KeptPicture,
+  LayoutPicture,
+  RawPixels,
+} from './input/picture-forms.js'
 export type { Token } from './input/tokens.js'
-export { Mix, type MixState, type MixTimings, type PictureFormat } from './mix.js'
-export { MagicMix, type MixPlan, type Queue } from './mixer.js'
+export {
+  type Bytes,
+  type FileBytes,
+  Mix,
+  type MixState,
+  type MixTimings,
+  type PictureFormat,
+} from './mix.js'
+export type { MixerStats, Queue, Times } from './mix-queue.js'
+export { MagicMix, type MixPlan } from './mixer.js'
 export type { ConvertOptions, StoredType } from './models/convert-options.js'
 export type {
   LoadOptions,

@@ -24,10 +24,20 @@ const formatsByExtension: Readonly<Record<string, PictureFormat>> = {
 }
 const formats = [...new Set(Object.values(formatsByExtension))]
 
+/**
+ * A `Buffer`; with types of Node that say what lies behind it, one that `new Response` and `new Blob`
+ * take: never shared memory.
+ */
+export type FileBytes = ReturnType<typeof Buffer.alloc>
+/** The same for a `Uint8Array`. */
+export type Bytes = ReturnType<typeof Uint8Array.of>
+
 /** Where the time went, in milliseconds. */
 export interface MixTimings {
   /** Loading the model, once, before this mix and any other of the same mixer. */
   load: number
+  /** Waiting for other mixes, once the layout was read. */
+  queued: number
   /** Prompts and picture into the model's own terms. */
   encode: number
   /** Mean of `steps`. */
@@ -59,7 +69,7 @@ export class Mix {
   /** In pixels. */
   readonly height: number
   /** RGB, row by row: `[height, width, 3]`. */
-  readonly data: Uint8Array
+  readonly data: Bytes
   /** The seed of the noise: with the same request it gives the same picture again. */
   readonly seed: number
   /** The request with every default filled in. */
@@ -85,7 +95,7 @@ export class Mix {
   private constructor(request: FilledMixRequest, result: NativeMixResult, times: OuterTimings) {
     this.width = result.width
     this.height = result.height
-    this.data = result.data
+    this.data = result.data as Bytes
     this.seed = request.seed
     this.request = request
     const { encode, steps, decode } = result.timings
@@ -109,7 +119,7 @@ export class Mix {
    * quality; for other settings see {@link toSharp}
    * @throws {@link MagicMixError} INVALID_ARGUMENT
    */
-  async toBuffer(format: PictureFormat = 'png'): Promise<Buffer> {
+  async toBuffer(format: PictureFormat = 'png'): Promise<FileBytes> {
     return calledFrom(Mix.prototype.toBuffer, () =>
       this.toSharp()
         .toFormat(oneOf(format, formats, 'format'))
@@ -127,11 +137,7 @@ export class Mix {
    */
   async toFile(file: string): Promise<void> {
     return calledFrom(Mix.prototype.toFile, async () => {
-      const format = formatOf(file)
-      const picture = this.toSharp().withExif({
-        IFD0: { ImageDescription: asciiJson(this.recipe) },
-      })
-      const bytes = await picture.toFormat(format).toBuffer()
+      const bytes = await this.withRecipe(formatOf(file))
       try {
         await writeFile(file, bytes)
       } catch (error) {
@@ -143,6 +149,13 @@ export class Mix {
         )
       }
     })
+  }
+
+  /** @internal The bytes that {@link toFile} writes. */
+  async withRecipe(format: PictureFormat): Promise<Buffer> {
+    const description = asciiJson(this.recipe)
+    const picture = this.toSharp().withExif({ IFD0: { ImageDescription: description } })
+    return picture.toFormat(format).toBuffer()
   }
 
   /** Everything but the pixels and states, for `JSON.stringify`. */
@@ -171,7 +184,7 @@ export function formatOf(file: unknown): PictureFormat {
 }
 
 /** Measured outside of the engine. */
-type OuterTimings = Pick<MixTimings, 'load' | 'total'>
+type OuterTimings = Pick<MixTimings, 'load' | 'queued' | 'total'>
 
 /** EXIF holds text in ASCII. */
 function asciiJson(value: unknown): string {

@@ -1,17 +1,20 @@
 /** The class that users work with: a loaded model that mixes. */
-import { tokenScales } from './input/attention.js'
+import { tracingChannel } from 'node:diagnostics_channel'
+
 import { isPrompt } from './input/layout.js'
 import { readPicture, sizeOfMix } from './input/picture.js'
 import { useDevice } from './devices/devices.js'
-import { MagicMixError, calledFrom, callSite } from './errors.js'
+import { CallersOwn, MagicMixError, calledFrom, callSite } from './errors.js'
 import { resolveModel } from './hub/pull.js'
 import { Mix } from './mix.js'
+import { MixQueue, type MixerStats, type Outcome, type Queue, type Turn } from './mix-queue.js'
 import type { FilledLora } from './input/lora.js'
-import { ClipTokens, type Token, beginningOf, contextOf } from './input/tokens.js'
+import { ClipTokens, type Token } from './input/tokens.js'
 import { type LoadOptions, checkLoadOptions } from './models/load-options.js'
 import { type ModelInfo, frozen } from './models/model-info.js'
 import type { NativeMixRequest, NativeMixer, NativeProgress } from './native/contract.js'
 import { refuseAborted, runJob } from './native/job.js'
+import { Listener } from './native/listener.js'
 import { native } from './native/native.js'
 import type { LoadProgressEvent, ProgressEvent } from './progress.js'
 import {
@@ -22,15 +25,9 @@ import {
   mixOptions,
 } from './request/mix-options.js'
 import { crossing } from './options/option.js'
+import { type Prompts, tokenizePrompts } from './request/prompts.js'
 import type { Recipe } from './request/recipe.js'
-
-/** How busy a mixer is. */
-export interface Queue {
-  /** Mixes that the engine works on: 0 or 1. */
-  readonly running: number
-  /** Mixes that wait for it, or whose layout is being read. */
-  readonly waiting: number
-}
+import { Stop } from './stop.js'
 
 /** The size and the steps of a mix, as {@link MagicMix.check} reports them. */
 export interface MixPlan {
@@ -49,7 +46,8 @@ export interface MixPlan {
 
 /**
  * A loaded model that mixes pictures. Any number of mixes may be asked for at a time; they run one
- * after the other, first come, first served, on the model's own thread.
+ * after the other on the model's own thread: of those whose layout has been read, first come, first
+ * served.
  *
  * @example
  * ```ts
@@ -64,19 +62,19 @@ export class MagicMix {
   /** Knows the placeholders of the model's embeddings. */
   private readonly tokens: ClipTokens
   private disposal: Promise<void> | undefined
-  /** Mixes that have not ended, and those of them that the engine has. */
-  private pending = 0
-  private submitted = 0
-  /** Resolves when the layout of every mix so far has been read, or could not be. */
-  private layoutsRead: Promise<unknown> = Promise.resolve()
+  private readonly mixes: MixQueue
+  /** Of every call that has not ended. */
+  private readonly stops = new Set<Stop>()
 
   private constructor(
     private readonly native: NativeMixer,
     tokens: ClipTokens,
     private readonly loras: FilledLora[],
-    private readonly maxQueue: number,
+    maxQueue: number,
+    private readonly timeLimit: number | undefined,
     private readonly loadTime: number,
   ) {
+    this.mixes = new MixQueue(maxQueue)
     this.model = frozen(native.info)
     const { embeddings, sizes } = this.model
     this.tokens = tokens.withLearnt(embeddings, sizes.textEncoder.vocabulary)
@@ -96,7 +94,8 @@ export class MagicMix {
    */
   static async load(options: LoadOptions = {}): Promise<MagicMix> {
     return calledFrom(MagicMix.load, async () => {
-      const { native: nativeOptions, maxQueue = Infinity, ...watch } = checkLoadOptions(options)
+      const checked = checkLoadOptions(options)
+      const { native: nativeOptions, maxQueue = Infinity, timeLimit, ...watch } = checked
       const addon = native()
       refuseAborted(watch.signal)
       const model = await resolveModel(nativeOptions.model, watch)
@@ -110,22 +109,37 @@ export class MagicMix {
         (unwanted) => unwanted.dispose(),
       )
       const loadTime = performance.now() - started
-      return new MagicMix(mixer, tokens, nativeOptions.loras, maxQueue, loadTime)
+      return new MagicMix(mixer, tokens, nativeOptions.loras, maxQueue, timeLimit, loadTime)
     })
   }
 
   /** The numbers of mixes that run and wait now. */
   get queue(): Queue {
-    const running = Math.min(1, this.submitted)
-    return { running, waiting: this.pending - running }
+    return this.mixes.state
+  }
+
+  /**
+   * What the mixer has done so far, for monitoring. Every mix is also a span of the tracing channel
+   * `magicmix.mix` of `node:diagnostics_channel`, with `{ model, request, mix, error }`.
+   */
+  stats(): MixerStats {
+    const { mixes } = this
+    return {
+      ...mixes.state,
+      ...mixes.counts,
+      stepTimes: mixes.stepTimes.summary,
+      waitTimes: mixes.waitTimes.summary,
+      totalTimes: mixes.totalTimes.summary,
+      memory: { weights: this.model.memory.weights, process: process.memoryUsage.rss() },
+    }
   }
 
   /**
    * Mixes the content into the layout.
    *
    * @throws {@link MagicMixError} INVALID_ARGUMENT, UNKNOWN_OPTION, PROMPT_TOO_LONG,
-   * PHRASE_NOT_FOUND, PHRASE_TRUNCATED, PICTURE_UNREADABLE, QUEUE_FULL, OUT_OF_MEMORY, NOT_FINITE,
-   * DEVICE_FAILED, DISPOSED; for `loras` also MODEL_NOT_FOUND, MODEL_FORMAT, MODEL_UNSUPPORTED; or the
+   * PHRASE_NOT_FOUND, PHRASE_TRUNCATED, PICTURE_UNREADABLE, QUEUE_FULL, TIMED_OUT, OUT_OF_MEMORY,
+   * NOT_FINITE, DEVICE_FAILED, DISPOSED; for `loras` also MODEL_NOT_FOUND, MODEL_FORMAT, MODEL_UNSUPPORTED; or the
    * signal's reason; or what `onProgress` threw
    * @example
    * ```ts
@@ -139,22 +153,48 @@ export class MagicMix {
       const checked = checkRequest(request)
       this.refuseDisposed()
       refuseAborted(checked.signal)
-      const prompts = this.tokenizePrompts(checked)
-      this.refuseFullQueue()
-
-      this.pending++
-      try {
-        const layout = await this.inOrder(readLayout(checked, this.model.nativeSize))
-        this.refuseDisposed()
-        const filled = fill(checked, layout.size, this.loras)
-        const crossed = nativeRequest(checked, filled, prompts, layout)
-        const result = await this.submit(crossed, checked)
-        const total = performance.now() - started
-        return Mix.of(filled, result, { load: this.loadTime, total })
-      } finally {
-        this.pending--
-      }
+      const prompts = tokenizePrompts(checked, this.tokens, this.model.sizes.textEncoder.padding)
+      const turn = this.mixes.enter()
+      const span: MixSpan = { model: this.model, request: checked }
+      return mixing.tracePromise(() => this.run(checked, prompts, turn, started, span), span)
     })
+  }
+
+  private async run(
+    checked: CheckedMixRequest,
+    prompts: Prompts,
+    turn: Turn,
+    started: number,
+    span: MixSpan,
+  ): Promise<Mix> {
+    const stop = this.stopOf(checked.signal)
+    let outcome: Outcome = 'failed'
+    try {
+      const layout = await stop.race(readLayout(checked, this.model.nativeSize, stop.signal))
+      const queued = await stop.race(turn.ready(placeReporter(checked.onProgress, stop)))
+      const filled = fill(checked, layout, this.loras)
+      const result = await runJob(
+        (report) => this.native.mix(nativeRequest(checked, filled, prompts, layout), report),
+        mixEvent,
+        { signal: stop.signal, onProgress: checked.onProgress },
+      )
+      const total = performance.now() - started
+      const mix = Mix.of(filled, result, { load: this.loadTime, queued, total })
+      for (const ms of mix.timings.steps) this.mixes.stepTimes.add(ms)
+      this.mixes.totalTimes.add(total)
+      outcome = 'done'
+      span.mix = mix
+      return mix
+    } catch (error) {
+      if (!stop.signal.aborted) throw error
+      const reason: unknown = stop.signal.reason
+      const timedOut = reason instanceof MagicMixError && reason.code === 'TIMED_OUT'
+      if (!timedOut) outcome = 'stopped'
+      throw reason
+    } finally {
+      this.release(stop)
+      turn.end(outcome)
+    }
   }
 
   /**
@@ -173,13 +213,19 @@ export class MagicMix {
       const checked = checkRequest(request)
       this.refuseDisposed()
       refuseAborted(checked.signal)
-      this.tokenizePrompts(checked)
+      tokenizePrompts(checked, this.tokens, this.model.sizes.textEncoder.padding)
       const { layout, width, height } = checked
       const { nativeSize } = this.model
-      const size = isPrompt(layout)
-        ? { width: width ?? nativeSize, height: height ?? nativeSize }
-        : await sizeOfMix(layout, { ...checked, nativeSize })
-      return { ...size, steps: stepsOf(checked) }
+      const steps = stepsOf(checked)
+      if (isPrompt(layout)) {
+        return { width: width ?? nativeSize, height: height ?? nativeSize, steps }
+      }
+      const stop = this.stopOf(checked.signal)
+      try {
+        return { ...(await stop.race(sizeOfMix(layout, { ...checked, nativeSize }))), steps }
+      } finally {
+        this.release(stop)
+      }
     })
   }
 
@@ -209,7 +255,10 @@ export class MagicMix {
    * Resolves when it is free. May be called again; nothing else may.
    */
   dispose(): Promise<void> {
-    this.disposal ??= this.native.dispose()
+    if (!this.disposal) {
+      this.disposal = this.native.dispose()
+      for (const stop of this.stops) stop.because(disposed())
+    }
     return this.disposal
   }
 
@@ -219,88 +268,73 @@ export class MagicMix {
   }
 
   private refuseDisposed(): void {
-    if (this.disposal) throw new MagicMixError('DISPOSED', 'This mixer has been disposed of')
+    if (this.disposal) throw disposed()
   }
 
-  private refuseFullQueue(): void {
-    const { waiting } = this.queue
-    if (this.pending <= this.maxQueue) return
-    throw new MagicMixError(
-      'QUEUE_FULL',
-      `${waiting} mixes wait already, and this mixer lets ${this.maxQueue} wait (maxQueue): try again later`,
-      { waiting, maxQueue: this.maxQueue },
-    )
+  private stopOf(signal: AbortSignal | undefined): Stop {
+    const stop = new Stop(signal, this.timeLimit)
+    this.stops.add(stop)
+    return stop
   }
 
-  private async submit(request: NativeMixRequest, watch: CheckedMixRequest) {
-    this.submitted++
-    try {
-      return await runJob((report) => this.native.mix(request, report), mixEvent, watch)
-    } finally {
-      this.submitted--
-    }
-  }
-
-  /** Pictures are read side by side, but no mix overtakes another on its way to the queue. */
-  private inOrder(reading: Promise<Layout>): Promise<Layout> {
-    const ignore = () => undefined
-    reading.catch(ignore) // a failure is reported in turn
-    const turn = this.layoutsRead.then(() => reading)
-    this.layoutsRead = turn.catch(ignore)
-    return turn
-  }
-
-  private tokenizePrompts(request: CheckedMixRequest): Prompts {
-    const { layout, content, interpolate, negativePrompt, attention, truncate } = request
-    const tokensOf = (text: string, name: string) =>
-      this.tokens.tokensOf(truncate ? beginningOf(text) : text, name)
-    const padding = this.model.sizes.textEncoder.padding
-    const context = (text: string, name: string) =>
-      contextOf(tokensOf(text, name), truncate, name, padding)
-
-    const contentTokens = tokensOf(content, 'the content prompt')
-    return {
-      layout: isPrompt(layout) ? context(layout.prompt, 'the layout prompt') : null,
-      content: contextOf(contentTokens, truncate, 'the content prompt', padding),
-      negativePrompt: context(negativePrompt, 'the negative prompt'),
-      interpolate: interpolate && {
-        tokens: context(interpolate.prompt, 'the prompt to interpolate with'),
-        weight: interpolate.weight,
-      },
-      attention: tokenScales(attention, { text: content, tokens: contentTokens }, (phrase) =>
-        tokensOf(phrase, 'a phrase of attention'),
-      ),
-    }
+  private release(stop: Stop): void {
+    stop.release()
+    this.stops.delete(stop)
   }
 }
 
-type Prompts = Pick<
-  NativeMixRequest,
-  'content' | 'negativePrompt' | 'interpolate' | 'attention'
-> & {
-  layout: Int32Array | null
+/** A span of the tracing channel. */
+interface MixSpan {
+  model: ModelInfo
+  request: CheckedMixRequest
+  mix?: Mix
 }
+
+const mixing = tracingChannel<MixSpan, MixSpan>('magicmix.mix')
 
 interface Layout {
   size: { width: number; height: number }
   /** RGB, or null for a layout prompt. */
   layoutPixels: Uint8Array | null
+  /** In a form that can be read again. */
+  kept: FilledMixRequest['layout']
 }
 
-async function readLayout(request: CheckedMixRequest, nativeSize: number): Promise<Layout> {
+async function readLayout(
+  request: CheckedMixRequest,
+  nativeSize: number,
+  signal: AbortSignal,
+): Promise<Layout> {
   const { layout, width = nativeSize, height = nativeSize } = request
-  if (isPrompt(layout)) return { size: { width, height }, layoutPixels: null }
-  const { data, ...size } = await readPicture(layout, { ...request, nativeSize })
-  return { size, layoutPixels: data }
+  if (isPrompt(layout)) return { size: { width, height }, layoutPixels: null, kept: layout }
+  const { picture, kept } = await readPicture(layout, { ...request, nativeSize, signal })
+  const { data, ...size } = picture
+  return { size, layoutPixels: data, kept }
 }
 
 function fill(
   request: CheckedMixRequest,
-  size: Layout['size'],
+  { size, kept }: Layout,
   loras: FilledLora[],
 ): FilledMixRequest {
   const { onProgress, signal, ...values } = request
-  return { ...values, ...size, loras: request.loras ?? loras }
+  return { ...values, layout: kept, ...size, loras: request.loras ?? loras }
+}
+
+/** Tells a mix that waits its place; an error of the listener ends it. */
+function placeReporter(
+  onProgress: CheckedMixRequest['onProgress'],
+  stop: Stop,
+): ((place: number) => void) | undefined {
+  if (!onProgress) return undefined
+  const failed = (error: unknown) => stop.because(new CallersOwn(error))
+  const listener = new Listener<ProgressEvent>(onProgress, failed)
+  const waiting = { stage: 'queued', step: 0, steps: 0, timestep: 0, etaMs: 0 } as const
+  return (position) => listener.notify({ ...waiting, position })
+}
+
+function disposed(): MagicMixError {
+  return new MagicMixError('DISPOSED', 'This mixer has been disposed of')
 }
 
 function nativeRequest(

@@ -10,10 +10,11 @@ export type ProgressListener<Event> = (event: Event) => unknown
 /** An event of {@link MixRequest.onProgress}. */
 export interface ProgressEvent {
   /**
-   * 'encode': the picture and the prompts are encoded; 'layout': the layout of a layout prompt is
-   * made; 'content': the steps of the mix; 'decode': the latent is decoded to pixels.
+   * 'queued': other mixes come first; 'encode': the picture and the prompts are encoded; 'layout': the
+   * layout of a layout prompt is made; 'content': the steps of the mix; 'decode': the latent is
+   * decoded to pixels.
    */
-  stage: 'encode' | 'layout' | 'content' | 'decode'
+  stage: 'queued' | 'encode' | 'layout' | 'content' | 'decode'
   /** Steps of this stage that are done. */
   step: number
   /** Steps that this stage has. */
@@ -22,6 +23,8 @@ export interface ProgressEvent {
   timestep: number
   /** Estimated time to the end of the whole mix in ms; 0 while unknown. */
   etaMs: number
+  /** Of 'queued': the mixes that come first, the one that runs among them. */
+  position?: number
   /**
    * A rough small picture of the coming one, if `previewEvery` asks for it: RGB
    * `[height/8, width/8, 3]`, one pixel per latent cell.

@@ -112,7 +112,7 @@ async function makeAll(
       const picture =
         'mix' in cell
           ? await mixer.mix({ ...cell.mix, signal })
-          : await readPicture(cell.layout, { ...size, fit: 'cover', background: 'white' })
+          : (await readPicture(cell.layout, { ...size, fit: 'cover', background: 'white' })).picture
       pictures.set(cell, picture)
       count.show(pictures.size)
     }

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /**
- * The command line. Exit codes: 0 done, 1 failed, 2 called wrongly, 130 stopped with Ctrl-C.
+ * The command line. Exit codes: 0 done, 1 failed, 2 called wrongly, 130 stopped with Ctrl-C, 143 and
+ * 129 by SIGTERM and SIGHUP.
  * Results go to standard output, everything else to standard error.
  */
 import { readFileSync } from 'node:fs'
@@ -8,7 +9,7 @@ import path from 'node:path'
 
 import { closest } from 'fastest-levenshtein'
 
-import { MagicMixError, isNativeError } from '../errors.js'
+import { MagicMixError, isNativeError, messageOf } from '../errors.js'
 import { type Command, UsageError, helpOf, readArguments } from './command.js'
 import { command as build } from './build.js'
 import { command as convert } from './convert.js'
@@ -19,7 +20,10 @@ import { command as inspect } from './inspect.js'
 import { command as mix } from './mix.js'
 import { command as pull } from './pull.js'
 
-const exitCode = { done: 0, failed: 1, usage: 2, interrupted: 130 }
+const exitCode = { done: 0, failed: 1, usage: 2 }
+
+/** Signals that stop a command with everything tidied up, and the exit codes that shells expect. */
+const stopSignals = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const
 
 /** Each loads the engine when it runs, so that `--help` works where the engine does not. */
 const commands: Readonly<Record<string, Command>> = {
@@ -52,9 +56,14 @@ async function main([name, ...args]: readonly string[]): Promise<number> {
 
 async function run(name: string, args: readonly string[]): Promise<number> {
   const interrupt = new AbortController()
-  const onInterrupt = () => interrupt.abort()
+  let stopped = 0
+  const onSignal = (signal: keyof typeof stopSignals) => {
+    stopped = stopSignals[signal]
+    interrupt.abort()
+  }
+  const names = Object.keys(stopSignals) as (keyof typeof stopSignals)[]
   // Only once: a second Ctrl-C exits at once.
-  process.once('SIGINT', onInterrupt)
+  for (const name of names) process.once(name, onSignal)
   try {
     const command = commandNamed(name)
     const { positionals, values } = readArguments(command, args)
@@ -66,12 +75,12 @@ async function run(name: string, args: readonly string[]): Promise<number> {
   } catch (error) {
     if (interrupt.signal.aborted) {
       console.error('Stopped.')
-      return exitCode.interrupted
+      return stopped
     }
     if (args.includes('--json')) console.log(JSON.stringify({ error: asJson(error) }))
     return complain(error, name, args.includes('--verbose') || Boolean(process.env.DEBUG))
   } finally {
-    process.removeListener('SIGINT', onInterrupt)
+    for (const each of names) process.removeListener(each, onSignal)
   }
 }
 
@@ -100,7 +109,7 @@ function complain(error: unknown, name: string, verbose: boolean): number {
     error instanceof UsageError ||
     coded?.code === 'INVALID_ARGUMENT' ||
     coded?.code === 'UNKNOWN_OPTION'
-  const message = error instanceof Error ? error.message : String(error)
+  const message = messageOf(error)
   console.error(`magicmix: ${message}${coded ? ` (${coded.code})` : ''}`)
   if (coded?.code === 'CONFIG_NEEDED') {
     console.error('On the command line: --unet-heads N (or --unet-head-width N), --text-heads N.')
@@ -131,6 +140,13 @@ ${Object.values(commands)
 
 Example:
   magicmix mix corgi.jpg "a photo of a coffee machine" -o mix.png --model sd-v1-4.safetensors`
+
+// Who reads the messages may leave early (`2>&1 | head -1`): no reason to lose a picture.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error
+  })
+}
 
 void main(process.argv.slice(2)).then((code) => {
   // Not process.exit: the output has to get through a pipe first.

@@ -1,19 +1,30 @@
 /** `magicmix mix`: a picture and a prompt to a mixed picture. */
-import { mkdir } from 'node:fs/promises'
+import { mkdir, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import path from 'node:path'
 
+import { MagicMixError } from '../errors.js'
+import { checkPicture } from '../input/picture.js'
+import { isPrompt } from '../input/layout.js'
+import { ClipTokens } from '../input/tokens.js'
+import type { Mix } from '../mix.js'
+import { tokenizePrompts } from '../request/prompts.js'
 import { type MixRequest, checkRequest, mixOptions } from '../request/mix-options.js'
 import { type Arguments, type Command, type Values, UsageError, textOption } from './command.js'
 import { flagsOf, optionsFrom } from './flags.js'
 import { loadFlags, loadOptionsFrom } from './model-options.js'
 import { duration, startReport } from './report.js'
 
+/** Standard input or output in the place of a file. */
+const standard = '-'
+
 export const command: Command = {
   name: 'mix',
   usage: 'mix [options] LAYOUT CONTENT',
   summary: 'mix a prompt into the layout of a picture',
   about: `Keeps the layout (shape, colour, pose) of the picture LAYOUT and mixes in what the prompt
-CONTENT says. With --layout-prompt the layout comes from a prompt, and only CONTENT is given.`,
+CONTENT says. With --layout-prompt the layout comes from a prompt, and only CONTENT is given.
+LAYOUT - is standard input, and -o - is standard output (a PNG).`,
   examples: [
     `# a corgi made of a coffee machine, with more coffee machine than usual
 magicmix mix corgi.jpg "a photo of a coffee machine" -o mix.png \\
@@ -38,21 +49,28 @@ magicmix mix --layout-prompt "a photo of a rabbit" "a photo of a tiger" --seed 4
 async function run({ positionals, values, signal }: Arguments): Promise<void> {
   const request = requestOf(positionals, values)
   const file = textOption(values, 'output') ?? 'mix.png'
+  if (file === standard && values.json) {
+    throw new UsageError('Standard output is either the picture (-o -) or the JSON (--json)')
+  }
   const options = loadOptionsFrom(values)
   const { MagicMix } = await import('../mixer.js')
   const { formatOf } = await import('../mix.js')
-  // Whatever can be wrong should not be found after minutes of loading.
-  formatOf(file)
-  checkRequest(request)
-  await mkdir(path.dirname(file), { recursive: true })
+  const format = file === standard ? 'png' : formatOf(file)
+  if (request.layout === standard) request.layout = await standardInput()
+  await checkBeforeLoading(request, options.embeddings !== undefined)
+  if (file !== standard) await mkdir(path.dirname(file), { recursive: true })
 
   const report = startReport()
   const onProgress = report.show.bind(report)
   try {
     await using mixer = await MagicMix.load({ ...options, signal, onProgress })
     const mix = await mixer.mix({ ...request, signal, onProgress })
-    await mix.toFile(file)
     report.end()
+    if (file === standard) {
+      process.stdout.write(await mix.withRecipe(format))
+      return
+    }
+    await save(mix, file)
     if (values.json) {
       console.log(JSON.stringify({ file, model: mixer.model, ...mix.toJSON() }))
     } else {
@@ -61,6 +79,37 @@ async function run({ positionals, values, signal }: Arguments): Promise<void> {
     }
   } finally {
     report.end()
+  }
+}
+
+/** Whatever can be wrong should not be found after minutes of loading. */
+async function checkBeforeLoading(request: MixRequest, hasEmbeddings: boolean): Promise<void> {
+  const checked = checkRequest(request)
+  // With embeddings the tokens depend on the model.
+  if (!hasEmbeddings) tokenizePrompts(checked, await ClipTokens.load(), 0)
+  const { layout, background } = checked
+  if (!isPrompt(layout)) await checkPicture(layout as string | Buffer, background)
+}
+
+async function standardInput(): Promise<Buffer> {
+  const parts: Buffer[] = []
+  for await (const part of process.stdin) parts.push(part as Buffer)
+  return Buffer.concat(parts)
+}
+
+/** What was computed for minutes is not lost for a full disk. */
+async function save(mix: Mix, file: string): Promise<void> {
+  try {
+    await mix.toFile(file)
+  } catch (error) {
+    if (!(error instanceof MagicMixError && error.code === 'PICTURE_UNWRITABLE')) throw error
+    const rescue = path.join(tmpdir(), `magicmix-${Date.now()}.png`)
+    try {
+      await writeFile(rescue, await mix.withRecipe('png'))
+    } catch {
+      throw error
+    }
+    throw new MagicMixError(error.code, `${error.message}; it is in ${rescue} instead`, { file })
   }
 }
 

@@ -48,6 +48,7 @@ const stageTexts = {
   download: 'downloading',
   load: 'loading the model',
   convert: 'converting',
+  queued: 'waiting',
   encode: 'reading the input',
   layout: 'layout',
   content: 'mixing',

@@ -1,6 +1,7 @@
 /** The folder for things that would otherwise be made again: verdicts on devices, unpacked libraries. */
-import { homedir } from 'node:os'
 import path from 'node:path'
+
+import { homeFolder } from '../home.js'
 
 /** MAGICMIX_CACHE, or the place for such things on this system. */
 export function cacheFolder(): string {
@@ -9,6 +10,8 @@ export function cacheFolder(): string {
   if (process.platform === 'win32' && LOCALAPPDATA) {
     return path.join(LOCALAPPDATA, 'magicmix', 'Cache')
   }
-  if (process.platform === 'darwin') return path.join(homedir(), 'Library', 'Caches', 'magicmix')
-  return path.join(XDG_CACHE_HOME || path.join(homedir(), '.cache'), 'magicmix')
+  if (process.platform === 'darwin') return path.join(home(), 'Library', 'Caches', 'magicmix')
+  return path.join(XDG_CACHE_HOME || path.join(home(), '.cache'), 'magicmix')
 }
+
+const home = () => homeFolder('MAGICMIX_CACHE')

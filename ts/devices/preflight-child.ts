@@ -4,7 +4,7 @@
  *
  *     node preflight-child.js LIBRARY BACKEND [DEVICE TO LEAVE OUT ...]
  */
-import { isNativeError } from '../errors.js'
+import { messageOf } from '../errors.js'
 import { native } from '../native/native.js'
 import type { Report } from './preflight.js'
 
@@ -27,10 +27,6 @@ async function main([library = '', backend = '', ...leftOut]: string[]): Promise
 /** Resolves nothing: the channel keeps the order, and is drained before the process ends. */
 function report(message: Report): void {
   process.send?.(message)
-}
-
-function messageOf(error: unknown): string {
-  return isNativeError(error) || error instanceof Error ? error.message : String(error)
 }
 
 void main(process.argv.slice(2))

@@ -1,9 +1,9 @@
 /** Environment variables about the hub, under the names that its Python library reads. */
 import { readFile } from 'node:fs/promises'
-import { homedir } from 'node:os'
 import path from 'node:path'
 
 import { MagicMixError } from '../errors.js'
+import { homeFolder } from '../home.js'
 
 /** The hub, or a mirror of it (`HF_ENDPOINT`), without a slash at the end. */
 export function endpoint(): string {
@@ -40,10 +40,12 @@ function huggingFaceFolder(): string {
   const { HF_HOME, XDG_CACHE_HOME } = process.env
   return (
     fromHome(HF_HOME) ??
-    path.join(fromHome(XDG_CACHE_HOME) ?? path.join(homedir(), '.cache'), 'huggingface')
+    path.join(fromHome(XDG_CACHE_HOME) ?? path.join(homeFolder('HF_HOME'), '.cache'), 'huggingface')
   )
 }
 
 function fromHome(folder: string | undefined): string | undefined {
-  return folder ? path.resolve(folder.replace(/^~(?=$|[/\\])/, homedir())) : undefined
+  return folder
+    ? path.resolve(folder.replace(/^~(?=$|[/\\])/, () => homeFolder('HF_HOME')))
+    : undefined
 }

@@ -44,7 +44,9 @@ async function ask(
   { repo, revision, license }: Reference,
   connection: Connection,
 ): Promise<Listing> {
-  const { listFiles, modelInfo } = await import('@huggingface/hub')
+  // Late, since it is large; not by `import`, which Jest's and vitest's contexts do not have.
+  // eslint-disable-next-line @typescript-eslint/no-require-imports
+  const { listFiles, modelInfo } = require('@huggingface/hub') as typeof import('@huggingface/hub')
   const hub = { hubUrl: connection.endpoint, fetch: connection.fetch as typeof fetch }
   const { sha, cardData } = await modelInfo({
     ...{ name: repo, revision, additionalFields: ['sha', 'cardData'] },

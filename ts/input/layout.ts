@@ -1,11 +1,16 @@
 /** The option `layout`: a picture in any form, or a prompt. */
+import { types } from 'node:util'
+
 import { type UnknownRecord, integerBetween, invalid, isRecord } from '../options/validate.js'
 import { nonEmptyText, refuseUnknownKeys, text } from '../options/validate.js'
 import {
   type EncodedPicture,
   type LayoutPicture,
   type RawPixels,
+  isBytes,
+  isDeferred,
   isSharp,
+  isUrl,
 } from './picture-forms.js'
 
 /** A layout that is itself generated, from a prompt. */
@@ -21,7 +26,7 @@ export interface JsonPixels extends Omit<RawPixels, 'data'> {
 }
 
 export function isPrompt(layout: LayoutPicture | LayoutPrompt): layout is LayoutPrompt {
-  return isRecord(layout) && 'prompt' in layout
+  return isRecord(layout) && 'prompt' in layout && !isDeferred(layout)
 }
 
 const hash = { type: 'string', pattern: '^[0-9a-f]{64}$' }
@@ -29,7 +34,7 @@ const base64 = { type: 'string', contentEncoding: 'base64', minLength: 1 }
 const side = { type: 'integer', minimum: 1, maximum: 1 << 15 }
 
 export const layout = {
-  help: 'where shape, colour and pose come from: a picture (path, bytes, `sharp` instance, pixels), or `{ prompt }`',
+  help: 'where shape, colour and pose come from: a picture (path, `file:` or `data:` URL, bytes, `Blob`, `Response`, stream, `sharp` instance, pixels), or `{ prompt }`',
   range: '',
   required: true as const,
   check: checkLayout,
@@ -59,12 +64,16 @@ function closed(required: object, optional: object = {}) {
 }
 
 function checkLayout(value: unknown): LayoutPicture | LayoutPrompt {
-  if (typeof value === 'string') return nonEmptyText(value, 'layout')
+  if (typeof value === 'string' || isUrl(value)) return checkLocation(value)
   if (isSharp(value)) return value
-  if (value instanceof ArrayBuffer || value instanceof Uint8Array) {
+  if (isBytes(value)) {
     if (value.byteLength === 0) throw invalid('layout', 'the bytes of a picture', value)
     return value
   }
+  if (types.isPromise(value)) {
+    throw invalid('layout', 'a picture, not the promise of one (an `await` is missing),', value)
+  }
+  if (isDeferred(value)) return value
   if (isRecord(value)) {
     if ('prompt' in value) {
       refuseUnknownKeys(value, ['prompt'], 'layout')
@@ -82,9 +91,25 @@ function checkLayout(value: unknown): LayoutPicture | LayoutPrompt {
   }
   throw invalid(
     'layout',
-    "a picture (path, Buffer, Uint8Array, ArrayBuffer, sharp or { data, width, height, channels }) or { prompt: '...' }",
+    'a picture (path, file: or data: URL, Buffer, Uint8Array, ArrayBuffer, Blob, File, Response, ' +
+      "stream, sharp or { data, width, height, channels }) or { prompt: '...' }",
     value,
   )
+}
+
+/** A path, or a URL whose bytes are here. */
+function checkLocation(value: string | URL): string | URL {
+  const location = typeof value === 'string' ? nonEmptyText(value, 'layout') : value.href
+  const scheme = /^([a-z][a-z0-9+.-]+):/i.exec(location)?.[1]?.toLowerCase() ?? ''
+  const isElsewhere = typeof value === 'string' ? /^(https?|ftp|blob)$/.test(scheme) : true
+  if (isElsewhere && !['file', 'data'].includes(scheme)) {
+    throw invalid(
+      'layout',
+      `a picture that is here (of ${scheme}: pass what \`await fetch(url)\` gives)`,
+      location,
+    )
+  }
+  return value
 }
 
 function checkPixels(value: UnknownRecord): RawPixels {
@@ -93,7 +118,7 @@ function checkPixels(value: UnknownRecord): RawPixels {
   const height = integerBetween(value.height, 1, 1 << 15, 'layout.height')
   const channels = integerBetween(value.channels, 1, 4, 'layout.channels') as 1 | 2 | 3 | 4
   const data = typeof value.data === 'string' ? decoded(value.data, 'layout.data') : value.data
-  if (!(data instanceof Uint8Array || data instanceof Uint8ClampedArray)) {
+  if (!(types.isUint8Array(data) || types.isUint8ClampedArray(data))) {
     throw invalid('layout.data', 'a Uint8Array', data)
   }
   if (data.length !== width * height * channels) {

@@ -1,19 +1,25 @@
 /** Layout pictures: from whatever `sharp` reads to RGB pixels of the size of the mix. */
 import { createHash } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
 
 import sharp, { type Sharp } from 'sharp'
 
-import { MagicMixError } from '../errors.js'
+import { MagicMixError, messageOf } from '../errors.js'
 import type { Picture } from '../pixels.js'
 import { describe, invalid } from '../options/validate.js'
+import { fileBytes, keep } from './picture-bytes.js'
 import {
   type EncodedPicture,
   type Fit,
+  type KeptPicture,
   type LayoutPicture,
+  bufferOf,
+  isBytes,
+  isBytesHolder,
+  isDeferred,
   isEncoded,
   isRaw,
   isSharp,
+  isUrl,
 } from './picture-forms.js'
 
 /** Pictures of more pixels are refused before they are decoded. */
@@ -27,6 +33,15 @@ export interface PictureOptions {
   background: string
   /** Side of the pictures that the model was trained on. */
   nativeSize: number
+  /** Ends the reading of streams. */
+  signal?: AbortSignal | undefined
+}
+
+/** A picture that was read. */
+export interface ReadPicture {
+  picture: Picture
+  /** What it was read from, in a form that can be read again. */
+  kept: KeptPicture
 }
 
 /**
@@ -35,11 +50,12 @@ export interface PictureOptions {
  */
 export async function readPicture(
   picture: LayoutPicture,
-  { width, height, fit, background, nativeSize }: PictureOptions,
-): Promise<Picture> {
+  { width, height, fit, background, nativeSize, signal }: PictureOptions,
+): Promise<ReadPicture> {
   checkColour(background)
   return readable(picture, async () => {
-    const source = await open(picture)
+    const kept = await keep(picture, signal)
+    const source = await open(kept, signal)
     const size = mixSize(await orientedSize(source), nativeSize, width, height)
     const { data, info } = await source
       .autoOrient()
@@ -49,7 +65,7 @@ export async function readPicture(
       .raw()
       .toBuffer({ resolveWithObject: true })
     if (info.channels !== 3) throw new Error(`it decodes to ${info.channels} channels, not 3`)
-    return { width: info.width, height: info.height, data }
+    return { picture: { width: info.width, height: info.height, data }, kept }
   })
 }
 
@@ -59,9 +75,18 @@ export async function sizeOfMix(
   { width, height, background, nativeSize }: PictureOptions,
 ): Promise<{ width: number; height: number }> {
   checkColour(background)
+  if (isDeferred(picture)) {
+    throw invalid('layout', 'a picture that can be read again (its bytes)', picture)
+  }
   return readable(picture, async () =>
-    mixSize(await orientedSize(await open(picture)), nativeSize, width, height),
+    mixSize(await orientedSize(await open(await keep(picture))), nativeSize, width, height),
   )
+}
+
+/** Throws what {@link readPicture} throws if there is no picture. */
+export async function checkPicture(picture: KeptPicture, background: string): Promise<void> {
+  checkColour(background)
+  await readable(picture, async () => orientedSize(await open(await keep(picture))))
 }
 
 async function readable<T>(picture: LayoutPicture, read: () => Promise<T>): Promise<T> {
@@ -70,7 +95,7 @@ async function readable<T>(picture: LayoutPicture, read: () => Promise<T>): Prom
   } catch (error) {
     throw new MagicMixError(
       'PICTURE_UNREADABLE',
-      `The layout picture (${nameOf(picture)}) cannot be read: ${reasonOf(error)}`,
+      `The layout picture (${nameOf(picture)}) cannot be read: ${messageOf(error)}`,
       { picture: nameOf(picture) },
       { cause: error },
     )
@@ -91,20 +116,20 @@ export function mixSize(
   return { width: width ?? roundSide(wide, unit), height: height ?? roundSide(high, unit) }
 }
 
-async function open(picture: LayoutPicture): Promise<Sharp> {
+async function open(picture: KeptPicture, signal?: AbortSignal): Promise<Sharp> {
   const limits = { limitInputPixels: maxInputPixels, failOn: 'error' } as const
   if (isSharp(picture)) return openRendered(picture)
   if (isRaw(picture)) {
     const { data, width, height, channels } = picture
-    return sharp(data, { ...limits, raw: { width, height, channels } })
+    return sharp(bufferOf(data), { ...limits, raw: { width, height, channels } })
   }
-  if (isEncoded(picture)) return sharp(await bytesOf(picture), limits)
-  return sharp(picture, limits)
+  if (isEncoded(picture)) return sharp(await bytesOf(picture, signal), limits)
+  return sharp(isBytes(picture) ? bufferOf(picture) : await fileBytes(picture, signal), limits)
 }
 
-async function bytesOf(picture: EncodedPicture): Promise<Buffer> {
+async function bytesOf(picture: EncodedPicture, signal?: AbortSignal): Promise<Buffer> {
   const bytes =
-    'path' in picture ? await readFile(picture.path) : Buffer.from(picture.bytes, 'base64')
+    'path' in picture ? await fileBytes(picture.path, signal) : Buffer.from(picture.bytes, 'base64')
   if (picture.sha256 !== undefined) {
     const found = createHash('sha256').update(bytes).digest('hex')
     if (found !== picture.sha256) {
@@ -116,14 +141,18 @@ async function bytesOf(picture: EncodedPicture): Promise<Buffer> {
 
 /** The user's own operations come first: they are rendered before ours are added. */
 async function openRendered(picture: Sharp): Promise<Sharp> {
-  const { data, info } = await picture
-    .clone()
-    .autoOrient()
+  const { data, info } = await oriented(picture.clone())
     .toColourspace('srgb')
-    .raw()
+    .raw({ depth: 'uchar' }) // a depth of the user's own would stay
     .toBuffer({ resolveWithObject: true })
   const { width, height, channels } = info
   return sharp(data, { raw: { width, height, channels } })
+}
+
+/** Before sharp 0.34 that was `rotate` without an angle. */
+function oriented(picture: Sharp): Sharp {
+  const { autoOrient } = picture as Partial<Sharp>
+  return autoOrient ? autoOrient.call(picture) : picture.rotate()
 }
 
 async function orientedSize(source: Sharp): Promise<{ width: number; height: number }> {
@@ -145,12 +174,12 @@ function checkColour(background: string): void {
 }
 
 function nameOf(picture: LayoutPicture): string {
-  if (typeof picture === 'string') return picture
+  if (isUrl(picture)) return nameOf(picture.href)
+  if (typeof picture === 'string') {
+    return /^data:/i.test(picture) ? `a data: URL of ${picture.length} characters` : picture
+  }
+  if (isDeferred(picture)) return isBytesHolder(picture) ? 'a blob or response' : 'a stream'
   if (isEncoded(picture)) return 'path' in picture ? picture.path : 'bytes in base64'
   if (isSharp(picture)) return 'a sharp instance'
   return isRaw(picture) ? 'raw pixels' : describe(picture)
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

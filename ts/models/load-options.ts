@@ -28,27 +28,31 @@ export const modelInTheBox = path.join(nativeRoot, 'models', 'world-128')
 /** Sizes that a single file does not declare; each value wins over the model's own config.json. */
 export interface ModelConfig {
   /** The denoiser. */
-  unet?: {
-    /** Attention heads, on every level, 1..1024. Default 8 where the sizes are those of SD 1.x. */
-    heads?: number | undefined
-    /**
-     * Channels per attention head, on every level, 1..1024, instead of `heads`. Default 64 where the
-     * sizes are those of SD 2.x.
-     */
-    headWidth?: number | undefined
-    /**
-     * Its prediction type: the noise, or the velocity between noise and picture. Default: what
-     * the files declare; else 'epsilon' for SD 1.x, and detected at load for SD 2.x.
-     */
-    prediction?: Prediction | undefined
-    /** Groups of its group norms, 1..1024. Default 32. */
-    normGroups?: number | undefined
-  }
+  unet?:
+    | {
+        /** Attention heads, on every level, 1..1024. Default 8 where the sizes are those of SD 1.x. */
+        heads?: number | undefined
+        /**
+         * Channels per attention head, on every level, 1..1024, instead of `heads`. Default 64 where the
+         * sizes are those of SD 2.x.
+         */
+        headWidth?: number | undefined
+        /**
+         * Its prediction type: the noise, or the velocity between noise and picture. Default: what
+         * the files declare; else 'epsilon' for SD 1.x, and detected at load for SD 2.x.
+         */
+        prediction?: Prediction | undefined
+        /** Groups of its group norms, 1..1024. Default 32. */
+        normGroups?: number | undefined
+      }
+    | undefined
   /** The text encoder. */
-  textEncoder?: {
-    /** Attention heads, 1..1024. Default 12 and 16 where the sizes are those of SD 1.x and 2.x. */
-    heads?: number | undefined
-  }
+  textEncoder?:
+    | {
+        /** Attention heads, 1..1024. Default 12 and 16 where the sizes are those of SD 1.x and 2.x. */
+        heads?: number | undefined
+      }
+    | undefined
   /** The autoencoder. */
   vae?: {
     /** Groups of its group norms, 1..1024. Default 32. */
@@ -124,6 +128,11 @@ export interface LoadOptions {
    * Default: no limit.
    */
   maxQueue?: number | undefined
+  /**
+   * Milliseconds that a mix may take from its call to its picture, waiting and reading its layout
+   * included, 1..2^31-1; it rejects with TIMED_OUT then. Default: no limit.
+   */
+  timeLimit?: number | undefined
   /** Called while the model is downloaded and its weights are read; if it throws, loading is cancelled and rejects with that. */
   onProgress?: ProgressListener<LoadProgressEvent> | undefined
   /** Cancels loading; it rejects with the signal's reason once all has unwound. */
@@ -226,6 +235,10 @@ export const loadOptions = {
     help: 'mixes that may wait behind the one that runs',
     defaultText: 'no limit',
   }),
+  timeLimit: integer(1, 2 ** 31 - 1, {
+    help: 'milliseconds that a mix may take, waiting and reading its layout included',
+    defaultText: 'no limit',
+  }),
   onProgress: callback<ProgressListener<LoadProgressEvent>>({
     help: 'called while the model is downloaded and its weights are read',
   }),
@@ -241,7 +254,7 @@ export type NativeLoadOptions = Crossing<typeof loadOptions> & {
 /** Checked {@link LoadOptions}. */
 export interface CheckedLoadOptions extends Pick<
   Filled<typeof loadOptions>,
-  'maxQueue' | 'onProgress' | 'signal'
+  'maxQueue' | 'timeLimit' | 'onProgress' | 'signal'
 > {
   native: NativeLoadOptions
 }
@@ -249,13 +262,13 @@ export interface CheckedLoadOptions extends Pick<
 /** Checks `options`, whatever it is, and fills in the defaults. */
 export function checkLoadOptions(options: unknown = {}): CheckedLoadOptions {
   const checked = checkOptions(loadOptions, options, 'load', '', 'the options of load')
-  const { maxQueue, onProgress, signal } = checked
+  const { maxQueue, timeLimit, onProgress, signal } = checked
   // Read here: a thread of the engine must not look at an environment that this one may change.
   const native = {
     ...crossing(loadOptions, checked),
     kernels: process.env.MAGICMIX_KERNELS ?? '',
   }
-  return { native, maxQueue, onProgress, signal }
+  return { native, maxQueue, timeLimit, onProgress, signal }
 }
 
 /** Checks a {@link ModelConfig}. */

@@ -2,7 +2,7 @@
  * Finds and loads the native addon: the one that was built here, or the one that the package brings
  * for this platform. Nothing is compiled, whatever happens: `magicmix build` does that, on purpose.
  */
-import { readdirSync } from 'node:fs'
+import { readFileSync, readdirSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 
@@ -106,7 +106,7 @@ function unavailable(root: string, attempts: Attempt[]): MagicMixError {
     ...attempts.map(({ file, problem }) => `  ${path.relative(root, file)}: ${problem}`),
     `Prebuilt in ${path.join(root, 'prebuilds')}: ${found.join(', ') || 'nothing'}`,
     'What may help:',
-    ...remedies(attempts, found).map((remedy) => `  - ${remedy}`),
+    ...remedies(root, attempts, found).map((remedy) => `  - ${remedy}`),
   ]
   const { versions } = process
   const details = { platform, libc, node: versions.node, attempts, prebuilt: found }
@@ -126,6 +126,16 @@ function prebuiltFor(root: string): string[] {
   )
 }
 
+/** A bundler leaves `__dirname` of another folder. */
+function isPackage(root: string): boolean {
+  try {
+    const text = readFileSync(path.join(root, 'package.json'), 'utf8')
+    return (JSON.parse(text) as { name?: unknown }).name === 'magicmix'
+  } catch {
+    return false
+  }
+}
+
 function entries(folder: string): string[] {
   try {
     return readdirSync(folder)
@@ -134,7 +144,14 @@ function entries(folder: string): string[] {
   }
 }
 
-function remedies(attempts: Attempt[], found: string[]): string[] {
+function remedies(root: string, attempts: Attempt[], found: string[]): string[] {
+  if (!isPackage(root)) {
+    return [
+      'The package was bundled into another file, away from its own: keep it external ' +
+        "(Next: serverExternalPackages: ['magicmix']; webpack: externals; vite: ssr.external; " +
+        'esbuild: --external:magicmix)',
+    ]
+  }
   const problems = attempts.map(({ problem }) => problem).join('\n')
   const here = libc ? `${platform} (${libc})` : platform
   const advice: string[] = []
@@ -142,7 +159,10 @@ function remedies(attempts: Attempt[], found: string[]): string[] {
     advice.push('Use Node 20.17 or later: this one is too old.')
   }
   if (/no-addons|ERR_DLOPEN_DISABLED|Cannot load native addon/i.test(problems)) {
-    advice.push('Run without --no-addons, and give worker threads no permission model.')
+    advice.push(
+      "Run without --no-addons; with Node's permission model, add --allow-addons (and " +
+        '--allow-worker --allow-child-process --allow-fs-read=* for the rest).',
+    )
   }
   const glibc = /version [`'](GLIBC_[\d.]+)'/.exec(problems)?.[1]
   if (glibc) {

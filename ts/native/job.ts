@@ -1,7 +1,6 @@
 /** Runs one operation of the addon under the caller's `signal` and `onProgress`. */
-import { setMaxListeners } from 'node:events'
-
 import { CallersOwn } from '../errors.js'
+import { allowManyListeners } from '../stop.js'
 import type { ProgressListener } from '../progress.js'
 import type { NativeJob, NativeProgress } from './contract.js'
 import { Listener } from './listener.js'
@@ -43,8 +42,7 @@ export async function runJob<T, Event>(
 
   const job = start(listener ? report : null)
   const abort = () => stop(signal?.reason)
-  // Many operations may share a signal: that is no leak.
-  if (signal instanceof EventTarget) setMaxListeners(0, signal)
+  allowManyListeners(signal)
   signal?.addEventListener('abort', abort, { once: true })
   try {
     const result = await job.done

@@ -2,9 +2,11 @@
  * Small checks of values from outside, and the one way of saying that a value is wrong:
  * "Expected X for NAME but received VALUE".
  */
+import { types } from 'node:util'
+
 import { closest, distance } from 'fastest-levenshtein'
 
-import { MagicMixError } from '../errors.js'
+import { MagicMixError, jsonSafe } from '../errors.js'
 
 export type UnknownRecord = Readonly<Record<string, unknown>>
 
@@ -17,7 +19,8 @@ export function invalid(name: string, expected: string, received: unknown): Magi
   return new MagicMixError(
     'INVALID_ARGUMENT',
     `Expected ${expected} for ${name} but received ${describe(received)}`,
-    { name, expected, received },
+    // Whole pictures do not belong into logs.
+    { name, expected, received: Object(received) === received ? jsonSafe(received) : received },
   )
 }
 
@@ -106,10 +109,11 @@ export function describe(value: unknown): string {
   if (typeof value === 'string')
     return `'${value.length > 60 ? `${value.slice(0, 57)}...` : value}'`
   if (Array.isArray(value)) return `an array of ${value.length}`
-  if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) {
+  if (ArrayBuffer.isView(value) || types.isAnyArrayBuffer(value)) {
     return `a ${value.constructor.name} of ${value.byteLength} bytes`
   }
   if (typeof value === 'function') return 'a function'
+  if (types.isPromise(value)) return 'a promise'
   if (typeof value === 'bigint') return `${value}n`
   if (isRecord(value)) {
     const keys = Object.keys(value)

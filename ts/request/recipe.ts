@@ -4,7 +4,16 @@ import path from 'node:path'
 
 import { callSite } from '../errors.js'
 import { type JsonPixels, type LayoutPrompt, isPrompt } from '../input/layout.js'
-import { type EncodedPicture, type LayoutPicture, isRaw, isSharp } from '../input/picture-forms.js'
+import {
+  type EncodedPicture,
+  type LayoutPicture,
+  bufferOf,
+  isBytes,
+  isDeferred,
+  isRaw,
+  isSharp,
+  isUrl,
+} from '../input/picture-forms.js'
 import { type FilledMixRequest, type MixRequest, checkRequest } from './mix-options.js'
 import { invalid } from '../options/validate.js'
 
@@ -40,16 +49,15 @@ export function recipe(request: MixRequest | FilledMixRequest): Recipe {
 }
 
 function layoutAsJson(layout: LayoutPicture | LayoutPrompt): Recipe['layout'] {
-  if (isSharp(layout)) {
+  if (isSharp(layout) || isDeferred(layout)) {
     throw invalid(
       'layout',
-      "a picture that JSON can hold (a path, or a sharp's `toBuffer()`)",
+      'a picture that JSON can hold (a path or bytes; of a sharp its `toBuffer()`)',
       layout,
     )
   }
-  if (layout instanceof ArrayBuffer || layout instanceof Uint8Array) {
-    return { bytes: base64(layout) }
-  }
+  if (isUrl(layout)) return layout.href
+  if (isBytes(layout)) return { bytes: base64(layout) }
   if (typeof layout === 'string' || isPrompt(layout)) return layout
   if (isRaw(layout)) return { ...layout, data: base64(layout.data) }
   return layout
@@ -57,12 +65,6 @@ function layoutAsJson(layout: LayoutPicture | LayoutPrompt): Recipe['layout'] {
 
 function base64(bytes: Uint8Array | Uint8ClampedArray | ArrayBuffer): string {
   return bufferOf(bytes).toString('base64')
-}
-
-function bufferOf(bytes: Uint8Array | Uint8ClampedArray | ArrayBuffer): Buffer {
-  return bytes instanceof ArrayBuffer
-    ? Buffer.from(bytes)
-    : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
 /**
@@ -81,9 +83,10 @@ export function embeddedRecipe(request: FilledMixRequest): Record<string, unknow
 function describedPicture(picture: LayoutPicture): object {
   if (typeof picture === 'string') return { path: path.basename(picture) }
   if (isSharp(picture)) return { described: 'a sharp instance' }
-  if (picture instanceof ArrayBuffer || picture instanceof Uint8Array) {
-    return { sha256: sha256(bufferOf(picture)) }
-  }
+  if (isBytes(picture)) return { sha256: sha256(bufferOf(picture)) }
+  // A mix keeps what it read of these.
+  if (isUrl(picture)) return { described: picture.protocol }
+  if (isDeferred(picture)) return { described: 'a stream' }
   if (isRaw(picture)) {
     const { data, width, height, channels } = picture
     return { sha256: sha256(bufferOf(data)), width, height, channels }

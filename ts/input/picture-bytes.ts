@@ -1,0 +1,105 @@
+/** The bytes of pictures that come as URLs, blobs, responses and streams. */
+import { constants } from 'node:fs'
+import { open } from 'node:fs/promises'
+import { addAbortSignal } from 'node:stream'
+import { fileURLToPath } from 'node:url'
+
+import {
+  type DeferredPicture,
+  type KeptPicture,
+  type LayoutPicture,
+  isBytes,
+  isBytesHolder,
+  isDeferred,
+  isUrl,
+} from './picture-forms.js'
+
+/** A stream of more bytes is no picture. */
+const maxBytes = 512 * 2 ** 20
+
+/** A form of the same picture that can be read more than once. */
+export async function keep(picture: LayoutPicture, signal?: AbortSignal): Promise<KeptPicture> {
+  if (isUrl(picture)) return ofUrl(picture.href)
+  if (typeof picture === 'string') return /^(file|data):/i.test(picture) ? ofUrl(picture) : picture
+  if (isDeferred(picture)) return ofDeferred(picture, signal)
+  return picture
+}
+
+function ofUrl(href: string): KeptPicture {
+  if (/^file:/i.test(href)) return fileURLToPath(href)
+  const [, kind = '', data = ''] = /^data:([^,]*),(.*)$/is.exec(href) ?? []
+  return /;base64$/i.test(kind)
+    ? Buffer.from(decodeURIComponent(data), 'base64')
+    : Buffer.from(unescapeBytes(data))
+}
+
+/** `%ff` is a byte, which need not be UTF-8. */
+function unescapeBytes(text: string): Uint8Array {
+  const bytes = text.replace(/%([0-9a-f]{2})/gi, (_, digits: string) =>
+    String.fromCharCode(parseInt(digits, 16)),
+  )
+  return Buffer.from(bytes, 'latin1')
+}
+
+async function ofDeferred(picture: DeferredPicture, signal?: AbortSignal): Promise<Buffer> {
+  if (isBytesHolder(picture)) {
+    const { ok, status } = picture as Partial<Response>
+    if (ok === false) throw new Error(`the server answered with status ${status}`)
+    const { body } = picture as Partial<Response>
+    // Of a response the stream can be ended, its `arrayBuffer` cannot.
+    return body ? collect(body, signal) : Buffer.from(await picture.arrayBuffer())
+  }
+  return collect(picture, signal)
+}
+
+async function collect(
+  stream: Exclude<DeferredPicture, { arrayBuffer(): unknown }>,
+  signal?: AbortSignal,
+): Promise<Buffer> {
+  if (signal && 'destroy' in stream) addAbortSignal(signal, stream as never)
+  const reader =
+    'getReader' in stream ? chunksOf(stream, signal) : (stream as AsyncIterable<unknown>)
+  const parts: Uint8Array[] = []
+  let size = 0
+  for await (const part of reader) {
+    if (!isBytes(part)) throw new Error(`the stream gave a ${typeof part} instead of bytes`)
+    size += part.byteLength
+    if (size > maxBytes) throw new Error(`the stream has more than ${maxBytes / 2 ** 20} MiB`)
+    parts.push(new Uint8Array(part as ArrayBuffer))
+  }
+  return Buffer.concat(parts)
+}
+
+async function* chunksOf(stream: ReadableStream, signal?: AbortSignal): AsyncGenerator<unknown> {
+  const reader = stream.getReader() as ReadableStreamDefaultReader<unknown>
+  const cancel = () => void reader.cancel(signal?.reason).catch(() => {})
+  signal?.addEventListener('abort', cancel, { once: true })
+  let ended = false
+  try {
+    for (;;) {
+      const { done, value } = await reader.read()
+      ended = done
+      if (done) return
+      yield value
+    }
+  } finally {
+    signal?.removeEventListener('abort', cancel)
+    if (!ended) cancel()
+  }
+}
+
+/**
+ * The bytes of a regular file. Opening a pipe that nobody writes to would hold one of the process's
+ * few threads for files for ever.
+ */
+export async function fileBytes(path: string, signal?: AbortSignal): Promise<Buffer> {
+  const file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0))
+  try {
+    if (!(await file.stat()).isFile()) {
+      throw new Error('it is no regular file; pass the bytes, or a stream of them')
+    }
+    return await file.readFile(signal ? { signal } : {})
+  } finally {
+    await file.close()
+  }
+}
