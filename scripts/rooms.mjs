@@ -34,13 +34,14 @@ const houses = {
       ['request', 'models'],
       ['native'],
       ['hub', 'devices'],
+      ['isolate'],
       ['facade'],
       ['cli'],
     ],
     files: /\.ts$/,
     roomOf: (file) => {
       if (file.includes('/')) return file.split('/')[0]
-      return ['errors', 'home', 'package-files', 'pixels', 'progress', 'stop'].includes(
+      return ['errors', 'home', 'package-files', 'pixels', 'progress', 'sharp', 'stop'].includes(
         path.parse(file).name,
       )
         ? 'base'

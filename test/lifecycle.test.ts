@@ -426,7 +426,7 @@ describe('life cycle', () => {
           const before = threads()
           const mixers = []
           for (let i = 0; i < 3; i++) mixers.push(await MagicMix.load(options))
-          for (const mixer of mixers) await mixer.mix(request)
+          await Promise.all(mixers.map((mixer) => mixer.mix(request)))
           if (threads() !== before + 3) throw new Error('a mixer has a thread of its own')
           mixers.length = 0
           for (let i = 0; i < 200 && threads() > before; i++) {

@@ -2,10 +2,9 @@
 import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 
-import sharp, { type Sharp } from 'sharp'
-
 import { MagicMixError, calledFrom } from './errors.js'
 import type { NativeMixResult, NativeState } from './native/contract.js'
+import { type Sharp, sharp } from './sharp.js'
 import type { FilledMixRequest } from './request/mix-options.js'
 import { embeddedRecipe } from './request/recipe.js'
 import { invalid, nonEmptyText, oneOf } from './options/validate.js'

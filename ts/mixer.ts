@@ -6,6 +6,7 @@ import { readPicture, sizeOfMix } from './input/picture.js'
 import { useDevice } from './devices/devices.js'
 import { CallersOwn, MagicMixError, calledFrom, callSite } from './errors.js'
 import { resolveModel } from './hub/pull.js'
+import { IsolatedMixer } from './isolate/isolated-mixer.js'
 import { Mix } from './mix.js'
 import { MixQueue, type MixerStats, type Outcome, type Queue, type Turn } from './mix-queue.js'
 import type { FilledLora } from './input/lora.js'
@@ -95,15 +96,17 @@ export class MagicMix {
   static async load(options: LoadOptions = {}): Promise<MagicMix> {
     return calledFrom(MagicMix.load, async () => {
       const checked = checkLoadOptions(options)
-      const { native: nativeOptions, maxQueue = Infinity, timeLimit, ...watch } = checked
-      const addon = native()
+      const { native: nativeOptions, isolate, maxQueue = Infinity, timeLimit, ...watch } = checked
+      if (!isolate) native() // or there is no need to go on
       refuseAborted(watch.signal)
       const model = await resolveModel(nativeOptions.model, watch)
       const started = performance.now()
       const tokens = await ClipTokens.load()
-      const device = await useDevice(nativeOptions.device)
+      // The driver of a GPU is loaded where it is used.
+      const device = isolate ? nativeOptions.device : await useDevice(nativeOptions.device)
+      const wanted = { ...nativeOptions, model, device }
       const mixer = await runJob(
-        (report) => addon.load({ ...nativeOptions, model, device }, report),
+        (report) => (isolate ? IsolatedMixer.load(wanted, report) : native().load(wanted, report)),
         loadEvent,
         watch,
         (unwanted) => unwanted.dispose(),

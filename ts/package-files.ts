@@ -8,4 +8,14 @@ import path from 'node:path'
 export const packageRoot = path.join(__dirname, '..')
 
 /** The same for the addon, its libraries and the models. */
-export const nativeRoot = packageRoot.replace(/\.asar(?=[/\\]|$)/, '.asar.unpacked')
+export const nativeRoot = unpacked(packageRoot)
+
+// The folders are written out, each from `__dirname`, so that tools which copy what a program needs
+// (nft, in Next and at Vercel) find what is in them.
+export const modelInTheBox = unpacked(path.join(__dirname, '..', 'models', 'world-128'))
+export const builtAddons = unpacked(path.join(__dirname, '..', 'build', 'Release'))
+export const prebuiltAddons = unpacked(path.join(__dirname, '..', 'prebuilds'))
+
+function unpacked(folder: string): string {
+  return folder.replace(/\.asar(?=[/\\]|$)/, '.asar.unpacked')
+}

@@ -37,7 +37,7 @@ async function run({ positionals, values, signal }: Arguments): Promise<void> {
   if (positionals.length > 0) throw new UsageError('demo takes no arguments')
   const folder = textOption(values, 'output') ?? 'magicmix-demo'
   await mkdir(folder, { recursive: true })
-  const { default: sharp } = await import('sharp')
+  const { sharp } = await import('../sharp.js')
   const { MagicMix } = await import('../mixer.js')
   const { drawSheet } = await import('./sheet.js')
 

@@ -1,9 +1,8 @@
 /** Contact sheets: pictures in rows and columns, with labels, as one picture. */
 import path from 'node:path'
 
-import sharp from 'sharp'
-
 import { nativeRoot } from '../package-files.js'
+import { sharp } from '../sharp.js'
 import type { Picture } from '../pixels.js'
 
 export interface Sheet {

@@ -63,8 +63,17 @@ function icdFolders(): string[] {
   return [
     ...(XDG_DATA_DIRS || '/usr/local/share:/usr/share').split(':').reverse(),
     '/etc',
-    XDG_DATA_HOME || path.join(homedir(), '.local', 'share'),
+    ...(XDG_DATA_HOME ? [XDG_DATA_HOME] : dataOfHome()),
   ].map((folder) => path.join(folder, 'vulkan', 'icd.d'))
+}
+
+/** Nothing for a user without a home. */
+function dataOfHome(): string[] {
+  try {
+    return [path.join(homedir(), '.local', 'share')]
+  } catch {
+    return []
+  }
 }
 
 /** Variables that a driver or its loader reads. */

@@ -64,9 +64,9 @@ export async function examine(library: string, backend: GpuBackend): Promise<Exa
  * model, and have a child in turn, without end. What is not recognised as one is stopped by the
  * variable, one generation later.
  */
-function whyNoChild(): string {
+export function whyNoChild(): string {
   if (process.env[childMark]) return 'this process is itself the test of a device'
-  return isSingleExecutable() ? 'a single executable has no program to test it with' : ''
+  return isSingleExecutable() ? 'a single executable has no other program to run' : ''
 }
 
 function isSingleExecutable(): boolean {

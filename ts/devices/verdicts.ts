@@ -36,10 +36,10 @@ export async function verdictsOn(library: BackendLibrary, fresh = false): Promis
 }
 
 async function lookUp(library: BackendLibrary, key: string, fresh: boolean): Promise<Examination> {
-  const file = path.join(cacheFolder(), 'devices', `${library.backend}-${key}.json`)
-  const stored = fresh ? undefined : await read(file)
-  if (stored) return stored
   try {
+    const file = path.join(cacheFolder(), 'devices', `${library.backend}-${key}.json`)
+    const stored = fresh ? undefined : await read(file)
+    if (stored) return stored
     const examination = await examine(await unpacked(library.file), library.backend)
     await write(file, { examination, time: Date.now() })
     return examination

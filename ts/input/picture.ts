@@ -1,10 +1,9 @@
 /** Layout pictures: from whatever `sharp` reads to RGB pixels of the size of the mix. */
 import { createHash } from 'node:crypto'
 
-import sharp, { type Sharp } from 'sharp'
-
 import { MagicMixError, messageOf } from '../errors.js'
 import type { Picture } from '../pixels.js'
+import { type Sharp, sharp } from '../sharp.js'
 import { describe, invalid } from '../options/validate.js'
 import { fileBytes, keep } from './picture-bytes.js'
 import {
@@ -93,6 +92,7 @@ async function readable<T>(picture: LayoutPicture, read: () => Promise<T>): Prom
   try {
     return await read()
   } catch (error) {
+    if (error instanceof MagicMixError) throw error
     throw new MagicMixError(
       'PICTURE_UNREADABLE',
       `The layout picture (${nameOf(picture)}) cannot be read: ${messageOf(error)}`,
@@ -167,8 +167,9 @@ function roundSide(pixels: number, unit: number): number {
 
 function checkColour(background: string): void {
   try {
-    sharp({ create: { width: 1, height: 1, channels: 3, background } })
-  } catch {
+    sharp({ create: { width: 1, height: 1, channels: 3, background } } as never)
+  } catch (error) {
+    if (error instanceof MagicMixError) throw error
     throw invalid('background', "a colour such as 'white' or '#ffcc00'", background)
   }
 }

@@ -1,9 +1,8 @@
 /** Options of loading a model: the types, the table of options, and its checks. */
-import path from 'node:path'
 
 import { embeddings } from '../input/embeddings.js'
 import { type Lora, loraList } from '../input/lora.js'
-import { nativeRoot } from '../package-files.js'
+import { modelInTheBox } from '../package-files.js'
 import type { LoadProgressEvent, ProgressListener } from '../progress.js'
 import {
   type Crossing,
@@ -14,6 +13,7 @@ import {
   choice,
   crossing,
   filledText,
+  flag,
   integer,
   list,
   number,
@@ -21,9 +21,6 @@ import {
   signal,
 } from '../options/option.js'
 import { integerBetween } from '../options/validate.js'
-
-/** The folder of the model in the package. */
-export const modelInTheBox = path.join(nativeRoot, 'models', 'world-128')
 
 /** Sizes that a single file does not declare; each value wins over the model's own config.json. */
 export interface ModelConfig {
@@ -123,6 +120,12 @@ export interface LoadOptions {
    * no longer with them. Default: none.
    */
   loras?: readonly Lora[] | undefined
+  /**
+   * Work in a process of its own, behind the same API. If that process crashes, with the driver of a
+   * GPU or for want of memory, its mixes reject with DEVICE_FAILED, and the next mix starts another
+   * one. Costs a copy of every picture. Default false.
+   */
+  isolate?: boolean | undefined
   /**
    * Mixes that may wait behind the one that runs, 1..100000; one more is refused with QUEUE_FULL.
    * Default: no limit.
@@ -231,6 +234,10 @@ export const loadOptions = {
     defaultText: 'none',
     crosses: true as const,
   },
+  isolate: flag({
+    help: 'work in a process of its own: one that crashes rejects its mixes, and the next starts another',
+    default: false,
+  }),
   maxQueue: integer(1, 100_000, {
     help: 'mixes that may wait behind the one that runs',
     defaultText: 'no limit',
@@ -254,7 +261,7 @@ export type NativeLoadOptions = Crossing<typeof loadOptions> & {
 /** Checked {@link LoadOptions}. */
 export interface CheckedLoadOptions extends Pick<
   Filled<typeof loadOptions>,
-  'maxQueue' | 'timeLimit' | 'onProgress' | 'signal'
+  'isolate' | 'maxQueue' | 'timeLimit' | 'onProgress' | 'signal'
 > {
   native: NativeLoadOptions
 }
@@ -262,13 +269,13 @@ export interface CheckedLoadOptions extends Pick<
 /** Checks `options`, whatever it is, and fills in the defaults. */
 export function checkLoadOptions(options: unknown = {}): CheckedLoadOptions {
   const checked = checkOptions(loadOptions, options, 'load', '', 'the options of load')
-  const { maxQueue, timeLimit, onProgress, signal } = checked
+  const { isolate, maxQueue, timeLimit, onProgress, signal } = checked
   // Read here: a thread of the engine must not look at an environment that this one may change.
   const native = {
     ...crossing(loadOptions, checked),
     kernels: process.env.MAGICMIX_KERNELS ?? '',
   }
-  return { native, maxQueue, timeLimit, onProgress, signal }
+  return { native, isolate, maxQueue, timeLimit, onProgress, signal }
 }
 
 /** Checks a {@link ModelConfig}. */

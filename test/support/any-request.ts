@@ -1,0 +1,110 @@
+/** Requests of all kinds, right ones and hopeless ones, as fast-check makes them. */
+import fc from 'fast-check'
+
+const nothing = fc.constant(undefined)
+const strange = fc.oneof(
+  fc.anything({ withBigInt: true, withDate: true, withTypedArray: true, withNullPrototype: true }),
+  fc.constantFrom(NaN, Infinity, -Infinity, -0, 2 ** 53, 1e308, '', '7', [], {}, () => 1, Symbol()),
+  fc.string({ unit: 'binary', maxLength: 200 }),
+)
+
+/** Mostly of the kind that is wanted. */
+const mostly = (wanted: fc.Arbitrary<unknown>) =>
+  fc.oneof({ weight: 40, arbitrary: wanted }, { weight: 1, arbitrary: strange })
+
+/** What suits only some requests. */
+const seldom = (wanted: fc.Arbitrary<unknown>) =>
+  fc.oneof({ weight: 3, arbitrary: nothing }, { weight: 1, arbitrary: mostly(wanted) })
+
+const share = fc.oneof(fc.double({ min: 0, max: 1, noNaN: true }), fc.constantFrom(0, 0.3, 0.6, 1))
+const word = fc.constantFrom('a', 'cat', 'dog', 'Käse', 'a photo of a cat', 'a hill', '猫', '')
+const side = fc.constantFrom(8, 16, 24, 32)
+const pixels = fc.record({
+  data: mostly(fc.uint8Array({ minLength: 12, maxLength: 12 })),
+  width: mostly(fc.constant(2)),
+  height: mostly(fc.constant(2)),
+  channels: mostly(fc.constant(3)),
+})
+const scale = fc.record(
+  {
+    text: mostly(word),
+    scale: mostly(fc.double({ min: -3, max: 3 })),
+    occurrence: mostly(fc.nat(3)),
+    from: mostly(share),
+    to: mostly(share),
+  },
+  { requiredKeys: ['text', 'scale'] },
+)
+
+export const anyRequest = mostly(
+  fc.record(
+    {
+      layout: mostly(
+        fc.oneof(
+          fc.record({ prompt: mostly(word) }),
+          pixels,
+          fc.uint8Array({ maxLength: 40 }),
+          fc.record({ bytes: mostly(fc.base64String()), sha256: seldom(word) }),
+          fc.constantFrom('missing.png', '/', 'data:image/png;base64,AAAA', 'file:///', 'http://a'),
+        ),
+      ),
+      content: mostly(word),
+      kMin: mostly(share),
+      kMax: mostly(share),
+      nu: mostly(share),
+      attention: seldom(
+        fc.oneof(
+          fc.array(mostly(scale), { maxLength: 3 }),
+          fc.dictionary(word, mostly(fc.double({ min: -2, max: 2, noNaN: true }))),
+        ),
+      ),
+      interpolate: seldom(fc.record({ prompt: mostly(word), weight: mostly(share) })),
+      loras: seldom(
+        fc.array(fc.record({ file: mostly(fc.constant('missing')), strength: mostly(share) })),
+      ),
+      negativePrompt: mostly(word),
+      guidanceScale: mostly(fc.constantFrom(1, 7.5, 0, 100)),
+      sampler: mostly(fc.constant('ddim')),
+      steps: mostly(fc.integer({ min: 1, max: 4 })),
+      eta: mostly(share),
+      seed: mostly(fc.nat()),
+      width: mostly(side),
+      height: mostly(side),
+      fit: mostly(fc.constantFrom('cover', 'contain', 'fill')),
+      background: mostly(fc.constantFrom('white', '#123456', 'rgb(1, 2, 3)')),
+      truncate: mostly(fc.boolean()),
+      previewEvery: mostly(fc.nat(2)),
+      trace: mostly(fc.boolean()),
+      onProgress: fc.oneof({ weight: 40, arbitrary: nothing }, { weight: 1, arbitrary: strange }),
+      signal: fc.oneof({ weight: 40, arbitrary: nothing }, { weight: 1, arbitrary: strange }),
+    },
+    { requiredKeys: ['layout', 'content', 'steps', 'width', 'height'] },
+  ),
+)
+
+export const anyLoadOptions = mostly(
+  fc.record(
+    {
+      model: mostly(fc.constantFrom('missing', '/', __filename)),
+      device: mostly(fc.constantFrom('cpu', 'auto', 'cuda:7')),
+      precision: mostly(fc.constantFrom('f32', 'bf16', 'f64')),
+      threads: mostly(fc.integer({ min: 0, max: 2000 })),
+      config: mostly(
+        fc.record(
+          {
+            unet: mostly(fc.record({ heads: mostly(fc.nat(9)), normGroups: mostly(fc.nat(40)) })),
+            textEncoder: mostly(fc.record({ heads: mostly(fc.nat(9)) })),
+            vae: mostly(fc.record({ scalingFactor: mostly(share) })),
+          },
+          { requiredKeys: [] },
+        ),
+      ),
+      keepOnCpu: mostly(fc.constantFrom([], ['vae'], ['unet'])),
+      embeddings: mostly(fc.dictionary(word, mostly(fc.constant('missing')))),
+      loras: mostly(fc.array(mostly(fc.record({ file: mostly(word), strength: mostly(share) })))),
+      maxQueue: mostly(fc.nat(3)),
+      timeLimit: mostly(fc.nat(3)),
+    },
+    { requiredKeys: ['model'] },
+  ),
+)
