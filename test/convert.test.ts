@@ -11,6 +11,8 @@ import { difference } from './support/closeness.js'
 import { ggufBytes, ggufTypes, q4_0, q8_0, value } from './support/gguf-writer.js'
 import type { GgufTensor } from './support/gguf-writer.js'
 import { tinyDiffusers, tinyHeads, tinyModel } from './support/models.js'
+import { packageRoot } from './support/package-root.js'
+import { runProgram } from './support/programs.js'
 import { coded } from './support/refusals.js'
 import { readSafetensors, safetensorsBytes, tensorValues } from './support/safetensors.js'
 import { statesOf } from './support/small-mix.js'
@@ -258,6 +260,19 @@ describe('converting', function () {
       )
       await convert({ input, output: inFolder('large.gguf'), type: 'bf16' })
     })
+  })
+
+  it('leaves nothing behind when its process is killed', async function () {
+    if (process.platform !== 'linux') return this.skip()
+    const output = inFolder('killed.gguf')
+    const ended = await runProgram(`
+      const { convert } = require(${JSON.stringify(packageRoot)})
+      const onProgress = ({ step }) => step > 3 && process.kill(process.pid, 'SIGKILL')
+      const { model: input, config } = options
+      convert({ input, output: ${JSON.stringify(output)}, config, onProgress })`)
+    assert.equal(ended.signal, 'SIGKILL')
+    const left = (await readdir(folder)).filter((name) => name.startsWith('killed'))
+    assert.deepEqual(left, [])
   })
 })
 

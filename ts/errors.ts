@@ -107,7 +107,7 @@ export interface MagicMixErrorDetails {
     readonly device?: string
     readonly [other: string]: unknown
   }
-  /** A GPU stopped working in the middle of a computation. */
+  /** A GPU, or the process of an isolated mixer, stopped in the middle of a computation. */
   DEVICE_FAILED: {
     /** Its id. */
     readonly device?: string

@@ -94,7 +94,9 @@ export class Mix {
   private constructor(request: FilledMixRequest, result: NativeMixResult, times: OuterTimings) {
     this.width = result.width
     this.height = result.height
-    this.data = result.data as Bytes
+    // A view of this realm: in a test runner's context the addon's arrays are of another.
+    const { buffer, byteOffset, byteLength } = result.data
+    this.data = new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength)
     this.seed = request.seed
     this.request = request
     const { encode, steps, decode } = result.timings

@@ -8,9 +8,9 @@
 
 namespace magicmix {
 
-/// A file that is there whole or not at all: it is written beside its place, under a name that ends
-/// in ".part", and moved there by `commit`. Without that it is removed.
-/// Throws `DISK_FULL` or `FILE_UNWRITABLE`.
+/// A file that is there whole or not at all: it is written beside its place, without a name or
+/// under one that ends in ".part", and moved there by `commit`. Without that it is removed. Throws
+/// `DISK_FULL` or `FILE_UNWRITABLE`.
 class OutputFile {
 public:
     /// `bytes`: how large it will be, to refuse at once what would not fit.
@@ -32,6 +32,7 @@ private:
     };
 
     std::string path_, partPath_;
+    bool nameless_ = false;
     std::unique_ptr<std::FILE, Close> file_;
     std::uint64_t position_ = 0;
 };
