@@ -154,4 +154,28 @@ describe('a GPU', function () {
     assert.equal(name, 'AbortError')
     assert.equal(done, 64)
   })
+
+  it('is used in the process of an isolated mixer', async () => {
+    const found = await onGpu<{ unet: string; difference: number }>(`
+      const [gpu, cpu] = [await load({ isolate: true }), await load({ device: 'cpu' })]
+      const [one, other] = [await gpu.mix(request), await cpu.mix(request)]
+      const difference = Math.max(...one.data.map((byte, i) => Math.abs(byte - other.data[i])))
+      const { unet } = gpu.model.placement
+      await gpu.dispose()
+      return { unet, difference }`)
+    assert.equal(found.unet, 'vulkan:0')
+    assert.ok(found.difference <= 1)
+  })
+
+  it('is not tested by a process that is itself a test, which would have no end', async () => {
+    const settings = { MAGICMIX_PREFLIGHT: '1', MAGICMIX_CACHE: path.join(folder, 'none') }
+    const found = await onGpu<{ reason: string; device: string }>(
+      `
+      const { reason } = (await devices()).find(({ backend }) => backend === 'vulkan')
+      return { reason, device: (await load()).model.device }`,
+      settings,
+    )
+    assert.match(found.reason, /itself the test/)
+    assert.equal(found.device, 'cpu')
+  })
 })

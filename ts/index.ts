@@ -44,6 +44,9 @@ export type {
   ModelPart,
   Precision,
   Prediction,
+  TextEncoderConfig,
+  UnetConfig,
+  VaeConfig,
 } from './models/load-options.js'
 export type { ModelFamily, ModelFormat, ModelInfo } from './models/model-info.js'
 export type {

@@ -78,6 +78,11 @@ describe('the packed package', () => {
         const mixer: MagicMix = await MagicMix.load({ device: 'auto', keepOnCpu: ['vae'] })
         const mix: Mix = await mixer.mix(request)
         await mix.toFile('mix.png')
+        const bytes = await mix.toBuffer()
+        await mixer.mix({ ...request, layout: new Response(bytes) })
+        await mixer.mix({ ...request, layout: new Blob([bytes, mix.data]).stream() })
+        const heads: { heads: number } | undefined = Math.random() > 1 ? { heads: 8 } : undefined
+        await MagicMix.load({ isolate: true, config: { unet: heads } })
         const error = new MagicMixError('DISPOSED', 'gone')
         if (error.code === 'OUT_OF_MEMORY') throw error
         const { devices } = await import('magicmix')
@@ -89,7 +94,15 @@ describe('the packed package', () => {
     await symlink(path.join(packageRoot, types), path.join(user.folder, types), 'junction')
     const compile = async (name: string, wrong: string, ...options: string[]) => {
       await writeFile(path.join(user.folder, name), program(wrong))
-      const strict = ['--noEmit', '--strict', '--target', 'es2022', '--types', 'node']
+      const strict = [
+        '--noEmit',
+        '--strict',
+        '--exactOptionalPropertyTypes',
+        '--target',
+        'es2022',
+        '--types',
+        'node',
+      ]
       return run(tool('tsc'), [...strict, ...options, name], { cwd: user.folder })
     }
     const node16 = ['--module', 'node16', '--moduleResolution', 'node16']

@@ -25,38 +25,43 @@ import { integerBetween } from '../options/validate.js'
 /** Sizes that a single file does not declare; each value wins over the model's own config.json. */
 export interface ModelConfig {
   /** The denoiser. */
-  unet?:
-    | {
-        /** Attention heads, on every level, 1..1024. Default 8 where the sizes are those of SD 1.x. */
-        heads?: number | undefined
-        /**
-         * Channels per attention head, on every level, 1..1024, instead of `heads`. Default 64 where the
-         * sizes are those of SD 2.x.
-         */
-        headWidth?: number | undefined
-        /**
-         * Its prediction type: the noise, or the velocity between noise and picture. Default: what
-         * the files declare; else 'epsilon' for SD 1.x, and detected at load for SD 2.x.
-         */
-        prediction?: Prediction | undefined
-        /** Groups of its group norms, 1..1024. Default 32. */
-        normGroups?: number | undefined
-      }
-    | undefined
+  unet?: UnetConfig | undefined
   /** The text encoder. */
-  textEncoder?:
-    | {
-        /** Attention heads, 1..1024. Default 12 and 16 where the sizes are those of SD 1.x and 2.x. */
-        heads?: number | undefined
-      }
-    | undefined
+  textEncoder?: TextEncoderConfig | undefined
   /** The autoencoder. */
-  vae?: {
-    /** Groups of its group norms, 1..1024. Default 32. */
-    normGroups?: number | undefined
-    /** Factor of the latent after encoding, 1e-6..1e6. Default 0.18215. */
-    scalingFactor?: number | undefined
-  }
+  vae?: VaeConfig | undefined
+}
+
+/** Of {@link ModelConfig}. */
+export interface UnetConfig {
+  /** Attention heads, on every level, 1..1024. Default 8 where the sizes are those of SD 1.x. */
+  heads?: number | undefined
+  /**
+   * Channels per attention head, on every level, 1..1024, instead of `heads`. Default 64 where the
+   * sizes are those of SD 2.x.
+   */
+  headWidth?: number | undefined
+  /**
+   * Its prediction type: the noise, or the velocity between noise and picture. Default: what
+   * the files declare; else 'epsilon' for SD 1.x, and detected at load for SD 2.x.
+   */
+  prediction?: Prediction | undefined
+  /** Groups of its group norms, 1..1024. Default 32. */
+  normGroups?: number | undefined
+}
+
+/** Of {@link ModelConfig}. */
+export interface TextEncoderConfig {
+  /** Attention heads, 1..1024. Default 12 and 16 where the sizes are those of SD 1.x and 2.x. */
+  heads?: number | undefined
+}
+
+/** Of {@link ModelConfig}. */
+export interface VaeConfig {
+  /** Groups of its group norms, 1..1024. Default 32. */
+  normGroups?: number | undefined
+  /** Factor of the latent after encoding, 1e-6..1e6. Default 0.18215. */
+  scalingFactor?: number | undefined
 }
 
 /** The prediction type of a UNet. */
