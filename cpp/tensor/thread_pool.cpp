@@ -87,7 +87,7 @@ void ThreadPool::enter() {
 
 void ThreadPool::leave() {
     teams_--;
-    post(1); // who helped it can help another
+    post(cores_); // who helped it can help another
 }
 
 /// Tells so many helpers that there may be work for them.
