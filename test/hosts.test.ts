@@ -159,6 +159,23 @@ describe('in hosts', function () {
     }
   })
 
+  it('processes of a cluster, which share the machine', async () => {
+    const program = path.join(folder, 'cluster.cjs')
+    await writeFile(
+      program,
+      `const cluster = require('node:cluster')
+      if (cluster.isPrimary) {
+        cluster.setupPrimary({ exec: __filename })
+        for (const _ of [1, 2]) cluster.fork()
+      } else (async () => {
+        const { MagicMix } = require(${JSON.stringify(packageRoot)})
+        ${mixing}
+        process.disconnect()
+      })()`,
+    )
+    assert.deepEqual(await runNode([program], folder), wellEnded('cpu 64\ncpu 64'))
+  })
+
   it('a program whose address space is limited', async function () {
     if (process.platform !== 'linux') return this.skip()
     const program = `(async () => { const { MagicMix } = require('.')

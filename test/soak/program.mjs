@@ -8,7 +8,14 @@ import { MagicMix, MagicMixError } from 'magicmix'
 
 const [model, folder, count] = isMainThread ? process.argv.slice(2) : workerData
 const options = { model, config: { unet: { heads: 4 }, textEncoder: { heads: 2 } } }
-const request = { layout: { prompt: 'a hill' }, content: 'a cat', width: 32, height: 32, steps: 3, kMax: 1 }
+const request = {
+  layout: { prompt: 'a hill' },
+  content: 'a cat',
+  width: 32,
+  height: 32,
+  steps: 3,
+  kMax: 1,
+}
 
 if (isMainThread) await soak(Number(count))
 else await mixForEver()
