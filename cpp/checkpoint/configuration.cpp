@@ -3,6 +3,8 @@
 #include "base/error.h"
 #include "base/latent.h"
 
+#include <cmath>
+
 namespace magicmix {
 namespace {
 
@@ -39,6 +41,15 @@ public:
         return found->get<double>();
     }
 
+    /// Between 0 and 1, which themselves do not count.
+    std::optional<double> fraction(const char *key) const {
+        const auto value = number(key);
+        if (value && !(*value > 0 && *value < 1)) {
+            fail(std::string(key) + " is " + json_.at(key).dump() + ", not between 0 and 1");
+        }
+        return value;
+    }
+
     /// The numbers of a list of `rows` lists of `columns` numbers, row by row.
     std::vector<double> matrix(const char *key, std::size_t rows, std::size_t columns) const {
         const auto found = json_.find(key);
@@ -55,6 +66,35 @@ public:
         }
         return values;
     }
+
+    std::optional<bool> flag(const char *key) const {
+        const auto found = json_.find(key);
+        if (found == json_.end() || found->is_null()) return std::nullopt;
+        if (!found->is_boolean()) fail(std::string(key) + " is neither true nor false");
+        return found->get<bool>();
+    }
+
+    std::optional<int> whole(const char *key, int least, int most) const {
+        const auto value = number(key);
+        if (!value) return std::nullopt;
+        if (!(*value >= least && *value <= most) || *value != std::floor(*value)) {
+            fail(std::string(key) + " is " + json_.at(key).dump() + ", not a whole number from " +
+                 std::to_string(least) + " to " + std::to_string(most));
+        }
+        return static_cast<int>(*value);
+    }
+
+    /// Refuses a key that says something other than that.
+    void requireAbsent(const char *key, const std::string &why) const {
+        const auto found = json_.find(key);
+        if (found == json_.end() || found->is_null() || *found == Json(false)) return;
+        throw Error("MODEL_UNSUPPORTED",
+                    where_ + ": " + key + " is " + found->dump() +
+                        ", which is not supported: " + why,
+                    {{"path", where_}, {"key", std::string(key)}});
+    }
+
+    bool has(const char *key) const { return json_.contains(key); }
 
     std::optional<std::string> text(const char *key) const {
         const auto found = json_.find(key);
@@ -79,6 +119,62 @@ private:
     std::string where_;
     Json json_ = Json::object();
 };
+
+/// Of diffusers' DDIMScheduler, where a file of any of its schedulers leaves something out.
+Schedule ddimDefaults() {
+    Schedule schedule;
+    schedule.betas = Schedule::Betas::Linear;
+    schedule.betaStart = 0.0001;
+    schedule.betaEnd = 0.02;
+    schedule.stepsOffset = 0;
+    schedule.finalLevel = Schedule::FinalLevel::One;
+    schedule.clipRange = 1;
+    return schedule;
+}
+
+/// What `DDIMScheduler.from_config` makes of the file, whichever scheduler it was written for.
+Schedule readSchedule(const Part &part) {
+    // Files of ours declare what they differ in.
+    Schedule schedule = part.has("_class_name") ? ddimDefaults() : Schedule{};
+    schedule.trainingSteps =
+        part.whole("num_train_timesteps", 2, 100000).value_or(schedule.trainingSteps);
+    if (const auto betas = part.text("beta_schedule")) schedule.betas = parseBetas(*betas);
+    schedule.betaStart = part.fraction("beta_start").value_or(schedule.betaStart);
+    schedule.betaEnd = part.fraction("beta_end").value_or(schedule.betaEnd);
+    schedule.zeroTerminalSnr = part.flag("rescale_betas_zero_snr").value_or(false);
+    if (const auto spacing = part.text("timestep_spacing")) {
+        schedule.spacing = parseSpacing(*spacing);
+    }
+    schedule.stepsOffset =
+        part.whole("steps_offset", 0, schedule.trainingSteps - 1).value_or(schedule.stepsOffset);
+    if (const auto toOne = part.flag("set_alpha_to_one")) {
+        schedule.finalLevel = *toOne ? Schedule::FinalLevel::One : Schedule::FinalLevel::First;
+    }
+    if (part.flag("clip_sample").value_or(schedule.clipRange.has_value())) {
+        schedule.clipRange = part.number("clip_sample_range").value_or(1);
+    } else {
+        schedule.clipRange.reset();
+    }
+    part.requireAbsent("trained_betas", "only schedules between two betas are");
+    part.requireAbsent("thresholding", "it is for models of pixels");
+    part.requireAbsent("use_flow_sigmas", "the model was trained to flow matching");
+    return schedule;
+}
+
+Json scheduleAsJson(const Schedule &schedule) {
+    return {
+        {"num_train_timesteps", schedule.trainingSteps},
+        {"beta_schedule", schedule.betas == Schedule::Betas::Linear ? "linear" : "scaled_linear"},
+        {"beta_start", schedule.betaStart},
+        {"beta_end", schedule.betaEnd},
+        {"rescale_betas_zero_snr", schedule.zeroTerminalSnr},
+        {"timestep_spacing", spacingName(schedule.spacing)},
+        {"steps_offset", schedule.stepsOffset},
+        {"set_alpha_to_one", schedule.finalLevel == Schedule::FinalLevel::One},
+        {"clip_sample", schedule.clipRange.has_value()},
+        {"clip_sample_range", schedule.clipRange.value_or(1)},
+    };
+}
 
 } // namespace
 
@@ -106,7 +202,11 @@ ModelConfig readConfiguration(const Json &parts, const std::string &where) {
     config.vae.latentRgb =
         vae.matrix("latent_rgb", 3, kLatentChannels + 1); // ours; diffusers has none
 
-    config.unet.prediction = Part(parts, "scheduler", where).text("prediction_type");
+    if (parts.contains("scheduler")) {
+        const Part scheduler(parts, "scheduler", where);
+        config.unet.prediction = scheduler.text("prediction_type");
+        config.schedule = readSchedule(scheduler);
+    }
     return config;
 }
 
@@ -128,6 +228,7 @@ Json configurationOf(const ModelConfig &config) {
         parts["vae"]["latent_rgb"].push_back(
             Json(std::vector<double>(first, first + kLatentChannels + 1)));
     }
+    if (config.schedule) parts["scheduler"] = scheduleAsJson(*config.schedule);
     put("scheduler", "prediction_type", config.unet.prediction);
     return parts;
 }

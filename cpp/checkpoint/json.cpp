@@ -3,6 +3,8 @@
 #include "base/error.h"
 #include "checkpoint/mapped_file.h"
 
+#include <algorithm>
+#include <iterator>
 #include <set>
 
 namespace magicmix {
@@ -10,6 +12,32 @@ namespace {
 
 constexpr int kMaxDepth = 64;
 constexpr std::uint64_t kMaxFileBytes = std::uint64_t{64} << 20;
+
+/// Python writes numbers that JSON does not know; here they are null.
+std::string withoutNonNumbers(const char *text, std::size_t length) {
+    static const std::string words[] = {"-Infinity", "Infinity", "NaN"};
+    const std::string all(text, length);
+    std::string result;
+    bool inString = false;
+    for (std::size_t i = 0; i < all.size();) {
+        const auto *word = std::find_if(std::begin(words), std::end(words), [&](const auto &each) {
+            return !inString && all.compare(i, each.size(), each) == 0;
+        });
+        if (word != std::end(words)) {
+            result += "null";
+            i += word->size();
+            continue;
+        }
+        const bool escapes = inString && all[i] == '\\' && i + 1 < all.size();
+        if (escapes) {
+            result += all[i++];
+        } else if (all[i] == '"') {
+            inString = !inString;
+        }
+        result += all[i++];
+    }
+    return result;
+}
 
 } // namespace
 
@@ -41,7 +69,9 @@ Json parseJsonFile(const std::string &path) {
         throw Error("MODEL_FORMAT", "'" + path + "' is too large for a configuration file",
                     {{"path", path}});
     }
-    return parseJson(reinterpret_cast<const char *>(file->data()), file->size(), "'" + path + "'");
+    const std::string text =
+        withoutNonNumbers(reinterpret_cast<const char *>(file->data()), file->size());
+    return parseJson(text.data(), text.size(), "'" + path + "'");
 }
 
 bool isUtf8(const std::string &text) {

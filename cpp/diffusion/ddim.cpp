@@ -1,5 +1,7 @@
 #include "diffusion/ddim.h"
 
+#include "base/error.h"
+
 #include <algorithm>
 #include <cmath>
 
@@ -20,7 +22,15 @@ DdimLevels ddimLevels(const Schedule &schedule, int steps) {
 }
 
 Ddim::Ddim(const Schedule &schedule, int steps, double eta, Generator &generator)
-    : levels_(ddimLevels(schedule, steps)), eta_(eta), generator_(generator) {}
+    : levels_(ddimLevels(schedule, steps)),
+      prediction_(schedule.prediction.value_or(Prediction::Noise)), clipRange_(schedule.clipRange),
+      eta_(eta), generator_(generator) {
+    if (prediction_ != Prediction::Noise || levels_.alphaBar.front() > 0) return;
+    throw Error("MODEL_UNSUPPORTED",
+                "the schedule begins without any signal (rescale_betas_zero_snr), where the noise "
+                "that this model predicts (epsilon) says nothing; such a model predicts velocity "
+                "(v_prediction)");
+}
 
 int Ddim::timestep(int i) const {
     return i < steps() ? levels_.timesteps[static_cast<std::size_t>(i)] : 0;
@@ -47,12 +57,13 @@ public:
         const double sigma = eta * std::sqrt((1 - b) / (1 - a)) * std::sqrt(1 - a / b);
         const double direction = std::sqrt(std::max(0.0, 1 - b - sigma * sigma));
 
-        const Latent eps = denoise(x, i, ddim_.timestep(i));
+        const Latent predicted = denoise(x, i, ddim_.timestep(i));
         const Latent noise = eta > 0 ? ddim_.generator_.randn(x.size()) : Latent{};
         Step result{Latent(x.size()), Latent(x.size())};
         for (std::size_t k = 0; k < x.size(); k++) {
-            const double clean = (x[k] - std::sqrt(1 - a) * eps[k]) / std::sqrt(a);
-            double next = std::sqrt(b) * clean + direction * eps[k];
+            auto [clean, eps] = Denoised(ddim_.prediction_, predicted[k], x[k], a);
+            if (ddim_.clipRange_) clean = std::clamp(clean, -*ddim_.clipRange_, *ddim_.clipRange_);
+            double next = std::sqrt(b) * clean + direction * eps;
             if (eta > 0) next += sigma * noise[k];
             result.clean[k] = static_cast<float>(clean);
             result.next[k] = static_cast<float>(next);

@@ -19,7 +19,8 @@ DdimLevels ddimLevels(const Schedule &schedule, int steps);
 /// DDIM (Song et al. 2021): step i takes the latent at t_i to t_i+1.
 class Ddim final : public Sampler {
 public:
-    /// `eta` 0 is deterministic; else every step draws its noise from `generator`.
+    /// `eta` 0 is deterministic; else every step draws its noise from `generator`. Throws
+    /// `MODEL_UNSUPPORTED` for a model of noise whose schedule begins without a signal.
     Ddim(const Schedule &schedule, int steps, double eta, Generator &generator);
 
     int steps() const override { return static_cast<int>(levels_.timesteps.size()); }
@@ -32,6 +33,8 @@ private:
     class DdimRun;
 
     DdimLevels levels_;
+    Prediction prediction_;
+    std::optional<double> clipRange_;
     double eta_;
     Generator &generator_;
 };

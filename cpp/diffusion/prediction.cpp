@@ -8,11 +8,20 @@ const char *predictionName(Prediction prediction) {
     return prediction == Prediction::Noise ? "epsilon" : "v_prediction";
 }
 
+Denoised::Denoised(Prediction prediction, double predicted, double x, double a) {
+    if (prediction == Prediction::Noise) {
+        noise = predicted;
+        clean = (x - std::sqrt(1 - a) * noise) / std::sqrt(a);
+    } else {
+        noise = std::sqrt(a) * predicted + std::sqrt(1 - a) * x;
+        clean = std::sqrt(a) * x - std::sqrt(1 - a) * predicted;
+    }
+}
+
 Latent noiseOf(Prediction prediction, Latent predicted, const Latent &x, double alphaBar) {
     if (prediction == Prediction::Noise) return predicted;
-    const double a = alphaBar;
     for (std::size_t k = 0; k < x.size(); k++) {
-        predicted[k] = static_cast<float>(std::sqrt(a) * predicted[k] + std::sqrt(1 - a) * x[k]);
+        predicted[k] = static_cast<float>(Denoised(prediction, predicted[k], x[k], alphaBar).noise);
     }
     return predicted;
 }

@@ -13,8 +13,16 @@ enum class Prediction {
 
 const char *predictionName(Prediction prediction);
 
-/// The noise in `x`, whatever was predicted; `alphaBar` is a at its timestep. It is linear in the
-/// prediction, and a prediction that is guided stays one: the noise may be taken after guidance.
+/// What a predicted value says of the value x of a noised latent, a being alpha-bar at its
+/// timestep. Both are linear in the prediction, and a prediction that is guided stays one: they may
+/// be taken after guidance.
+struct Denoised {
+    double clean, noise;
+
+    Denoised(Prediction prediction, double predicted, double x, double a);
+};
+
+/// The noise in `x`, whatever was predicted.
 Latent noiseOf(Prediction prediction, Latent predicted, const Latent &x, double alphaBar);
 
 } // namespace magicmix

@@ -7,8 +7,8 @@
 
 namespace magicmix {
 
-/// The noise in a latent at step `index` of the sampler, whose timestep is `timestep`, after
-/// classifier-free guidance.
+/// The network's prediction from a latent at step `index` of the sampler, whose timestep is
+/// `timestep`, after classifier-free guidance.
 using Denoise = std::function<Latent(const Latent &latent, int index, int timestep)>;
 
 /// A way through the noise in N steps. State i, 0 <= i <= N, is a latent at t_i: state 0 is pure

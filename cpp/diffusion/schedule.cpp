@@ -47,6 +47,15 @@ Schedule::Spacing parseSpacing(const std::string &name) {
     unsupported("timestep_spacing", name, "leading, trailing or linspace");
 }
 
+const char *spacingName(Schedule::Spacing spacing) {
+    switch (spacing) {
+    case Schedule::Spacing::Leading: return "leading";
+    case Schedule::Spacing::Trailing: return "trailing";
+    case Schedule::Spacing::Linspace: return "linspace";
+    }
+    return "leading";
+}
+
 std::vector<double> cumulativeAlphas(const Schedule &schedule) {
     std::vector<double> alphas;
     double product = 1;

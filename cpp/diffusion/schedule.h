@@ -27,6 +27,8 @@ struct Schedule {
     Spacing spacing = Spacing::Leading;
     int stepsOffset = 1; ///< added to leading timesteps
     FinalLevel finalLevel = FinalLevel::First;
+    /// The predicted clean latent is cut off there on both sides, as models of pixels want it.
+    std::optional<double> clipRange;
     std::optional<Prediction> prediction; ///< empty while it is not known
 };
 
@@ -34,6 +36,7 @@ struct Schedule {
 /// "linspace". Throw `MODEL_UNSUPPORTED` for others.
 Schedule::Betas parseBetas(const std::string &name);
 Schedule::Spacing parseSpacing(const std::string &name);
+const char *spacingName(Schedule::Spacing spacing);
 
 /// Cumulative alpha at every training timestep.
 std::vector<double> cumulativeAlphas(const Schedule &schedule);

@@ -2,17 +2,14 @@
 
 #include "base/clock.h"
 #include "diffusion/guidance.h"
-#include "diffusion/schedule.h"
 #include "model/finite.h"
 
 namespace magicmix {
 
 GuidedUnet::GuidedUnet(Networks &networks, const MixRequest &request, const PromptContext &negative,
                        Reporter &reporter, const Cancellation &cancel)
-    : request_(request), prediction_(networks.prediction()),
-      alphas_(cumulativeAlphas(networks.schedule())),
-      session_(networks.unet(), request.size().cells(), isGuided() ? 2 : 1), negative_(negative),
-      reporter_(reporter), cancel_(cancel) {}
+    : request_(request), session_(networks.unet(), request.size().cells(), isGuided() ? 2 : 1),
+      negative_(negative), reporter_(reporter), cancel_(cancel) {}
 
 void GuidedUnet::setPrompt(const PromptPointer &prompt) {
     if (prompt == prompt_) return;
@@ -30,10 +27,9 @@ Latent GuidedUnet::denoise(const Latent &latent, int timestep, const PromptPoint
     std::vector<Latent> each = session_.predict(latent, timestep, cancel_);
     Latent guided =
         isGuided() ? guide(each[0], each[1], request_.guidanceScale) : std::move(each[0]);
-    Latent noise = noiseOf(prediction_, std::move(guided), latent, alphaBarAt(alphas_, timestep));
-    requireFinite(noise, "the UNet at timestep " + std::to_string(timestep));
+    requireFinite(guided, "the UNet at timestep " + std::to_string(timestep));
     reporter_.unetStepTook(millisecondsSince(start));
-    return noise;
+    return guided;
 }
 
 } // namespace magicmix

@@ -1,6 +1,5 @@
 #pragma once
 
-#include "diffusion/prediction.h"
 #include "engine/networks.h"
 #include "engine/reporter.h"
 #include "engine/request.h"
@@ -21,7 +20,7 @@ public:
     /// Computes at once what depends on the timesteps alone that will come.
     void prepare(const std::vector<int> &timesteps) { session_.prepare(timesteps, cancel_); }
 
-    /// The noise in `latent`, as `prompt` makes the UNet see it. Throws `NOT_FINITE`.
+    /// The UNet's prediction from `latent`, as `prompt` makes it. Throws `NOT_FINITE`.
     Latent denoise(const Latent &latent, int timestep, const PromptPointer &prompt);
 
 private:
@@ -29,8 +28,6 @@ private:
     void setPrompt(const PromptPointer &prompt);
 
     const MixRequest &request_;
-    Prediction prediction_;
-    std::vector<double> alphas_;
     UNetSession session_;
     const PromptContext &negative_;
     PromptPointer prompt_; // whose keys and values lie in the session

@@ -246,6 +246,7 @@ Architecture deduceArchitecture(const WeightSource &source, const ModelConfig &c
     architecture.family = familyOfActivation(architecture.text.exactGelu ? "gelu" : "quick_gelu");
     architecture.unet = deduceUnet(shapes, config.unet);
     architecture.vae = deduceVae(shapes, config.vae, *architecture.family);
+    architecture.schedule = config.schedule.value_or(Schedule{});
     architecture.schedule.prediction = deducePrediction(config.unet, *architecture.family);
     architecture.sampleSize = config.unet.sampleSize;
     if (config.unet.sampleSize && *config.unet.sampleSize > kMaxSide / kPixelsPerCell) {

@@ -28,6 +28,7 @@ ModelConfig ModelConfig::overriddenBy(const ModelConfig &caller) const {
     override(config.vae.normGroups, caller.vae.normGroups);
     override(config.vae.scalingFactor, caller.vae.scalingFactor);
     override(config.vae.latentRgb, caller.vae.latentRgb);
+    override(config.schedule, caller.schedule);
     return config;
 }
 

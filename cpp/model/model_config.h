@@ -1,5 +1,7 @@
 #pragma once
 
+#include "diffusion/schedule.h"
+
 #include <optional>
 #include <string>
 #include <vector>
@@ -25,6 +27,9 @@ struct ModelConfig {
         std::optional<double> scalingFactor;
         std::vector<double> latentRgb; ///< as in AutoencoderConfig; empty if not declared
     } vae;
+
+    /// Of the training; its prediction is `unet.prediction`.
+    std::optional<Schedule> schedule;
 
     /// The same, with everything that `caller` says in its place.
     ModelConfig overriddenBy(const ModelConfig &caller) const;
