@@ -294,6 +294,27 @@ describe('checkpoints', () => {
         await assertRefused(fixture('landscape64.png'), 'MODEL_FORMAT', /landscape64\.png/)
       })
 
+      const leftovers: Record<string, [text: string, message: RegExp]> = {
+        'a pointer of Git LFS': [
+          `version https://git-lfs.github.com/spec/v1\noid sha256:${'0'.repeat(64)}\nsize 21\n`,
+          /pointer of Git LFS.*git lfs pull/,
+        ],
+        'a web page': ['\n<!DOCTYPE html>\n<html><body>Log in</body></html>', /web page \(HTML\)/],
+        'an answer in JSON': [
+          '{"error":"Invalid credentials"}',
+          /text in JSON.*answer of a server/,
+        ],
+      }
+      for (const [what, [text, message]] of Object.entries(leftovers)) {
+        for (const extension of ['safetensors', 'ckpt', 'gguf']) {
+          it(`${what} in the place of a .${extension}`, async () => {
+            const file = path.join(folder, `left.${extension}`)
+            await writeFile(file, text)
+            await assertRefused(file, 'MODEL_FORMAT', message)
+          })
+        }
+      }
+
       it('nothing at all', async () => {
         const missing = path.join(folder, 'missing.safetensors')
         await assertRefused(missing, 'MODEL_NOT_FOUND', /missing\.safetensors/)
@@ -544,6 +565,22 @@ describe('checkpoints', () => {
           await assertRefused(damaged, code, message, {})
         })
       }
+
+      it('of the first diffusers say 32 where they mean 64', async () => {
+        for (const [version, sampleSize, nativeSize] of [
+          ['0.6.0', 32, 512],
+          ['0.8.1', 32, 512],
+          ['0.8.1', 48, 384],
+          ['0.9.0', 32, 256],
+          ['0.21.4', 32, 256],
+        ] as const) {
+          await changeJson('unet/config.json', (json) =>
+            Object.assign(json, { sample_size: sampleSize, _diffusers_version: version }),
+          )
+          await using mixer = await MagicMix.load({ model: damaged, threads: 1 })
+          assert.equal(mixer.model.nativeSize, nativeSize, version)
+        }
+      })
 
       it('that say they were trained on pictures of absurd sizes', async () => {
         await changeJson('unet/config.json', (json) => (json['sample_size'] = 65536))

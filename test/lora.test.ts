@@ -188,6 +188,22 @@ describe('LoRA', function () {
     assertClose('the last latent', await latentOf(mixer), expected, 2e-5)
   })
 
+  it('with a whole number for alpha', async () => {
+    const weight = targets.find((name) => name.endsWith('attn1.to_q.weight'))!
+    const made = factors(weight, 4, 8)
+    const [down, up] = kohya(weight)
+    const alpha = down.replace('lora_down.weight', 'alpha')
+    const eightBytes = { shape: [], values: new Float32Array(2) }
+    const file = await write('whole', { ...storedFactors(made, down, up), [alpha]: eightBytes })
+    const { header, data } = readSafetensors(file)
+    data.writeBigInt64LE(2n, header[alpha]!.data_offsets[0])
+    header[alpha]!.dtype = 'I64'
+    await writeFile(file, safetensorsBytes(header, data))
+    await using mixer = await load({ loras: [{ file }] })
+    const expected = await latentWithMerged([{ weight, delta: product(made), strength: 2 / 4 }])
+    assertClose('the last latent', await latentOf(mixer), expected, 2e-5)
+  })
+
   it('with a kernel of its own between the two matrices (LoCon)', async () => {
     const weight = `${unet}input_blocks.1.0.in_layers.2.weight`
     const name = 'lora_unet_down_blocks_0_resnets_0_conv1'

@@ -192,6 +192,31 @@ describe('pictures', () => {
     }
   })
 
+  it('leaves a coloured background its colour beside and behind a grey picture', async () => {
+    const grey = encoded(64, 64).toColourspace('b-w')
+    const forms = {
+      grey: await grey.png().toBuffer(),
+      'grey with alpha': await grey.clone().ensureAlpha(0.5).png().toBuffer(),
+      '16 bits': await grey.clone().toColourspace('grey16').png().toBuffer(),
+    }
+    for (const [form, layout] of Object.entries(forms)) {
+      const options = { width: 128, height: 64, fit: 'contain', background: '#ff0000' }
+      const read = await pixelsOf(layout, options)
+      assert.deepEqual(read.at(2, 2), red, form)
+      const [r, g, b] = read.at(64, 32) as [number, number, number]
+      if (form === 'grey with alpha') assert.ok(r > g && g === b)
+      else assert.ok(r === g && g === b, form)
+    }
+  })
+
+  it('refuses a background that is not opaque', async () => {
+    const layout = await encoded(64, 64).png().toBuffer()
+    for (const background of ['transparent', '#ff000080', 'rgba(0, 0, 0, 0.5)']) {
+      const refused = { code: 'INVALID_ARGUMENT', message: /an opaque colour for background/ }
+      await assert.rejects(pixelsOf(layout, { background }), refused)
+    }
+  })
+
   it('fits in as asked', async () => {
     const wide = await encoded(128, 64).png().toBuffer()
     const size = { width: 64, height: 64 }

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/latent.h"
 
+#include <cctype>
 #include <cmath>
 
 namespace magicmix {
@@ -120,6 +121,12 @@ private:
     Json json_ = Json::object();
 };
 
+/// Is it a version of diffusers before 0.9?
+bool isBefore09(const std::string &version) {
+    return version.size() > 2 && version.compare(0, 2, "0.") == 0 && std::isdigit(version[2]) &&
+           (version.size() == 3 || version[3] == '.') && version[2] < '9';
+}
+
 /// Of diffusers' DDIMScheduler, where a file of any of its schedulers leaves something out.
 Schedule ddimDefaults() {
     Schedule schedule;
@@ -191,6 +198,9 @@ ModelConfig readConfiguration(const Json &parts, const std::string &where) {
     config.unet.normGroups = unet.count("norm_num_groups");
     const auto sampleSides = unet.counts("sample_size");
     if (!sampleSides.empty()) config.unet.sampleSize = sampleSides.front();
+    // Its first versions noted a wrong one for every model.
+    const bool early = isBefore09(unet.text("_diffusers_version").value_or(""));
+    if (early && config.unet.sampleSize == 32) config.unet.sampleSize = 64;
 
     const Part text(parts, "text_encoder", where);
     config.textEncoder.heads = text.count("num_attention_heads");

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "checkpoint/configuration.h"
+#include "checkpoint/leftovers.h"
 #include "checkpoint/modelspec.h"
 
 #include <algorithm>
@@ -151,6 +152,7 @@ bool looksLikeSafetensors(const MappedFile &file) {
 
 SafetensorsFile readSafetensors(const std::string &path) {
     const auto file = MappedFile::open(path);
+    refuseLeftovers(*file);
     const std::string where = "'" + path + "'";
     if (file->size() < kLengthBytes) {
         throw Error("MODEL_FORMAT",

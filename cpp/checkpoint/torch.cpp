@@ -1,7 +1,9 @@
 #include "checkpoint/torch.h"
+#include "checkpoint/leftovers.h"
 
 #include "base/text.h"
 #include "checkpoint/json.h"
+#include "checkpoint/leftovers.h"
 #include "checkpoint/pickle.h"
 #include "checkpoint/zip.h"
 
@@ -509,6 +511,7 @@ StoredTensors readTorch(const std::string &path) {
     const auto file = MappedFile::open(path);
     if (looksLegacy(*file)) return readLegacy(file);
     if (looksLikeZip(*file)) return readArchive(file);
+    refuseLeftovers(*file);
     throw Error("MODEL_FORMAT", "'" + path + "' is not what torch.save writes", {{"path", path}});
 }
 

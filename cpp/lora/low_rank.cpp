@@ -7,6 +7,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <optional>
 
 namespace magicmix {
 namespace {
@@ -37,12 +39,30 @@ std::vector<float> floatsOf(const StoredTensor &tensor) {
                 {{"tensor", tensor.name}});
 }
 
+/// Of a tensor of one whole number, as some converters write alpha; nothing if it is of another
+/// type.
+std::optional<std::int64_t> integerOf(const StoredTensor &tensor) {
+    const std::byte *data = tensor.file->data() + tensor.offset;
+    const auto read = [&](auto value) {
+        std::memcpy(&value, data, sizeof value);
+        return std::optional<std::int64_t>(static_cast<std::int64_t>(value));
+    };
+    if (tensor.type == "I64") return read(std::int64_t{});
+    if (tensor.type == "I32") return read(std::int32_t{});
+    if (tensor.type == "I16") return read(std::int16_t{});
+    if (tensor.type == "I8") return read(std::int8_t{});
+    if (tensor.type == "U8") return read(std::uint8_t{});
+    return std::nullopt;
+}
+
 float alphaOf(const LoraModule &module) {
     if (!module.alpha) {
         return static_cast<float>(module.declaredAlpha.value_or(lengthOf(module.up, 1)));
     }
-    const std::vector<float> values = floatsOf(*module.alpha);
-    if (values.size() == 1) return values.front();
+    if (elementCount(module.alpha->shape, module.alpha->name) == 1) {
+        if (const auto whole = integerOf(*module.alpha)) return static_cast<float>(*whole);
+        return floatsOf(*module.alpha).front();
+    }
     throw Error("MODEL_FORMAT",
                 "'" + module.alpha->name + "' of '" + module.alpha->file->path() +
                     "' must be one number, not of shape " + shapeText(module.alpha->shape),

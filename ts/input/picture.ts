@@ -51,12 +51,12 @@ export async function readPicture(
   picture: LayoutPicture,
   { width, height, fit, background, nativeSize, signal }: PictureOptions,
 ): Promise<ReadPicture> {
-  checkColour(background)
+  await checkColour(background)
   return readable(picture, async () => {
     const kept = await keep(picture, signal)
     const source = await open(kept, signal)
     const size = mixSize(await orientedSize(source), nativeSize, width, height)
-    const { data, info } = await source
+    const { data, info } = await (await inColour(source))
       .autoOrient()
       .resize({ ...size, fit, background })
       .flatten({ background })
@@ -73,7 +73,7 @@ export async function sizeOfMix(
   picture: LayoutPicture,
   { width, height, background, nativeSize }: PictureOptions,
 ): Promise<{ width: number; height: number }> {
-  checkColour(background)
+  await checkColour(background)
   if (isDeferred(picture)) {
     throw invalid('layout', 'a picture that can be read again (its bytes)', picture)
   }
@@ -84,7 +84,7 @@ export async function sizeOfMix(
 
 /** Throws what {@link readPicture} throws if there is no picture. */
 export async function checkPicture(picture: KeptPicture, background: string): Promise<void> {
-  checkColour(background)
+  await checkColour(background)
   await readable(picture, async () => orientedSize(await open(await keep(picture))))
 }
 
@@ -165,13 +165,22 @@ function roundSide(pixels: number, unit: number): number {
   return Math.min(most, Math.max(unit, Math.round(pixels / unit) * unit))
 }
 
-function checkColour(background: string): void {
+/** A colour beside or behind a grey picture would be made grey with it. */
+async function inColour(source: Sharp): Promise<Sharp> {
+  const { space } = await source.metadata()
+  return space === 'b-w' || space === 'grey16' ? source.pipelineColourspace('srgb') : source
+}
+
+async function checkColour(background: string): Promise<void> {
+  let alpha: number | undefined
   try {
-    sharp({ create: { width: 1, height: 1, channels: 3, background } } as never)
+    const create = { width: 1, height: 1, channels: 4, background }
+    alpha = (await sharp({ create } as never).raw().toBuffer())[3]
   } catch (error) {
     if (error instanceof MagicMixError) throw error
     throw invalid('background', "a colour such as 'white' or '#ffcc00'", background)
   }
+  if (alpha !== 255) throw invalid('background', 'an opaque colour', background)
 }
 
 function nameOf(picture: LayoutPicture): string {
