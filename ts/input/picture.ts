@@ -56,7 +56,9 @@ export async function readPicture(
     const kept = await keep(picture, signal)
     const source = await open(kept, signal)
     const size = mixSize(await orientedSize(source), nativeSize, width, height)
-    const { data, info } = await (await inColour(source))
+    const { data, info } = await (
+      await inColour(source)
+    )
       .autoOrient()
       .resize({ ...size, fit, background })
       .flatten({ background })
@@ -175,7 +177,11 @@ async function checkColour(background: string): Promise<void> {
   let alpha: number | undefined
   try {
     const create = { width: 1, height: 1, channels: 4, background }
-    alpha = (await sharp({ create } as never).raw().toBuffer())[3]
+    alpha = (
+      await sharp({ create } as never)
+        .raw()
+        .toBuffer()
+    )[3]
   } catch (error) {
     if (error instanceof MagicMixError) throw error
     throw invalid('background', "a colour such as 'white' or '#ffcc00'", background)
