@@ -205,7 +205,7 @@ async function beMeasured(): Promise<void> {
   process.exit()
 }
 
-/** The mean time between two steps of one mix. */
+/** The mean time between two steps of one mix; of one mix at least. */
 async function stepsUntil(
   end: number,
   mixer: MagicMix,
@@ -213,7 +213,7 @@ async function stepsUntil(
 ): Promise<number> {
   let steps = 0
   let total = 0
-  while (performance.now() < end) {
+  do {
     let before: number | undefined
     await mixer.mix({
       ...request,
@@ -221,14 +221,14 @@ async function stepsUntil(
       onProgress: ({ stage }) => {
         if (stage !== 'content') return
         const now = performance.now()
-        if (before !== undefined && now < end) {
+        if (before !== undefined && (now < end || steps === 0)) {
           steps++
           total += now - before
         }
         before = now
       },
     })
-  }
+  } while (performance.now() < end)
   return total / steps
 }
 
