@@ -228,7 +228,7 @@ async function stepsUntil(
         before = now
       },
     })
-  } while (performance.now() < end)
+  } while (performance.now() < end || steps === 0)
   return total / steps
 }
 
