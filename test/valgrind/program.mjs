@@ -28,7 +28,11 @@ async function mixAndAbort(options) {
   })
 
   const controller = new AbortController()
-  const onProgress = ({ stage }) => stage === 'layout' && controller.abort('enough')
+  // Not in the first step: ggml's scheduler still runs a node of every part of a graph that was
+  // cancelled, on whatever its memory holds, and nobody has written there before.
+  const onProgress = ({ stage, step }) => {
+    if (stage === 'layout' && step > 0) controller.abort('enough')
+  }
   const { signal } = controller
   const ending = await mixer.mix({ ...request, steps: 50, signal, onProgress }).catch(String)
 
