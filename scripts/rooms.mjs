@@ -41,9 +41,16 @@ const houses = {
     files: /\.ts$/,
     roomOf: (file) => {
       if (file.includes('/')) return file.split('/')[0]
-      return ['errors', 'home', 'package-files', 'pixels', 'progress', 'sharp', 'stop'].includes(
-        path.parse(file).name,
-      )
+      return [
+        'errors',
+        'home',
+        'own-process',
+        'package-files',
+        'pixels',
+        'progress',
+        'sharp',
+        'stop',
+      ].includes(path.parse(file).name)
         ? 'base'
         : 'facade'
     },

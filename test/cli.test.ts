@@ -40,6 +40,7 @@ describe('command line', () => {
   function magicmix(
     args: string[],
     onStderr: (text: string, kill: () => void) => void = () => {},
+    killSignal: NodeJS.Signals = 'SIGINT',
   ): Promise<Outcome> {
     const { MAGICMIX_MODEL, DEBUG, ...env } = process.env
     const child = spawn(process.execPath, [bin, ...args], { cwd: folder, env })
@@ -47,7 +48,7 @@ describe('command line', () => {
     child.stdout.setEncoding('utf8').on('data', (text: string) => (outcome.stdout += text))
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       outcome.stderr += text
-      onStderr(text, () => child.kill('SIGINT'))
+      onStderr(text, () => child.kill(killSignal))
     })
     return new Promise((resolve, reject) => {
       child.once('error', reject)
@@ -249,20 +250,24 @@ describe('command line', () => {
     )
   })
 
-  it('stops cleanly with exit code 130 on Ctrl-C', async function () {
-    if (process.platform === 'win32') this.skip() // there, kill does not raise SIGINT
-    const args = ['mix', 'layout.png', 'a cat', '-o', 'stopped.png', '-m', model, ...heads]
-    const stopAtFirstStep = (text: string, kill: () => void) => {
-      if (text.includes('mixing')) kill()
-    }
-    const { code, signal, stdout, stderr } = await magicmix(
-      [...args, ...small, '--steps', '999'],
-      stopAtFirstStep,
-    )
-    assert.deepEqual([code, signal, stdout], [130, null, ''])
-    assert.match(stderr, /Stopped\.\n$/)
-    assert.ok(!(await readdir(folder)).includes('stopped.png'))
-  })
+  const stops = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const
+  for (const [name, exitCode] of Object.entries(stops)) {
+    it(`stops cleanly with exit code ${exitCode} on ${name}`, async function () {
+      if (process.platform === 'win32') this.skip() // there, kill does not raise signals
+      const args = ['mix', 'layout.png', 'a cat', '-o', 'stopped.png', '-m', model, ...heads]
+      const stopAtFirstStep = (text: string, kill: () => void) => {
+        if (text.includes('mixing')) kill()
+      }
+      const { code, signal, stdout, stderr } = await magicmix(
+        [...args, ...small, '--steps', '999'],
+        stopAtFirstStep,
+        name as NodeJS.Signals,
+      )
+      assert.deepEqual([code, signal, stdout], [exitCode, null, ''])
+      assert.match(stderr, /Stopped\.\n$/)
+      assert.ok(!(await readdir(folder)).includes('stopped.png'))
+    })
+  }
 
   it('checks the installation and the devices', async () => {
     const { code, stdout } = await magicmix(['doctor', '--json', '--device', 'cpu'])

@@ -114,6 +114,9 @@ describe('in hosts', function () {
     const refused = await model(permission)
     assert.match(refused.stderr, /ADDON_UNAVAILABLE/)
     assert.match(refused.stderr, /--allow-addons/)
+    const alone = `require('.').MagicMix.load({ isolate: true }).catch((e) => console.log(e.code, e.message))`
+    const { stdout } = await runNode([...permission, '--allow-addons', '-e', alone], packageRoot)
+    assert.match(stdout, /^DEVICE_UNAVAILABLE .*permission model.*--allow-child-process/)
   })
 
   it('a user without a name or a home, as containers have', async function () {

@@ -100,6 +100,28 @@ describe('an isolated mixer', function () {
     assert.deepEqual(ended, wellEnded('64'))
   })
 
+  it('ends a mix at once that waits for another process to load', async () => {
+    await using mixer = await load()
+    process.kill(children()[0]!, 'SIGKILL')
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    const reason = new Error('enough')
+    const controller = new AbortController()
+    const mixing = mixer.mix({ ...smallRequest, signal: controller.signal })
+    setImmediate(() => controller.abort(reason))
+    await assert.rejects(mixing, (error) => error === reason)
+    assert.equal((await mixer.mix(smallRequest)).width, 64)
+  })
+
+  it('is not made in a process that is one already, which would have no end', async () => {
+    process.env.MAGICMIX_ISOLATED = '1'
+    try {
+      const refused = coded('DEVICE_UNAVAILABLE', /itself that of an isolated mixer/)
+      await assert.rejects(load(), refused)
+    } finally {
+      delete process.env.MAGICMIX_ISOLATED
+    }
+  })
+
   it('ends when it is forgotten', async () => {
     const ended = await runProgram(
       `

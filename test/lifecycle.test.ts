@@ -414,6 +414,21 @@ describe('life cycle', () => {
       assert.deepEqual(ended, wellEnded('done'))
     })
 
+    it('collects forgotten mixers by itself, since it is told what they hold', async function () {
+      if (process.platform !== 'linux') this.skip()
+      const { stdout } = await runProgram(`
+        const { readdirSync } = require('node:fs')
+        const threads = () => readdirSync('/proc/self/task').length
+        ;(async () => {
+          await (await MagicMix.load(options)).dispose() // whatever Node starts, it has started
+          const before = threads()
+          for (let i = 0; i < 20; i++) await (await MagicMix.load(options)).mix(request)
+          console.log(threads() - before)
+          process.exit()
+        })()`)
+      assert.ok(Number(stdout) < 10, `${stdout.trim()} of 20 mixers are still there`)
+    })
+
     it('gets the thread and the memory of a forgotten mixer back', async function () {
       if (process.platform !== 'linux') this.skip()
       const ended = await runProgram(

@@ -85,7 +85,8 @@ export class MagicMix {
    * Loads a model.
    *
    * @throws {@link MagicMixError} INVALID_ARGUMENT, UNKNOWN_OPTION, MODEL_NOT_FOUND, MODEL_FORMAT,
-   * MODEL_UNSUPPORTED, CONFIG_NEEDED, DEVICE_UNAVAILABLE, OUT_OF_MEMORY, ADDON_UNAVAILABLE; for a
+   * MODEL_UNSUPPORTED, CONFIG_NEEDED, DEVICE_UNAVAILABLE, OUT_OF_MEMORY, OUT_OF_THREADS,
+   * ADDON_UNAVAILABLE; with `isolate` also DEVICE_FAILED; for a
    * model from the hub also ACCESS_DENIED, DOWNLOAD_FAILED, DOWNLOAD_DAMAGED, DISK_FULL; or the
    * signal's reason
    * @example

@@ -2,6 +2,7 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { buffer } from 'node:stream/consumers'
 
 import { MagicMixError } from '../errors.js'
 import { checkPicture } from '../input/picture.js'
@@ -56,7 +57,7 @@ async function run({ positionals, values, signal }: Arguments): Promise<void> {
   const { MagicMix } = await import('../mixer.js')
   const { formatOf } = await import('../mix.js')
   const format = file === standard ? 'png' : formatOf(file)
-  if (request.layout === standard) request.layout = await standardInput()
+  if (request.layout === standard) request.layout = await buffer(process.stdin)
   await checkBeforeLoading(request, options.embeddings !== undefined)
   if (file !== standard) await mkdir(path.dirname(file), { recursive: true })
 
@@ -89,12 +90,6 @@ async function checkBeforeLoading(request: MixRequest, hasEmbeddings: boolean): 
   if (!hasEmbeddings) tokenizePrompts(checked, await ClipTokens.load(), 0)
   const { layout, background } = checked
   if (!isPrompt(layout)) await checkPicture(layout as string | Buffer, background)
-}
-
-async function standardInput(): Promise<Buffer> {
-  const parts: Buffer[] = []
-  for await (const part of process.stdin) parts.push(part as Buffer)
-  return Buffer.concat(parts)
 }
 
 /** What was computed for minutes is not lost for a full disk. */

@@ -1,9 +1,9 @@
 /** Lists and tests the devices of a backend in a separate process. */
-import { type ChildProcess, fork } from 'node:child_process'
-import { createRequire } from 'node:module'
+import type { ChildProcess } from 'node:child_process'
 import path from 'node:path'
 
 import { messageOf } from '../errors.js'
+import { startProgram, whyNoProcess } from '../own-process.js'
 import type { NativeDevice } from '../native/contract.js'
 import type { GpuBackend } from './libraries.js'
 
@@ -32,7 +32,7 @@ const timeLimit = 300_000
 
 /** A device on which the child died is left out of the next. */
 export async function examine(library: string, backend: GpuBackend): Promise<Examination> {
-  const problem = whyNoChild()
+  const problem = whyNoProcess('preflight')
   if (problem) return { devices: [], problem }
   let devices: NativeDevice[] = []
   const reasons = new Map<string, string>()
@@ -59,30 +59,6 @@ export async function examine(library: string, backend: GpuBackend): Promise<Exa
   }
 }
 
-/**
- * A single executable runs its own program whatever it is told to: as its own child it would load a
- * model, and have a child in turn, without end. What is not recognised as one is stopped by the
- * variable, one generation later.
- */
-export function whyNoChild(): string {
-  if (process.env[childMark]) return 'this process is itself the test of a device'
-  return isSingleExecutable() ? 'a single executable has no other program to run' : ''
-}
-
-function isSingleExecutable(): boolean {
-  if ('pkg' in process) return true
-  // of `bun build --compile`
-  if (/^(\/\$bunfs\/|[A-Z]:[\\/]~BUN[\\/])/.test(__filename)) return true
-  try {
-    return (createRequire(__filename)('node:sea') as { isSea(): boolean }).isSea()
-  } catch {
-    return false // this version of Node makes none
-  }
-}
-
-/** Tells a child that it is one. */
-const childMark = 'MAGICMIX_PREFLIGHT'
-
 /** cuBLAS is not part of the driver. */
 function withAdvice(problem: string): string {
   const isCublas = /(lib)?cublas/i.test(problem)
@@ -97,13 +73,6 @@ function reasonOf({ passed, error, problem }: Extract<Report, { tested: string }
     : `it computes wrongly: its results are ${(100 * error).toPrecision(2)} % off`
 }
 
-/** Node's permission model says what it refuses, but not how to allow it. */
-function whyRefused(error: unknown): string {
-  const { code, permission } = error as { code?: string; permission?: string }
-  if (code !== 'ERR_ACCESS_DENIED') return messageOf(error)
-  return `Node's permission model refuses ${permission ?? 'it'} (--allow-child-process)`
-}
-
 interface Ended {
   reports: Report[]
   /** How it ended; empty if well. */
@@ -111,16 +80,13 @@ interface Ended {
 }
 
 function runChild(args: string[]): Promise<Ended> {
-  const { NODE_OPTIONS: _, ...environment } = process.env
   let child: ChildProcess
   try {
-    child = fork(path.join(__dirname, 'preflight-child.js'), args, {
-      execArgv: [],
-      env: { ...environment, ELECTRON_RUN_AS_NODE: '1', [childMark]: '1' },
+    child = startProgram('preflight', path.join(__dirname, 'preflight-child.js'), args, {
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
     })
   } catch (error) {
-    return Promise.resolve({ reports: [], end: `could not be tried: ${whyRefused(error)}` })
+    return Promise.resolve({ reports: [], end: `could not be tried: ${messageOf(error)}` })
   }
   const reports: Report[] = []
   let late = false

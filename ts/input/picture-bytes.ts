@@ -1,13 +1,14 @@
 /** The bytes of pictures that come as URLs, blobs, responses and streams. */
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
-import { addAbortSignal } from 'node:stream'
+import { Readable, addAbortSignal } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 
 import {
   type DeferredPicture,
   type KeptPicture,
   type LayoutPicture,
+  bufferOf,
   isBytes,
   isBytesHolder,
   isDeferred,
@@ -56,36 +57,17 @@ async function collect(
   stream: Exclude<DeferredPicture, { arrayBuffer(): unknown }>,
   signal?: AbortSignal,
 ): Promise<Buffer> {
-  if (signal && 'destroy' in stream) addAbortSignal(signal, stream as never)
-  const reader =
-    'getReader' in stream ? chunksOf(stream, signal) : (stream as AsyncIterable<unknown>)
+  const source = 'getReader' in stream ? Readable.fromWeb(stream as never) : stream
+  if (signal && 'destroy' in source) addAbortSignal(signal, source)
   const parts: Uint8Array[] = []
   let size = 0
-  for await (const part of reader) {
+  for await (const part of source as AsyncIterable<unknown>) {
     if (!isBytes(part)) throw new Error(`the stream gave a ${typeof part} instead of bytes`)
     size += part.byteLength
     if (size > maxBytes) throw new Error(`the stream has more than ${maxBytes / 2 ** 20} MiB`)
-    parts.push(new Uint8Array(part as ArrayBuffer))
+    parts.push(bufferOf(part))
   }
   return Buffer.concat(parts)
-}
-
-async function* chunksOf(stream: ReadableStream, signal?: AbortSignal): AsyncGenerator<unknown> {
-  const reader = stream.getReader() as ReadableStreamDefaultReader<unknown>
-  const cancel = () => void reader.cancel(signal?.reason).catch(() => {})
-  signal?.addEventListener('abort', cancel, { once: true })
-  let ended = false
-  try {
-    for (;;) {
-      const { done, value } = await reader.read()
-      ended = done
-      if (done) return
-      yield value
-    }
-  } finally {
-    signal?.removeEventListener('abort', cancel)
-    if (!ended) cancel()
-  }
 }
 
 /**

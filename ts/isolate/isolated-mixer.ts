@@ -1,12 +1,12 @@
 /** A mixer in a process of its own: a driver that crashes takes that one with it. */
-import { type ChildProcess, fork } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import path from 'node:path'
 
-import { whyNoChild } from '../devices/preflight.js'
-import { MagicMixError } from '../errors.js'
+import { MagicMixError, messageOf } from '../errors.js'
 import type { NativeLoadOptions } from '../models/load-options.js'
 import type { ModelInfo } from '../models/model-info.js'
 import type { NativeJob, NativeMixer, NativeProgress } from '../native/contract.js'
+import { startProgram, whyNoProcess } from '../own-process.js'
 import type { Answer, Operation, Order } from './messages.js'
 
 type Report = ((event: NativeProgress) => void) | null
@@ -39,13 +39,7 @@ export class IsolatedMixer implements NativeMixer {
 
   /** @throws {@link MagicMixError} DEVICE_UNAVAILABLE where there can be no process */
   static load(options: NativeLoadOptions, report: Report): NativeJob<NativeMixer> {
-    const problem = whyNoChild()
-    if (problem) {
-      throw new MagicMixError('DEVICE_UNAVAILABLE', `A mixer cannot be isolated here: ${problem}`, {
-        device: options.device,
-      })
-    }
-    const child = new MixerProcess()
+    const child = firstProcess(options.device)
     const { done, cancel } = child.run<ModelInfo>({ load: options }, report)
     return {
       cancel,
@@ -82,19 +76,19 @@ export class IsolatedMixer implements NativeMixer {
   }
 
   private start<T>(operation: Operation, input: unknown, report: Report = null): NativeJob<T> {
-    let cancelled = false
     let job: NativeJob<T> | undefined
+    let giveUp = () => {}
+    // A process that has to load the model first is not waited for.
+    const cancelled = new Promise<never>((_, reject) => {
+      giveUp = () => reject(new MagicMixError('INTERNAL', 'cancelled before it began'))
+    })
+    cancelled.catch(() => {})
     const work = async () => {
-      const child = await this.running()
-      if (cancelled) throw new MagicMixError('INTERNAL', 'cancelled before it began')
+      const child = await Promise.race([this.running(), cancelled])
       job = child.run<T>({ operation, input, reports: report !== null }, report)
       return job.done
     }
-    const cancel = () => {
-      cancelled = true
-      job?.cancel()
-    }
-    return { done: work(), cancel }
+    return { done: work(), cancel: () => (job ? job.cancel() : giveUp()) }
   }
 
   /** The process with the model in it; another one if the last has ended. */
@@ -108,6 +102,18 @@ export class IsolatedMixer implements NativeMixer {
     await this.loading
     return this.own.child
   }
+}
+
+/** @throws {@link MagicMixError} DEVICE_UNAVAILABLE where there can be none */
+function firstProcess(device: string): MixerProcess {
+  let problem = whyNoProcess('isolated')
+  try {
+    if (!problem) return new MixerProcess()
+  } catch (error) {
+    problem = messageOf(error)
+  }
+  const message = `A mixer cannot be isolated here: ${problem}`
+  throw new MagicMixError('DEVICE_UNAVAILABLE', message, { device })
 }
 
 /** Ends the process of a mixer that was collected. */
@@ -125,10 +131,7 @@ class MixerProcess {
   private lastId = 0
 
   constructor() {
-    const { NODE_OPTIONS: _, ...environment } = process.env
-    this.child = fork(path.join(__dirname, 'child.js'), {
-      execArgv: [],
-      env: { ...environment, ELECTRON_RUN_AS_NODE: '1' },
+    this.child = startProgram('isolated', path.join(__dirname, 'child.js'), [], {
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     })
