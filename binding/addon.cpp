@@ -77,8 +77,8 @@ Napi::Value inspectModel(const Napi::CallbackInfo &info) {
     return orThrow(info.Env(), [&]() -> Napi::Value {
         Task task = [path = readText(info[0], "path"),
                      config = readConfig(Fields(info[1], "config"))](
-                        const Cancellation &, const ProgressCallback &) -> Result {
-            const auto result = std::make_shared<const Inspection>(inspect(path, config));
+                        const Cancellation &cancel, const ProgressCallback &) -> Result {
+            const auto result = std::make_shared<const Inspection>(inspect(path, config, cancel));
             return [result](Napi::Env env) { return toJs(env, *result); };
         };
         return submitAlone(info.Env(), std::move(task), {});

@@ -33,7 +33,7 @@ std::string normalised(const std::string &name) {
 
 } // namespace
 
-Checkpoint Checkpoint::open(const std::string &path) {
+Checkpoint Checkpoint::open(const std::string &path, const Cancellation &cancel) {
     namespace fs = std::filesystem;
     Checkpoint checkpoint;
     checkpoint.path_ = path;
@@ -58,7 +58,7 @@ Checkpoint Checkpoint::open(const std::string &path) {
     std::error_code ignored;
     if (fs::is_directory(fs::u8path(path), ignored)) {
         checkpoint.format_ = "diffusers";
-        const DiffusersFolder folder = readDiffusersFolder(path);
+        const DiffusersFolder folder = readDiffusersFolder(path, cancel);
         const OriginalNames names(folder);
         checkpoint.config_ = folder.config;
         add(folder.unet, kUnetPrefix, [&](const auto &name) { return names.unet(name); });
@@ -68,7 +68,7 @@ Checkpoint Checkpoint::open(const std::string &path) {
         return checkpoint;
     }
 
-    const ModelFile file = readModelFile(path);
+    const ModelFile file = readModelFile(path, cancel);
     checkpoint.format_ = file.format;
     checkpoint.config_ = file.config;
     refuseOtherFamilies(file.tensors, path);
@@ -121,20 +121,20 @@ void Checkpoint::requireAllNetworks() const {
                 {{"path", path_}});
 }
 
-std::set<const MappedFile *> Checkpoint::files() const {
-    std::set<const MappedFile *> files;
+std::set<const InputFile *> Checkpoint::files() const {
+    std::set<const InputFile *> files;
     for (const auto &[name, tensor] : tensors_) files.insert(tensor.file.get());
     return files;
 }
 
 std::uint64_t Checkpoint::fileBytes() const {
     std::uint64_t bytes = 0;
-    for (const MappedFile *file : files()) bytes += file->size();
+    for (const InputFile *file : files()) bytes += file->size();
     return bytes;
 }
 
 void Checkpoint::requireUnchanged() const {
-    for (const MappedFile *file : files()) file->requireUnchanged();
+    for (const InputFile *file : files()) file->requireUnchanged();
 }
 
 bool Checkpoint::hasAny(const std::string &prefix) const {
@@ -142,19 +142,19 @@ bool Checkpoint::hasAny(const std::string &prefix) const {
     return found != tensors_.end() && startsWith(found->first, prefix);
 }
 
-WeightSource::Values Checkpoint::read(const std::string &name) const {
+const StoredTensor &Checkpoint::tensor(const std::string &name) const {
     const auto found = tensors_.find(name);
-    if (found == tensors_.end()) {
-        throw Error("MODEL_FORMAT", "'" + path_ + "' lacks tensor '" + name + "'",
-                    {{"tensor", name}, {"path", path_}});
-    }
-    return valuesOf(found->second);
+    if (found != tensors_.end()) return found->second;
+    throw Error("MODEL_FORMAT", "'" + path_ + "' lacks tensor '" + name + "'",
+                {{"tensor", name}, {"path", path_}});
 }
 
-void Checkpoint::release(const std::string &name) const {
-    const auto found = tensors_.find(name);
-    if (found != tensors_.end())
-        found->second.file->release(found->second.offset, found->second.bytes);
+WeightSource::Description Checkpoint::describe(const std::string &name) const {
+    return magicmix::describe(tensor(name));
+}
+
+WeightSource::Values Checkpoint::read(const std::string &name) const {
+    return valuesOf(tensor(name));
 }
 
 } // namespace magicmix

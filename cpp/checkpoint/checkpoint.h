@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/cancellation.h"
 #include "checkpoint/stored_tensor.h"
 #include "model/model_config.h"
 #include "tensor/weights.h"
@@ -13,7 +14,7 @@ class Checkpoint final : public WeightSource {
 public:
     /// `path` is a file of a format that is read, with original names, or a diffusers folder.
     /// Throws `MODEL_NOT_FOUND`, `MODEL_FORMAT` or `MODEL_UNSUPPORTED`.
-    static Checkpoint open(const std::string &path);
+    static Checkpoint open(const std::string &path, const Cancellation &cancel);
 
     const std::string &path() const { return path_; }
     const std::string &format() const {
@@ -33,13 +34,15 @@ public:
     void requireUnchanged() const;
 
     bool hasAny(const std::string &prefix) const override;
+    Description describe(const std::string &name) const override;
     Values read(const std::string &name) const override;
-    void release(const std::string &name) const override;
+    void release(const std::string &) const override {}
 
 private:
     Checkpoint() = default;
     void dropUnusedTextLayer(bool openClip);
-    std::set<const MappedFile *> files() const;
+    std::set<const InputFile *> files() const;
+    const StoredTensor &tensor(const std::string &name) const;
 
     std::string path_, format_;
     ModelConfig config_;

@@ -17,42 +17,10 @@ namespace fs = std::filesystem;
 // ---------------------------------------------------------------------------------------------
 // Files
 
-/// The folder models--ORG--NAME that `root` lies in, if it is a snapshot in the Hugging Face cache.
-/// There snapshots/REVISION/unet/x.safetensors is a link to ../../../blobs/HASH.
-fs::path cachedRepository(const fs::path &root) {
-    for (fs::path path = root; path.has_relative_path(); path = path.parent_path()) {
-        const fs::path repository = path.parent_path().parent_path();
-        if (path.parent_path().filename() == "snapshots" &&
-            startsWith(repository.filename().u8string(), "models--")) {
-            return repository;
-        }
-    }
-    return {};
-}
-
-/// `path` without links, as far as it exists.
-fs::path resolved(const fs::path &path) {
-    std::error_code error;
-    const fs::path result = fs::weakly_canonical(path, error);
-    if (error) {
-        throw Error("MODEL_NOT_FOUND", "cannot read '" + path.u8string() + "': " + error.message(),
-                    {{"path", path.u8string()}});
-    }
-    return result;
-}
-
-bool liesIn(const fs::path &file, const fs::path &folder) {
-    const auto [end, ignored] =
-        std::mismatch(folder.begin(), folder.end(), file.begin(), file.end());
-    return end == folder.end();
-}
-
-/// A model's folder, whose links must not lead out of it: a downloaded folder must not make us read
-/// other files of the machine.
+/// A model's folder. Its files and folders may be links elsewhere, as people save space.
 class ModelFolder {
 public:
-    explicit ModelFolder(const fs::path &root)
-        : root_(root), real_(resolved(root)), repository_(cachedRepository(real_)) {}
+    ModelFolder(const fs::path &root, const Cancellation &cancel) : root_(root), cancel_(cancel) {}
 
     const fs::path &root() const { return root_; }
 
@@ -62,21 +30,14 @@ public:
     }
 
     /// The path of a file to be read; `file` is relative to the folder.
-    /// Throws `MODEL_FORMAT` if a link on the way leads out.
-    std::string path(const fs::path &file) const {
-        const fs::path full = root_ / file;
-        const fs::path target = resolved(full);
-        const bool cached = !repository_.empty() && liesIn(target, repository_);
-        if (!liesIn(target, real_) && !cached) {
-            throw Error("MODEL_FORMAT",
-                        "'" + full.u8string() + "' is a link that leads out of the model's folder",
-                        {{"path", full.u8string()}});
-        }
-        return full.u8string();
+    std::string path(const fs::path &file) const { return (root_ / file).u8string(); }
+    StoredTensors tensors(const fs::path &file) const {
+        return readModelFile(path(file), cancel_).tensors;
     }
 
 private:
-    fs::path root_, real_, repository_;
+    fs::path root_;
+    const Cancellation &cancel_;
 };
 
 /// Adds the shards that an index names. A shard is a plain file name: a path could lead out of the
@@ -99,7 +60,7 @@ StoredTensors readShards(const ModelFolder &model, const fs::path &part, const s
                         {{"tensor", name}});
         }
         if (shards.count(shard) == 0) {
-            shards.emplace(shard, readModelFile(model.path(part / shard)).tensors);
+            shards.emplace(shard, model.tensors(part / shard));
         }
         const auto &stored = shards.at(shard);
         const auto found = stored.find(name);
@@ -121,7 +82,7 @@ StoredTensors readComponent(const ModelFolder &model, const fs::path &part, cons
     for (const auto &[name, ending] : {std::pair{stem, ".safetensors"}, {pickledStem, ".bin"}}) {
         for (const std::string variant : {"", ".fp16"}) {
             const std::string single = name + variant + ending;
-            if (model.has(part / single)) return readModelFile(model.path(part / single)).tensors;
+            if (model.has(part / single)) return model.tensors(part / single);
             // transformers and diffusers put the variant on different sides of the index's name
             for (const std::string &index :
                  {single + ".index.json", name + ending + ".index" + variant + ".json"}) {
@@ -200,8 +161,8 @@ UnetOutline outlineOf(const StoredTensors &unet) {
 
 } // namespace
 
-DiffusersFolder readDiffusersFolder(const std::string &path) {
-    const ModelFolder model(fs::u8path(path));
+DiffusersFolder readDiffusersFolder(const std::string &path, const Cancellation &cancel) {
+    const ModelFolder model(fs::u8path(path), cancel);
     checkPipeline(model);
     DiffusersFolder folder;
     folder.config = readConfiguration(readConfigFiles(model), "'" + path + "'");

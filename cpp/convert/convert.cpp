@@ -1,5 +1,5 @@
-// From any checkpoint that is read to one file in the original naming. Nothing is held but the
-// pieces that are being converted: files are mapped, and let go tensor by tensor.
+// From any checkpoint that is read to one file in the original naming. Nothing is held but one
+// tensor, and the pieces of it that are being converted.
 
 #include "convert/convert.h"
 
@@ -46,7 +46,7 @@ void checkOutput(const ConvertOptions &options) {
 std::vector<PlannedTensor> plan(const Checkpoint &checkpoint, ggml_type wanted) {
     std::vector<PlannedTensor> tensors;
     for (const auto &[name, stored] : checkpoint.tensors()) {
-        const auto values = checkpoint.read(name);
+        const auto values = checkpoint.describe(name);
         PlannedTensor tensor;
         tensor.name = name;
         tensor.shape = values.shape;
@@ -65,12 +65,13 @@ std::vector<std::byte> convertPiece(const WeightSource::Values &values, std::siz
     const BlockSize block = blockSize(tensor.type);
     std::vector<std::byte> bytes(count / static_cast<std::size_t>(block.values) * block.bytes);
     if (values.type == tensor.type) {
-        std::copy_n(values.data + first / static_cast<std::size_t>(block.values) * block.bytes,
+        std::copy_n(values.data.get() +
+                        first / static_cast<std::size_t>(block.values) * block.bytes,
                     bytes.size(), bytes.data());
         return bytes;
     }
     std::vector<float> floats(count);
-    toFloats(values.type, values.data, first, count, floats.data());
+    toFloats(values.type, values.data.get(), first, count, floats.data());
     const float limit = tensor.type == GGML_TYPE_F16 ? 65504.0f : HUGE_VALF;
     for (const float value : floats) {
         if (std::fabs(value) < limit) continue;
@@ -111,7 +112,7 @@ Conversion convert(const ConvertOptions &options, const Cancellation &cancel,
                    const ProgressCallback &progress) {
     const ggml_type wanted = parseStoredType(options.type);
     checkOutput(options);
-    const Checkpoint checkpoint = Checkpoint::open(options.input);
+    const Checkpoint checkpoint = Checkpoint::open(options.input, cancel);
 
     Conversion conversion;
     conversion.path = options.output;
@@ -136,7 +137,6 @@ Conversion convert(const ConvertOptions &options, const Cancellation &cancel,
         const std::vector<std::byte> padding(tensor.offset - file.position());
         file.write(padding.data(), padding.size());
         writeTensor(checkpoint.read(tensor.name), tensor, file, cancel);
-        checkpoint.release(tensor.name);
         conversion.tensorsOfType[storedTypeName(tensor.type)]++;
         event.step++;
         const double share =

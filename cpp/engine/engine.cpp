@@ -23,8 +23,8 @@ Architecture architectureOf(const Checkpoint &checkpoint, const LearntTokens &le
 } // namespace
 
 struct Engine::Parts {
-    Parts(Checkpoint opened, const LoadOptions &options)
-        : checkpoint(std::move(opened)), learnt(checkpoint, options.embeddings),
+    Parts(Checkpoint opened, const LoadOptions &options, const Cancellation &cancel)
+        : checkpoint(std::move(opened)), learnt(checkpoint, options.embeddings, cancel),
           networks(architectureOf(checkpoint, learnt, options.config), options, checkpoint),
           loras(checkpoint, networks.weights()), loadedLoras(options.loras) {}
 
@@ -54,10 +54,10 @@ struct Engine::Parts {
 
 std::unique_ptr<Engine> Engine::load(const LoadOptions &options, const Cancellation &cancel,
                                      const ProgressCallback &progress) {
-    Checkpoint checkpoint = Checkpoint::open(options.model);
+    Checkpoint checkpoint = Checkpoint::open(options.model, cancel);
     checkpoint.requireAllNetworks();
     cancel.throwIfRequested();
-    auto parts = std::make_unique<Parts>(std::move(checkpoint), options);
+    auto parts = std::make_unique<Parts>(std::move(checkpoint), options, cancel);
     parts->networks.check(parts->learnt);
     parts->networks.requireMemoryToLoad();
     parts->networks.load(parts->learnt, cancel, progress);

@@ -7,8 +7,8 @@
 
 namespace magicmix {
 
-Inspection inspect(const std::string &path, const ModelConfig &config) {
-    const Checkpoint checkpoint = Checkpoint::open(path);
+Inspection inspect(const std::string &path, const ModelConfig &config, const Cancellation &cancel) {
+    const Checkpoint checkpoint = Checkpoint::open(path, cancel);
     Inspection inspection;
     inspection.path = path;
     inspection.format = checkpoint.format();

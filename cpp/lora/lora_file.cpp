@@ -123,12 +123,13 @@ private:
 
 } // namespace
 
-std::shared_ptr<const LoraFile> LoraFile::open(const std::string &path) {
+std::shared_ptr<const LoraFile> LoraFile::open(const std::string &path,
+                                               const Cancellation &cancel) {
     struct Found {
         std::shared_ptr<StoredTensor> parts[4];
     };
     std::map<std::string, Found> modules;
-    const ModelFile stored = readModelFile(path);
+    const ModelFile stored = readModelFile(path, cancel);
     const PeftNotes notes(stored, path);
     for (const auto &[name, tensor] : stored.tensors) {
         const auto parsed = parseName(name);

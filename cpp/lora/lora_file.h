@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/cancellation.h"
 #include "checkpoint/stored_tensor.h"
 
 #include <map>
@@ -32,7 +33,8 @@ struct LoraFile {
 
     /// Reads the head of the file. Throws `MODEL_NOT_FOUND`, `MODEL_FORMAT`, and
     /// `MODEL_UNSUPPORTED` for what is another kind of file, or another method than LoRA and LoCon.
-    static std::shared_ptr<const LoraFile> open(const std::string &path);
+    static std::shared_ptr<const LoraFile> open(const std::string &path,
+                                                const Cancellation &cancel);
 };
 
 } // namespace magicmix

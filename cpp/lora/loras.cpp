@@ -31,7 +31,7 @@ std::vector<std::string> Loras::differences(const Merged &a, const Merged &b) {
 
 void Loras::use(const std::vector<Lora> &wanted, const Device &device, const Cancellation &cancel) {
     if (wanted.empty() && merged_.empty()) return;
-    Merged next = plan(wanted);
+    Merged next = plan(wanted, cancel);
     const std::vector<std::string> changed = differences(next, merged_);
     if (changed.empty()) return;
     base_.requireUnchanged();
@@ -70,7 +70,7 @@ void Loras::makeLike(const Merged &wanted, const std::vector<std::string> &names
 int Loras::threadsToMerge(const std::vector<std::string> &names, const Device &device) const {
     std::uint64_t largest = 0;
     for (const auto &name : names) {
-        largest = std::max(largest, elementCount(base_.read(name).shape, name));
+        largest = std::max(largest, elementCount(base_.describe(name).shape, name));
     }
     const std::uint64_t each = 2 * sizeof(float) * largest;
     const std::uint64_t free = machineShare().memory;
@@ -87,7 +87,7 @@ int Loras::threadsToMerge(const std::vector<std::string> &names, const Device &d
                  {"device", std::string("cpu")}});
 }
 
-Loras::Merged Loras::plan(const std::vector<Lora> &wanted) const {
+Loras::Merged Loras::plan(const std::vector<Lora> &wanted, const Cancellation &cancel) const {
     Merged merged;
     if (wanted.empty()) return merged;
     std::vector<std::string> factors;
@@ -97,7 +97,7 @@ Loras::Merged Loras::plan(const std::vector<Lora> &wanted) const {
     }
     const auto modules = loraModules(factors);
     for (const auto &lora : wanted) {
-        const auto file = opened(lora.file);
+        const auto file = opened(lora.file, cancel);
         std::string unsupported;
         std::size_t unsupportedCount = 0;
         for (const auto &[name, module] : file->modules) {
@@ -108,7 +108,7 @@ Loras::Merged Loras::plan(const std::vector<Lora> &wanted) const {
                 }
                 continue;
             }
-            checkFit(module, base_.read(weight->second).shape, file->path);
+            checkFit(module, base_.describe(weight->second).shape, file->path);
             if (lora.strength != 0) {
                 merged[weight->second].push_back({file, name, lora.strength});
             }
@@ -129,29 +129,24 @@ Loras::Merged Loras::plan(const std::vector<Lora> &wanted) const {
 }
 
 /// A file that is in use is not opened again, unless it was rewritten meanwhile.
-std::shared_ptr<const LoraFile> Loras::opened(const std::string &path) const {
+std::shared_ptr<const LoraFile> Loras::opened(const std::string &path,
+                                              const Cancellation &cancel) const {
     for (const auto &[weight, parts] : merged_) {
         for (const auto &part : parts) {
             if (part.file && part.file->path == path && !part.file->isReplaced()) return part.file;
         }
     }
-    return LoraFile::open(path);
+    return LoraFile::open(path, cancel);
 }
 
 WeightSource::Values Loras::merge(const std::string &weight, const std::vector<Part> &parts) const {
     const WeightSource::Values base = base_.read(weight);
-    auto sum = std::make_shared<std::vector<float>>(elementCount(base.shape, weight));
-    toFloats(base.type, base.data, 0, sum->size(), sum->data());
+    std::vector<float> sum(elementCount(base.shape, weight));
+    toFloats(base.type, base.data.get(), 0, sum.size(), sum.data());
     for (const auto &part : parts) {
-        addLowRank(part.file->modules.at(part.module), part.strength, *sum);
+        addLowRank(part.file->modules.at(part.module), part.strength, sum);
     }
-    WeightSource::Values values;
-    values.type = GGML_TYPE_F32;
-    values.shape = base.shape;
-    values.data = reinterpret_cast<const std::byte *>(sum->data());
-    values.bytes = sum->size() * sizeof(float);
-    values.owner = sum;
-    return values;
+    return WeightSource::Values::owning(base.shape, std::move(sum));
 }
 
 } // namespace magicmix

@@ -38,8 +38,9 @@ private:
     using Merged = std::map<std::string, std::vector<Part>>;
 
     static std::vector<std::string> differences(const Merged &a, const Merged &b);
-    Merged plan(const std::vector<Lora> &wanted) const;
-    std::shared_ptr<const LoraFile> opened(const std::string &path) const;
+    Merged plan(const std::vector<Lora> &wanted, const Cancellation &cancel) const;
+    std::shared_ptr<const LoraFile> opened(const std::string &path,
+                                           const Cancellation &cancel) const;
     void makeLike(const Merged &wanted, const std::vector<std::string> &names, Team &team,
                   const Cancellation &cancel);
     int threadsToMerge(const std::vector<std::string> &names, const Device &device) const;

@@ -28,16 +28,15 @@ public:
 
     int size(const std::string &name, std::size_t axis, std::size_t dimensions,
              std::int64_t limit = kMaxWidth) const {
-        const auto values = source_.read(name); // throws if there is no such tensor
-        if (values.shape.size() < dimensions || values.shape[axis] < 1 ||
-            values.shape[axis] > limit) {
+        const auto shape = source_.describe(name).shape; // throws if there is no such tensor
+        if (shape.size() < dimensions || shape[axis] < 1 || shape[axis] > limit) {
             throw Error("MODEL_FORMAT",
-                        "tensor '" + name + "' has shape " + shapeText(values.shape) +
-                            "; expected " + std::to_string(dimensions) + " dimensions from 1 to " +
+                        "tensor '" + name + "' has shape " + shapeText(shape) + "; expected " +
+                            std::to_string(dimensions) + " dimensions from 1 to " +
                             std::to_string(limit),
                         {{"tensor", name}});
         }
-        return static_cast<int>(values.shape[axis]);
+        return static_cast<int>(shape[axis]);
     }
 
     /// The number of parts `before`0., `before`1., ... there are. Any tensor of a part counts, so
