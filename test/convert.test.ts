@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 
 import { MagicMix, convert } from 'magicmix'
-import type { LoadOptions, MixState, StoredType } from 'magicmix'
+import type { LoadOptions, MixState } from 'magicmix'
 
 import { difference } from './support/closeness.js'
 import { ggufBytes, ggufTypes, q4_0, q8_0, value } from './support/gguf-writer.js'
@@ -16,10 +16,8 @@ import { runProgram } from './support/programs.js'
 import { coded } from './support/refusals.js'
 import { readSafetensors, safetensorsBytes, tensorValues } from './support/safetensors.js'
 import { statesOf } from './support/small-mix.js'
+import { quantisedTypes } from './support/stored-types.js'
 
-const quantisedTypes: StoredType[] = [
-  ...(['q8_0', 'q6_k', 'q5_k', 'q5_1', 'q5_0', 'q4_k', 'q4_1', 'q4_0', 'q3_k', 'q2_k'] as const),
-]
 const inheritedKernels = process.env.MAGICMIX_KERNELS
 
 describe('converting', function () {

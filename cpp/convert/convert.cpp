@@ -9,12 +9,12 @@
 #include "checkpoint/configuration.h"
 #include "convert/heads.h"
 #include "convert/output_file.h"
+#include "convert/rounding.h"
 #include "convert/rules.h"
 #include "tensor/conversion.h"
 #include "tensor/machine.h"
 
 #include <algorithm>
-#include <cmath>
 #include <filesystem>
 #include <future>
 
@@ -59,7 +59,7 @@ std::vector<PlannedTensor> plan(const Checkpoint &checkpoint, ggml_type wanted) 
     return tensors;
 }
 
-/// Converts `count` values from `first` on. What was finite has to stay so.
+/// Converts `count` values from `first` on.
 std::vector<std::byte> convertPiece(const WeightSource::Values &values, std::size_t first,
                                     std::size_t count, const PlannedTensor &tensor) {
     const BlockSize block = blockSize(tensor.type);
@@ -72,17 +72,13 @@ std::vector<std::byte> convertPiece(const WeightSource::Values &values, std::siz
     }
     std::vector<float> floats(count);
     toFloats(values.type, values.data.get(), first, count, floats.data());
-    const float limit = tensor.type == GGML_TYPE_F16 ? 65504.0f : HUGE_VALF;
-    for (const float value : floats) {
-        if (std::fabs(value) < limit) continue;
-        throw Error("MODEL_FORMAT",
-                    "tensor '" + tensor.name + "' has the value " + std::to_string(value) +
-                        ", which " + storedTypeName(tensor.type) +
-                        " cannot hold; choose bf16 or f32 if it is a number",
-                    {{"tensor", tensor.name}});
-    }
-    fromFloats(floats.data(), count, tensor.type, bytes.data());
-    return bytes;
+    const auto tooLarge = roundTo(tensor.type, floats.data(), count, bytes.data());
+    if (!tooLarge) return bytes;
+    throw Error("MODEL_FORMAT",
+                "tensor '" + tensor.name + "' has the value " + std::to_string(*tooLarge) +
+                    ", which " + storedTypeName(tensor.type) + " cannot hold; choose " +
+                    (tensor.type == GGML_TYPE_BF16 ? "f32" : "bf16 or f32") + " if it is a number",
+                {{"tensor", tensor.name}});
 }
 
 /// Pieces are converted side by side, and written in their order.
