@@ -208,6 +208,7 @@ ConvertOptions readConvertOptions(const Fields &fields) {
     options.input = fields.text("input");
     options.output = fields.text("output");
     options.type = fields.text("type");
+    options.compatible = fields.flag("compatible");
     options.overwrite = fields.flag("overwrite");
     options.config = readConfig(fields.object("config"));
     return options;

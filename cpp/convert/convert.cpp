@@ -35,6 +35,12 @@ void checkOutput(const ConvertOptions &options) {
                         "format",
                     {{"output", path}});
     }
+    if (options.compatible && !endsWith(path, ".gguf")) {
+        throw Error("INVALID_ARGUMENT",
+                    "`compatible` is for .gguf files, but the output is '" + path +
+                        "'; leave it out: every .safetensors file has the common layout",
+                    {{"output", path}});
+    }
     std::error_code ignored;
     if (!options.overwrite && fs::exists(fs::u8path(path), ignored)) {
         throw Error("INVALID_ARGUMENT",
@@ -43,14 +49,14 @@ void checkOutput(const ConvertOptions &options) {
     }
 }
 
-std::vector<PlannedTensor> plan(const Checkpoint &checkpoint, ggml_type wanted) {
+std::vector<PlannedTensor> plan(const Checkpoint &checkpoint, ggml_type wanted, Layout layout) {
     std::vector<PlannedTensor> tensors;
     for (const auto &[name, stored] : checkpoint.tensors()) {
         const auto values = checkpoint.describe(name);
         PlannedTensor tensor;
         tensor.name = name;
         tensor.shape = values.shape;
-        tensor.type = typeToStore(name, values.shape, values.type, wanted);
+        tensor.type = typeToStore(name, values.shape, values.type, wanted, layout);
         const BlockSize block = blockSize(tensor.type);
         tensor.bytes = elementCount(values.shape, "tensor '" + name + "'") /
                        static_cast<std::uint64_t>(block.values) * block.bytes;
@@ -112,7 +118,8 @@ Conversion convert(const ConvertOptions &options, const Cancellation &cancel,
 
     Conversion conversion;
     conversion.path = options.output;
-    std::vector<PlannedTensor> tensors = plan(checkpoint, wanted);
+    std::vector<PlannedTensor> tensors =
+        plan(checkpoint, wanted, options.compatible ? Layout::Common : Layout::Compact);
     if (tensors.empty()) {
         throw Error("MODEL_FORMAT", "'" + options.input + "' has no tensor that mixing needs",
                     {{"path", options.input}});

@@ -16,6 +16,9 @@ struct ConvertOptions {
     /// Of the large weights: "f32", "f16", "bf16"; in GGUF also "q8_0", "q6_k", "q5_k", "q5_1",
     /// "q5_0", "q4_k", "q4_1", "q4_0", "q3_k", "q2_k".
     std::string type = "f16";
+    /// Of the quantised types: leaves convolutions at 16 bits, so that all tensors have their
+    /// shapes.
+    bool compatible = false;
     bool overwrite = false; ///< an output that exists
     ModelConfig config;     ///< written into the output
 };

@@ -84,7 +84,9 @@ std::vector<std::byte> ggufHead(std::vector<PlannedTensor> &tensors, const std::
     writer.number(std::uint32_t{3});
     writer.number(static_cast<std::uint64_t>(tensors.size()));
     writer.number(static_cast<std::uint64_t>(4 + flattened.size()));
-    writer.pair("general.architecture", std::string("stable-diffusion"));
+    // ComfyUI-GGUF refuses names that it does not know. This one is its for the UNets of 1.x and of
+    // 2.x, whose tensors have the same names.
+    writer.pair("general.architecture", std::string("sd1"));
     writer.pair("general.quantization_version", GGML_QNT_VERSION);
     writer.pair("general.alignment", static_cast<std::uint32_t>(kAlignment));
     writer.pair(kConfigurationKey, config);

@@ -60,11 +60,12 @@ std::string storedTypeName(ggml_type type) {
 }
 
 ggml_type typeToStore(const std::string &name, const std::vector<std::int64_t> &shape,
-                      ggml_type stored, ggml_type wanted) {
+                      ggml_type stored, ggml_type wanted, Layout layout) {
     if (wanted == GGML_TYPE_F32) return wanted;
     if (shape.size() < 2) return isQuantised(stored) ? GGML_TYPE_F32 : stored;
     if (!isQuantised(wanted)) return wanted;
     if (isSensitive(name)) return halfOf(stored);
+    if (layout == Layout::Common && shape.size() > 2) return halfOf(stored);
 
     std::int64_t row = 1;
     for (std::size_t i = 1; i < shape.size(); i++) row *= shape[i];

@@ -10,10 +10,12 @@ export const command: Command = {
   summary: 'write a checkpoint as .gguf or .safetensors, quantised or not',
   about: `Reads IN, anything that can be mixed with, and writes OUT, whose name says the format.
 TYPE is that of the large weights: f32, f16, bf16, and in .gguf also q8_0, q6_k, q5_k, q5_1, q5_0,
-q4_k, q4_1, q4_0, q3_k, q2_k. Norms, embeddings and the autoencoder keep 16 bits or more.`,
+q4_k, q4_1, q4_0, q3_k, q2_k. Norms, embeddings and the autoencoder keep 16 bits or more.
+With --compatible, which stable-diffusion.cpp needs of a quantised file, convolutions do, too.`,
   examples: [
     'magicmix convert sd-v1-4.ckpt sd-v1-4.safetensors',
     'magicmix convert sd-v1-4.safetensors sd-v1-4-q8_0.gguf --type q8_0',
+    'magicmix convert sd-v1-4.safetensors for-others.gguf --type q8_0 --compatible',
   ],
   options: flagsOf(convertOptions),
   run,
