@@ -6,6 +6,8 @@
 #include "model/names.h"
 #include "tensor/conversion.h"
 
+#include <numeric>
+
 namespace magicmix {
 namespace {
 
@@ -103,7 +105,9 @@ LearntTokens::LearntTokens(const WeightSource &base, const std::vector<Embedding
     base.release(tokenTable());
     for (const auto &file : files) {
         const std::vector<float> vectors = readVectors(file, width, cancel);
-        placeholders_.push_back({file.placeholder, static_cast<int>(vectors.size() / width)});
+        std::vector<std::int32_t> ids(vectors.size() / width);
+        std::iota(ids.begin(), ids.end(), static_cast<std::int32_t>(rows.size() / width));
+        placeholders_.push_back({file.placeholder, std::move(ids)});
         rows.insert(rows.end(), vectors.begin(), vectors.end());
     }
 
@@ -113,7 +117,7 @@ LearntTokens::LearntTokens(const WeightSource &base, const std::vector<Embedding
 
 int LearntTokens::count() const {
     int count = 0;
-    for (const auto &placeholder : placeholders_) count += placeholder.tokens;
+    for (const auto &placeholder : placeholders_) count += static_cast<int>(placeholder.ids.size());
     return count;
 }
 

@@ -250,6 +250,12 @@ bool Weights::has(const std::string &name) const {
                        [&](const Declared &declared) { return declared.name == name; });
 }
 
+std::set<std::string> Weights::names() const {
+    std::set<std::string> names;
+    for (const auto &declared : declared_) names.insert(declared.name);
+    return names;
+}
+
 std::vector<std::string> Weights::factorNames() const {
     std::vector<std::string> names;
     for (const auto &declared : declared_) {

@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -73,6 +74,8 @@ public:
                  const std::function<WeightSource::Values(const std::string &)> &valuesOf,
                  Team &team, const Cancellation &cancel);
     bool has(const std::string &name) const;
+    /// The names of all that was declared.
+    std::set<std::string> names() const;
     /// The names of all that `factor` declared.
     std::vector<std::string> factorNames() const;
 
