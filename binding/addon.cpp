@@ -87,6 +87,10 @@ Napi::Value inspectModel(const Napi::CallbackInfo &info) {
     });
 }
 
+Napi::Value allConfigKeys(const Napi::CallbackInfo &info) {
+    return orThrow(info.Env(), [&]() -> Napi::Value { return toJs(info.Env(), configKeys()); });
+}
+
 Napi::Value convertModel(const Napi::CallbackInfo &info) {
     return orThrow(info.Env(), [&]() -> Napi::Value {
         Task task = [options = readConvertOptions(Fields(info[0], "options"))](
@@ -137,6 +141,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
     exports.Set("preflight", Napi::Function::New<checkDevice>(env, "preflight"));
     exports.Set("machine", Napi::Function::New<shareOfMachine>(env, "machine"));
     exports.Set("inspect", Napi::Function::New<inspectModel>(env, "inspect"));
+    exports.Set("configKeys", Napi::Function::New<allConfigKeys>(env, "configKeys"));
     exports.Set("convert", Napi::Function::New<convertModel>(env, "convert"));
     exports.Set("load", Napi::Function::New<loadModel>(env, "load"));
     exports.Set("randn", Napi::Function::New<randomNormal>(env, "randn"));

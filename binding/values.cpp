@@ -427,6 +427,18 @@ Napi::Value toJs(Napi::Env env, const MixResult &result) {
     return object;
 }
 
+Napi::Value toJs(Napi::Env env, const std::vector<ConfigKey> &keys) {
+    const auto text = [&](const std::string &value) { return Napi::String::New(env, value); };
+    return arrayOf(env, keys, [&](const ConfigKey &key) {
+        const char *treatments[] = {"honoured", "harmless", "only"};
+        return objectOf(env, {{"file", text(key.file)},
+                              {"key", text(key.key)},
+                              {"treatment", text(treatments[static_cast<int>(key.treatment)])},
+                              {"values", text(key.values)},
+                              {"why", text(key.why)}});
+    });
+}
+
 Napi::Value toJs(Napi::Env env, const std::vector<StageValues> &stages) {
     return arrayOf(env, stages, [&](const StageValues &stage) {
         Napi::Object object = Napi::Object::New(env);

@@ -76,5 +76,6 @@ Napi::Value toJs(Napi::Env env, const Progress &progress);
 Napi::Value toJs(Napi::Env env, const MixResult &result);
 Napi::Value toJs(Napi::Env env, const std::vector<StageValues> &stages);
 Napi::Value toJs(Napi::Env env, const DdimLevels &levels);
+Napi::Value toJs(Napi::Env env, const std::vector<ConfigKey> &keys);
 
 } // namespace magicmix::binding

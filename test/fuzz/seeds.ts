@@ -12,7 +12,7 @@ import type { FormulaConfig } from '../support/formula-model.js'
 import { ggufBytes, ggufTypes, value } from '../support/gguf-writer.js'
 import { hostileGguf } from '../support/hostile-gguf.js'
 import { fixture } from '../support/package-root.js'
-import { safetensorsBytes } from '../support/safetensors.js'
+import { headerOf, safetensorsBytes } from '../support/safetensors.js'
 import {
   legacyFile,
   pickled,
@@ -178,11 +178,40 @@ function torchSeeds(): Seeds {
   }
 }
 
+/** Heads of whole models, which become networks: see `formats/networks.cpp`. */
+function networksSeeds(): Seeds {
+  const sizes = (channels: number[]): FormulaConfig => ({
+    text: { vocabulary: 49408, positions: 77, width: 2, layers: 2, mlpWidth: 4 },
+    unet: { latentChannels: 4, channels, layersPerLevel: 1 },
+    vae: { channels: [2, 2, 2, 4], layersPerLevel: 1 },
+  })
+  const config = {
+    unet: { num_attention_heads: 1, norm_num_groups: 2, sample_size: 8 },
+    text_encoder: { num_attention_heads: 1 },
+    vae: { norm_num_groups: 2 },
+  }
+  const head = (channels: number[], dropped?: RegExp) => {
+    const specs = formulaTensors(sizes(channels)).filter(({ name }) => !dropped?.test(name))
+    const { header } = headerOf(specs, 'F16')
+    return JSON.stringify({
+      __metadata__: { 'magicmix.config': JSON.stringify(config) },
+      ...header,
+    })
+  }
+  return {
+    model: head([2, 4]),
+    oneLevel: head([2]),
+    withoutMiddle: head([2, 4], /middle_block/),
+    withoutVae: head([2, 4], /first_stage_model/),
+  }
+}
+
 const formats: Record<string, () => Seeds> = {
   gguf: ggufSeeds,
   safetensors: safetensorsSeeds,
   torch: torchSeeds,
   diffusers: diffusersSeeds,
+  networks: networksSeeds,
 }
 
 const root = process.argv[2]
