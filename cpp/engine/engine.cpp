@@ -1,6 +1,8 @@
 #include "engine/engine.h"
 
+#include "checkpoint/bundled_embeddings.h"
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/model_file.h"
 #include "diffusion/schedule.h"
 #include "embeddings/learnt_tokens.h"
 #include "engine/mix_run.h"
@@ -8,6 +10,8 @@
 #include "lora/loras.h"
 #include "model/pixels.h"
 #include "model/probe.h"
+
+#include <algorithm>
 
 namespace magicmix {
 namespace {
@@ -20,13 +24,45 @@ Architecture architectureOf(const Checkpoint &checkpoint, const LearntTokens &le
     return architecture;
 }
 
+/// Those of the option, and those that LoRAs bring along. Of one name the option's counts.
+std::vector<EmbeddingFile> embeddingsOf(const LoadOptions &options) {
+    std::vector<EmbeddingFile> files = options.embeddings;
+    const std::size_t given = files.size();
+    for (const auto &lora : options.loras) {
+        const std::string path = loraFileAt(lora.file);
+        for (const auto &name : bundledEmbeddings(readModelFile(path).tensors, path)) {
+            const auto known =
+                std::find_if(files.begin(), files.end(),
+                             [&](const EmbeddingFile &each) { return each.placeholder == name; });
+            if (known == files.end()) {
+                files.push_back({name, path});
+            } else if (known - files.begin() >= static_cast<std::ptrdiff_t>(given) &&
+                       known->path != path) {
+                throw Error("MODEL_UNSUPPORTED",
+                            "the LoRAs '" + known->path + "' and '" + path +
+                                "' both bring an embedding '" + name +
+                                "' along; choose the one that is meant in `embeddings`",
+                            {{"path", path}, {"placeholder", name}});
+            }
+        }
+    }
+    return files;
+}
+
+std::vector<std::string> namesOf(const std::vector<Embedding> &embeddings) {
+    std::vector<std::string> names;
+    for (const auto &embedding : embeddings) names.push_back(embedding.placeholder);
+    return names;
+}
+
 } // namespace
 
 struct Engine::Parts {
     Parts(Checkpoint opened, const LoadOptions &options)
-        : checkpoint(std::move(opened)), learnt(checkpoint, options.embeddings),
+        : checkpoint(std::move(opened)), learnt(checkpoint, embeddingsOf(options)),
           networks(architectureOf(checkpoint, learnt, options.config), options, checkpoint),
-          loras(checkpoint, networks.weights()), loadedLoras(options.loras) {}
+          loras(checkpoint, networks.weights(), namesOf(learnt.placeholders())),
+          loadedLoras(options.loras) {}
 
     Checkpoint checkpoint; // stays open for the weights under a LoRA
     LearntTokens learnt;
