@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "checkpoint/json.h"
 
 #include <algorithm>
 #include <cmath>
@@ -11,8 +12,15 @@
 namespace magicmix {
 namespace {
 
-// What PEFT takes where the configuration is silent, for both.
+using Pattern = PeftConfig::Pattern;
+using PatternValues = PeftConfig::PatternValues;
+
+// What PEFT takes where the configuration is silent.
 constexpr double kDefaultAlpha = 8, kDefaultRank = 8;
+// A UNet has some hundred modules. Every module is compared with every pattern.
+constexpr std::size_t kMaxPatterns = 4096;
+// More than any weight has rows.
+constexpr double kMaxRank = 1 << 24;
 
 enum class Meaning {
     Honoured, ///< checked and used below
@@ -62,7 +70,7 @@ constexpr Key kKeys[] = {
     {"arrow_config", Meaning::Off, "chooses between several adapters"},
     {"corda_config", Meaning::Off, "changed the base weights as well"},
     {"ensure_weight_tying", Meaning::Off, "changes layers that share weights"},
-    {"eva_config", Meaning::Off, "initialised the adapter from data"},
+    {"eva_config", Meaning::Off, "is for an adapter made of data (EVA)"},
     {"fan_in_fan_out", Meaning::Off, "is for weights that are transposed"},
     {"kasa_config", Meaning::Off, "changed the base weights as well"},
     {"layer_replication", Meaning::Off, "is for a network with layers repeated"},
@@ -101,92 +109,94 @@ const Json &valueOf(const Json &config, const char *key) {
 
 /// For messages: what was found instead.
 std::string shown(const Json &value) {
-    const std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
+    const std::string text = value.dump(-1, ' ', true, Json::error_handler_t::replace);
     return text.size() <= 60 ? text : text.substr(0, 60) + "...";
 }
 
-bool flag(const Json &config, const char *key, const std::string &where) {
+std::optional<bool> flag(const Json &config, const char *key, const std::string &where) {
     const Json &value = valueOf(config, key);
-    if (value.is_null()) return false;
-    if (!value.is_boolean())
-        damaged(where,
-                "has '" + std::string(key) + "': " + shown(value) + "; it must be true or false");
-    return value.get<bool>();
+    if (value.is_null()) return std::nullopt;
+    if (value.is_boolean()) return value.get<bool>();
+    damaged(where,
+            "has '" + std::string(key) + "': " + shown(value) + "; it must be true or false");
 }
 
-double number(const Json &value, const std::string &key, const std::string &where) {
-    const double result = value.is_number() ? value.get<double>() : NAN;
-    if (std::isfinite(result)) return result;
+double alphaOf(const Json &value, const std::string &key, const std::string &where) {
+    const double alpha = value.is_number() ? value.get<double>() : NAN;
+    if (std::isfinite(alpha)) return alpha;
     damaged(where, "has '" + key + "': " + shown(value) + "; it must be a number");
 }
 
-/// A number of at least 1.
-double rank(const Json &value, const std::string &key, const std::string &where) {
-    const double result = number(value, key, where);
-    if (result >= 1 && result == std::floor(result)) return result;
+double rankOf(const Json &value, const std::string &key, const std::string &where) {
+    const double rank = value.is_number() ? value.get<double>() : NAN;
+    if (rank >= 1 && rank <= kMaxRank && rank == std::floor(rank)) return rank;
     damaged(where, "has '" + key + "': " + shown(value) + "; it must be a whole number above 0");
 }
 
+using ReadNumber = double (*)(const Json &, const std::string &, const std::string &);
+
+/// Nothing if the key is not there. JSON's null may stand for Python's NaN.
+std::optional<double> numberAt(const Json &config, const char *key, ReadNumber read,
+                               const std::string &where) {
+    const auto found = config.find(key);
+    return found == config.end() ? std::nullopt : std::optional(read(*found, key, where));
+}
+
 /// A pattern is a regular expression for PEFT. In all that people have it is the end of a name,
-/// or with ^ the whole one; no other is tried, as an expression can take for ever.
-struct Pattern {
-    std::string text;
-    bool isWhole = false;
-
-    Pattern(const std::string &expression, const std::string &key, const std::string &where) {
-        std::string rest = expression;
-        if (startsWith(rest, "^")) {
-            isWhole = true;
-            rest.erase(0, 1);
-        }
-        if (endsWith(rest, "$") && !endsWith(rest, "\\$")) rest.pop_back();
-        for (std::size_t i = 0; i < rest.size(); i++) {
-            const bool isDot = rest[i] == '\\' && i + 1 < rest.size() && rest[i + 1] == '.';
-            if (isDot) i++;
-            if (!isDot && contains("\\*+?()[]{}|^$", std::string(1, rest[i]))) {
-                throw Error("MODEL_UNSUPPORTED",
-                            where + " has the pattern '" + expression + "' in '" + key +
-                                "'; names and ends of names can be used, no regular expressions",
-                            {{"key", key}});
-            }
-            text += rest[i];
-        }
+/// or with ^ the whole one; others are not tried, as an expression can take for ever.
+Pattern patternOf(const std::string &expression, const char *key, const std::string &where) {
+    Pattern pattern;
+    std::string rest = expression;
+    if (startsWith(rest, "^")) {
+        pattern.isWhole = true;
+        rest.erase(0, 1);
     }
-
-    bool matches(const std::string &module) const {
-        return module == text || (!isWhole && endsWith(module, "." + text));
+    if (endsWith(rest, "$") && !endsWith(rest, "\\$")) rest.pop_back();
+    for (std::size_t i = 0; i < rest.size(); i++) {
+        const bool isDot = rest[i] == '\\' && i + 1 < rest.size() && rest[i + 1] == '.';
+        if (isDot) i++;
+        if (!isDot && contains("\\*+?()[]{}|^$", std::string(1, rest[i]))) {
+            throw Error("MODEL_UNSUPPORTED",
+                        where + " has the pattern '" + expression + "' in '" + key +
+                            "'; names and ends of names can be used, no regular expressions",
+                        {{"key", std::string(key)}});
+        }
+        pattern.text += rest[i];
     }
-};
+    return pattern;
+}
 
-/// The first pattern counts, as for PEFT, which writes them in the order of the alphabet.
-std::optional<double> matched(const Json &config, const char *key, const std::string &module,
-                              const std::string &where) {
-    const Json &patterns = valueOf(config, key);
-    if (patterns.is_null()) return std::nullopt;
-    for (const auto &[pattern, value] : patterns.items()) {
-        if (Pattern(pattern, key, where).matches(module)) return value.get<double>();
+PatternValues patternsAt(const Json &config, const char *key, ReadNumber read,
+                         const std::string &where) {
+    const Json &given = valueOf(config, key);
+    if (given.is_null()) return {};
+    if (!given.is_object() || given.size() > kMaxPatterns) {
+        damaged(where, "has '" + std::string(key) + "', which must be an object of at most " +
+                           std::to_string(kMaxPatterns) + " patterns");
+    }
+    PatternValues patterns;
+    // In the order of the alphabet, in which PEFT and diffusers write them.
+    for (const auto &[pattern, value] : given.items()) {
+        patterns.emplace_back(patternOf(pattern, key, where),
+                              read(value, std::string(key) + "." + pattern, where));
+    }
+    return patterns;
+}
+
+std::optional<double> matched(const PatternValues &patterns, const std::string &module) {
+    for (const auto &[pattern, value] : patterns) {
+        if (pattern.matches(module)) return value;
     }
     return std::nullopt;
 }
 
-void checkPatterns(const Json &config, const char *key, const std::string &where) {
-    const Json &patterns = valueOf(config, key);
-    if (patterns.is_null()) return;
-    if (!patterns.is_object()) damaged(where, "has '" + std::string(key) + "' that is no object");
-    for (const auto &[pattern, value] : patterns.items()) {
-        const Pattern readable(pattern, key, where);
-        const std::string entry = std::string(key) + "." + pattern;
-        if (std::string(key) == "rank_pattern") {
-            rank(value, entry, where);
-        } else {
-            number(value, entry, where);
-        }
-    }
-}
-
-std::string method(const Json &config) {
+std::string methodOf(const Json &config, const std::string &where) {
     const Json &type = valueOf(config, "peft_type");
-    return type.is_null() ? "LORA" : type.is_string() ? type.get<std::string>() : shown(type);
+    if (type.is_null()) return "LORA";
+    for (const char *known : {"LORA", "LOHA", "LOKR"}) {
+        if (type == known) return known;
+    }
+    refuse(where, "peft_type", "is " + shown(type) + "; LORA, LOHA and LOKR can be used");
 }
 
 void checkInitialisation(const Json &config, const std::string &where) {
@@ -195,47 +205,49 @@ void checkInitialisation(const Json &config, const std::string &where) {
     // These begin with a product of zero. Others split the base weights, and keep what is left.
     if (value == "gaussian" || value == "orthogonal") return;
     refuse(where, "init_lora_weights",
-           "is " + shown(value) +
-               ": such an adapter belongs to base weights that were "
-               "changed as well");
+           "is " + shown(value) + ": such an adapter may belong to base weights that were changed");
 }
 
-} // namespace
-
-void PeftConfig::check(const Json &config, const std::string &where) {
-    if (!config.is_object()) damaged(where, "must be an object");
+void checkKeys(const Json &config, const std::string &where) {
     for (const auto &[name, value] : config.items()) {
         const auto *key =
             std::find_if(std::begin(kKeys), std::end(kKeys),
                          [&name = name](const Key &each) { return name == each.name; });
         const bool known = key != std::end(kKeys);
-        if (known && key->meaning != Meaning::Off) continue;
-        if (isOff(value)) continue;
+        if ((known && key->meaning != Meaning::Off) || isOff(value)) continue;
         refuse(where, name, known ? key->otherwise : "is not known, so that it cannot be honoured");
     }
-    const std::string type = method(config);
-    if (type != "LORA" && type != "LOHA" && type != "LOKR") {
-        refuse(where, "peft_type", "is " + type + "; LORA, LOHA and LOKR can be used");
-    }
+}
+
+PeftConfig::Part partOf(const Json &config, const std::string &where) {
+    if (!config.is_object()) damaged(where, "must be an object");
+    checkKeys(config, where);
     const Json &bias = valueOf(config, "bias");
     if (!bias.is_null() && bias != "none") {
         refuse(where, "bias", "is " + shown(bias) + ": it comes with biases beside the adapter");
     }
     checkInitialisation(config, where);
-    for (const char *key : {"use_rslora", "use_dora"}) flag(config, key, where);
-    for (const char *key : {"lora_alpha", "alpha"}) {
-        if (config.contains(key)) number(config[key], key, where);
-    }
-    if (config.contains("r")) rank(config["r"], "r", where);
-    for (const char *key : {"alpha_pattern", "rank_pattern"}) checkPatterns(config, key, where);
+    PeftConfig::Part part;
+    part.method = methodOf(config, where);
+    part.alpha = numberAt(config, part.method == "LORA" ? "lora_alpha" : "alpha", alphaOf, where);
+    part.rank = numberAt(config, "r", rankOf, where);
+    part.alphas = patternsAt(config, "alpha_pattern", alphaOf, where);
+    part.ranks = patternsAt(config, "rank_pattern", rankOf, where);
+    part.usesDora = flag(config, "use_dora", where);
+    part.isStabilised = flag(config, "use_rslora", where).value_or(false);
+    return part;
+}
+
+} // namespace
+
+bool PeftConfig::Pattern::matches(const std::string &module) const {
+    return module == text || (!isWhole && endsWith(module, "." + text));
 }
 
 PeftConfig PeftConfig::fromFile(const std::string &path) {
     PeftConfig config;
     config.where_ = "'" + path + "'";
-    const Json parsed = parseJsonFile(path);
-    check(parsed, config.where_);
-    config.parts_.emplace("", parsed);
+    config.parts_.emplace("", partOf(parseJsonFile(path), config.where_));
     return config;
 }
 
@@ -246,6 +258,7 @@ PeftConfig PeftConfig::fromMetadata(const ModelFile &file, const std::string &pa
     if (text == file.metadata.end()) return config;
     const Json all = parseJson(text->second.data(), text->second.size(), config.where_);
     if (!all.is_object()) damaged(config.where_, "must be an object");
+    std::map<std::string, Json> parts;
     for (const auto &[key, value] : all.items()) {
         const auto dot = key.find('.');
         const std::string part = key.substr(0, std::min(dot, key.size()));
@@ -253,11 +266,11 @@ PeftConfig PeftConfig::fromMetadata(const ModelFile &file, const std::string &pa
             if (isOff(value)) continue;
             refuse(config.where_, key, "is neither of the UNet nor of the text encoder");
         }
-        auto &ofPart = config.parts_[part];
-        if (ofPart.is_null()) ofPart = Json::object();
-        ofPart[key.substr(dot + 1)] = value;
+        parts[part][key.substr(dot + 1)] = value;
     }
-    for (const auto &[part, ofPart] : config.parts_) check(ofPart, config.where_);
+    for (const auto &[name, part] : parts) {
+        config.parts_.emplace(name, partOf(part, config.where_));
+    }
     return config;
 }
 
@@ -266,36 +279,31 @@ std::optional<double> PeftConfig::scaleOf(const Module &module) const {
     auto found = parts_.find("");
     if (found == parts_.end()) found = parts_.find(module.name.substr(0, dot));
     if (found == parts_.end()) return std::nullopt;
-    const Json &config = found->second;
-    const std::string type = method(config);
+    const Part &part = found->second;
     const auto contradicts = [&](const std::string &declared, const std::string &is) {
         damaged(where_, "says " + declared + ", but the tensors of '" + module.name + "' " + is);
     };
-    if (type != module.method) {
-        contradicts("peft_type " + type, std::string("are of ") + module.method);
+    if (part.method != module.method) {
+        contradicts("peft_type " + part.method, std::string("are of ") + module.method);
     }
-    if (!valueOf(config, "use_dora").is_null() &&
-        flag(config, "use_dora", where_) != module.hasLengths) {
-        contradicts(module.hasLengths ? "use_dora false" : "use_dora true",
+    if (part.usesDora && *part.usesDora != module.hasLengths) {
+        contradicts(*part.usesDora ? "use_dora true" : "use_dora false",
                     module.hasLengths ? "have a lora_magnitude_vector"
                                       : "have no lora_magnitude_vector");
     }
 
     // PEFT knows its modules without the part of the model.
     const std::string name = module.name.substr(std::min(dot + 1, module.name.size()));
-    const Json &alphaOfAll = valueOf(config, type == "LORA" ? "lora_alpha" : "alpha");
-    const Json &rankOfAll = valueOf(config, "r");
-    const double alpha =
-        matched(config, "alpha_pattern", name, where_)
-            .value_or(alphaOfAll.is_null() ? kDefaultAlpha : alphaOfAll.get<double>());
-    const double declaredRank =
-        matched(config, "rank_pattern", name, where_)
-            .value_or(rankOfAll.is_null() ? kDefaultRank : rankOfAll.get<double>());
-    if (module.rank > 0 && static_cast<double>(module.rank) != declaredRank) {
-        contradicts("rank " + std::to_string(static_cast<std::int64_t>(declaredRank)),
+    auto declared = matched(part.ranks, name);
+    if (!declared) declared = part.rank;
+    const auto seen = static_cast<double>(module.rank);
+    if (declared && module.rank > 0 && *declared != seen) {
+        contradicts("rank " + std::to_string(static_cast<std::int64_t>(*declared)),
                     "have rank " + std::to_string(module.rank));
     }
-    return alpha / (flag(config, "use_rslora", where_) ? std::sqrt(declaredRank) : declaredRank);
+    const double rank = declared.value_or(module.rank > 0 ? seen : kDefaultRank);
+    const double alpha = matched(part.alphas, name).value_or(part.alpha.value_or(kDefaultAlpha));
+    return alpha / (part.isStabilised ? std::sqrt(rank) : rank);
 }
 
 } // namespace magicmix

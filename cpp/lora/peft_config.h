@@ -1,12 +1,13 @@
 #pragma once
 
-#include "checkpoint/json.h"
 #include "checkpoint/model_file.h"
 
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace magicmix {
 
@@ -32,12 +33,29 @@ public:
     /// `MODEL_FORMAT` if the tensors are others than declared.
     std::optional<double> scaleOf(const Module &module) const;
 
+    /// A module's name, or the end of one.
+    struct Pattern {
+        std::string text;
+        bool isWhole = false;
+
+        bool matches(const std::string &module) const;
+    };
+    using PatternValues = std::vector<std::pair<Pattern, double>>;
+
+    /// The configuration of one part of the model.
+    struct Part {
+        std::string method;
+        std::optional<double> alpha, rank;
+        PatternValues alphas, ranks; ///< of single modules; the first that matches counts
+        std::optional<bool> usesDora;
+        bool isStabilised = false;
+    };
+
 private:
     PeftConfig() = default;
-    static void check(const Json &config, const std::string &where);
 
     std::string where_;                 ///< for messages
-    std::map<std::string, Json> parts_; ///< by part of the model; "" is any
+    std::map<std::string, Part> parts_; ///< by part of the model; "" is any
 };
 
 } // namespace magicmix
