@@ -863,6 +863,19 @@ describe('LoRA', function () {
         'MODEL_UNSUPPORTED',
         /bias that this model has not/,
       ],
+      'with two names for a module': [
+        { ...pair(module), ...pair('unet.middle_block.1.proj_in') },
+        'MODEL_FORMAT',
+        /same module under two names.*proj_in' and 'unet/,
+      ],
+      'with a layer of the text encoder that is no number': [
+        {
+          ...pair(module),
+          ...pair('lora_te_text_model_encoder_layers_00_mlp_fc1', zeros(2, 64), zeros(256, 2)),
+        },
+        'MODEL_UNSUPPORTED',
+        /no 'lora_te_text_model_encoder_layers_00/,
+      ],
       'with an alpha alone': [{ [`${module}.alpha`]: zeros(1) }, 'MODEL_FORMAT', /but an alpha/],
       'if it is an OFT': [{ [`${module}.oft_blocks`]: zeros(2) }, 'MODEL_UNSUPPORTED', /OFT/],
       'if it is an IA3': [{ [`${module}.on_input`]: zeros(1) }, 'MODEL_UNSUPPORTED', /IA3/],

@@ -160,12 +160,19 @@ void Loras::planFile(const std::shared_ptr<const LoraFile> &file, float strength
         }
     }
     std::vector<std::string> unknown;
-    std::size_t used = 0;
+    std::map<std::string, std::string> used; // names in the file by original names
     for (const auto &[name, module] : file->modules) {
         auto place = modules.find(name);
         if (place != modules.end()) {
+            const auto [other, isFirst] = used.emplace(place->second, name);
+            if (!isFirst) {
+                throw Error("MODEL_FORMAT",
+                            "the LoRA '" + file->path +
+                                "' changes the same module under two names: '" + other->second +
+                                "' and '" + name + "'",
+                            {{"path", file->path}, {"module", name}});
+            }
             planModule(file, name, place->second, strength, &merged);
-            used++;
             continue;
         }
         // Models that were made for clip skip lack the last layers of the text encoder: what is
@@ -182,7 +189,7 @@ void Loras::planFile(const std::shared_ptr<const LoraFile> &file, float strength
         refuse(*file, "is for another network: of its " + std::to_string(file->modules.size()) +
                           " modules this model has no " + someOf(unknown));
     }
-    if (used == 0) {
+    if (used.empty()) {
         refuse(*file, "is for layers of the text encoder that this model lacks, and nothing else");
     }
 }

@@ -107,7 +107,8 @@ std::optional<std::string> sameInFirstTextLayer(const std::string &module) {
         const std::size_t begin = at + part.size();
         std::size_t end = begin;
         while (end < module.size() && isDigit(module[end])) end++;
-        if (end > begin) return module.substr(0, begin) + "0" + module.substr(end);
+        const bool isNumber = end > begin && (end == begin + 1 || module[begin] != '0');
+        if (isNumber) return module.substr(0, begin) + "0" + module.substr(end);
     }
     return std::nullopt;
 }
