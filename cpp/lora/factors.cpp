@@ -81,8 +81,8 @@ RowsOf::RowsOf(const Factors &factors, const KernelShape &shape)
     if (factors.upLiesDown) up_ = transposed(up_, rank_);
     if (!hasMid_) return;
     mid_ = floatsOf(*factors.mid);
-    down_ = transposed(down_, inner_);
     joined_.resize(inner_ * area_);
+    planes_.resize(area_ * in_);
 }
 
 void RowsOf::write(std::size_t first, std::size_t count, float *rows) {
@@ -100,11 +100,17 @@ void RowsOf::write(std::size_t first, std::size_t count, float *rows) {
 }
 
 /// `up` and `mid` first: what they make of one row is no larger than `mid`, while `mid` and `down`
-/// together may be larger than the weight.
+/// together may be larger than the weight. Then all inputs for one place of the kernel at a time:
+/// a kernel is too short a row.
 void RowsOf::writeJoined(std::size_t row, float *columns) {
     std::fill(joined_.begin(), joined_.end(), 0.0f);
     addProduct(up_.data() + row * rank_, mid_.data(), 1, rank_, joined_.size(), joined_.data());
-    addProduct(down_.data(), joined_.data(), in_, inner_, area_, columns);
+    std::fill(planes_.begin(), planes_.end(), 0.0f);
+    addProduct(transposed(joined_, inner_).data(), down_.data(), area_, inner_, in_,
+               planes_.data());
+    for (std::size_t at = 0; at < area_; at++) {
+        for (std::size_t i = 0; i < in_; i++) columns[i * area_ + at] = planes_[at * in_ + i];
+    }
 }
 
 } // namespace magicmix

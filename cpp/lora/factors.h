@@ -36,10 +36,11 @@ private:
 
     std::size_t in_, area_, rank_ = 0, inner_ = 0;
     bool whole_, hasMid_;
-    std::vector<float> up_;   ///< `[out, rank]`, or the whole matrix
-    std::vector<float> mid_;  ///< `[rank, inner area]`
-    std::vector<float> down_; ///< `[rank, columns]`; beside a `mid` `[in, inner]`
-    std::vector<float> joined_;
+    std::vector<float> up_;     ///< `[out, rank]`, or the whole matrix
+    std::vector<float> mid_;    ///< `[rank, inner, area]`
+    std::vector<float> down_;   ///< `[rank, columns]`; beside a `mid` `[inner, in]`
+    std::vector<float> joined_; ///< of one row: `[inner, area]`
+    std::vector<float> planes_; ///< of one row: `[area, in]`
 };
 
 } // namespace magicmix
