@@ -75,10 +75,12 @@ Napi::Value shareOfMachine(const Napi::CallbackInfo &info) {
 
 Napi::Value inspectModel(const Napi::CallbackInfo &info) {
     return orThrow(info.Env(), [&]() -> Napi::Value {
-        Task task = [path = readText(info[0], "path"),
-                     config = readConfig(Fields(info[1], "config"))](
-                        const Cancellation &, const ProgressCallback &) -> Result {
-            const auto result = std::make_shared<const Inspection>(inspect(path, config));
+        ModelFiles files;
+        if (!info[2].IsUndefined()) files = readModelFiles(Fields(info[2], "files"));
+        files.model = readText(info[0], "path");
+        Task task = [files, config = readConfig(Fields(info[1], "config"))](
+                        const Cancellation &cancel, const ProgressCallback &) -> Result {
+            const auto result = std::make_shared<const Inspection>(inspect(files, config, cancel));
             return [result](Napi::Env env) { return toJs(env, *result); };
         };
         return submitAlone(info.Env(), std::move(task), {});

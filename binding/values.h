@@ -49,6 +49,8 @@ private:
 ModelConfig readConfig(const Fields &fields);
 /// Every field may be missing.
 Schedule readSchedule(const Fields &fields);
+/// All but the model itself, which has another name in every call.
+ModelFiles readModelFiles(const Fields &fields);
 LoadOptions readLoadOptions(const Fields &fields);
 ConvertOptions readConvertOptions(const Fields &fields);
 MixRequest readMixRequest(const Fields &fields);

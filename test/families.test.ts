@@ -179,7 +179,7 @@ describe('families', () => {
 
     it('1.5', async () => {
       const { family, prediction, sizes, nativeSize } = await modelOf(formulaTensors(sd15Config))
-      assert.deepEqual([family, prediction, nativeSize], ['sd1', 'epsilon', 512])
+      assert.deepEqual([family, prediction, nativeSize], ['sd1', 'unknown', 512])
       assert.deepEqual(sizes.unet.heads, [8, 8, 8, 8])
     })
 
@@ -202,7 +202,7 @@ describe('families', () => {
       const tensors = formulaTensors({ ...sd2, text: { ...openClip, layers: 23 } })
       for (const [type, prediction, size] of [
         ['v', 'v_prediction', 768],
-        ['epsilon', 'epsilon', 512],
+        ['epsilon', 'unknown', 512],
       ] as const) {
         const model = await modelOf(tensors, { 'modelspec.prediction_type': type })
         assert.deepEqual([model.prediction, model.nativeSize], [prediction, size])

@@ -1,6 +1,7 @@
 /** From any checkpoint that is read to one file, in another type of weights. */
 import { calledFrom } from './errors.js'
 import { type ConvertOptions, convertOptions } from './models/convert-options.js'
+import { originalConfigOf } from './models/original-config.js'
 import { runJob } from './native/job.js'
 import { native } from './native/native.js'
 import { checkOptions, crossing } from './options/option.js'
@@ -31,8 +32,10 @@ export interface Conversion {
 export function convert(options: ConvertOptions): Promise<Conversion> {
   return calledFrom(convert, async () => {
     const checked = checkOptions(convertOptions, options, 'convert', '', 'the options of convert')
+    const originalConfig = await originalConfigOf(checked.input)
     return runJob(
-      (report) => native().convert(crossing(convertOptions, checked), report),
+      (report) =>
+        native().convert({ ...crossing(convertOptions, checked), originalConfig }, report),
       ({ step, steps, etaMs }): ConvertProgressEvent => ({ stage: 'convert', step, steps, etaMs }),
       checked,
     )

@@ -13,6 +13,7 @@ import type { FilledLora } from './input/lora.js'
 import { ClipTokens, type Token } from './input/tokens.js'
 import { type LoadOptions, checkLoadOptions } from './models/load-options.js'
 import { type ModelInfo, frozen } from './models/model-info.js'
+import { originalConfigOf } from './models/original-config.js'
 import type { NativeMixRequest, NativeMixer, NativeProgress } from './native/contract.js'
 import { refuseAborted, runJob } from './native/job.js'
 import { Listener } from './native/listener.js'
@@ -77,8 +78,7 @@ export class MagicMix {
   ) {
     this.mixes = new MixQueue(maxQueue)
     this.model = frozen(native.info)
-    const { embeddings, sizes } = this.model
-    this.tokens = tokens.withLearnt(embeddings, sizes.textEncoder.vocabulary)
+    this.tokens = tokens.withLearnt(this.model.embeddings)
   }
 
   /**
@@ -105,7 +105,8 @@ export class MagicMix {
       const tokens = await ClipTokens.load()
       // The driver of a GPU is loaded where it is used.
       const device = isolate ? nativeOptions.device : await useDevice(nativeOptions.device)
-      const wanted = { ...nativeOptions, model, device }
+      const originalConfig = await originalConfigOf(model)
+      const wanted = { ...nativeOptions, model, device, originalConfig }
       const mixer = await runJob(
         (report) => (isolate ? IsolatedMixer.load(wanted, report) : native().load(wanted, report)),
         loadEvent,

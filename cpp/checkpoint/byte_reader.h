@@ -1,7 +1,7 @@
 #pragma once
 
-#include "base/error.h"
-#include "checkpoint/mapped_file.h"
+#include "base/cancellation.h"
+#include "checkpoint/input_file.h"
 
 #include <cstdint>
 #include <cstring>
@@ -10,31 +10,28 @@
 
 namespace magicmix {
 
-/// Reads a part of a file from its front to its end, and never beyond. Numbers are little-endian.
+/// Reads a part of a file from its front to its end, and never beyond, through a small window.
+/// Numbers are little-endian. Looks whether it was cancelled whenever the window moves on.
 class ByteReader {
 public:
-    /// `begin` and `end` must lie in the file.
-    ByteReader(const MappedFile &file, std::uint64_t begin, std::uint64_t end)
-        : file_(file), at_(begin), end_(end) {}
+    /// `begin` and `end` must lie in the file; the file and `cancel` outlive this.
+    ByteReader(const InputFile &file, std::uint64_t begin, std::uint64_t end,
+               const Cancellation &cancel)
+        : file_(&file), cancel_(&cancel), at_(begin), end_(end) {}
 
-    const MappedFile &file() const { return file_; }
+    const InputFile &file() const { return *file_; }
+    const Cancellation &cancellation() const { return *cancel_; }
     std::uint64_t position() const { return at_; } ///< from the start of the file
     std::uint64_t left() const { return end_ - at_; }
 
-    [[noreturn]] void fail(const std::string &problem) const {
-        throw Error("MODEL_FORMAT", "'" + file_.path() + "' " + problem, {{"path", file_.path()}});
-    }
+    /// Throws `MODEL_FORMAT`: "'FILE' PROBLEM".
+    [[noreturn]] void fail(const std::string &problem) const;
 
-    /// Bytes of the file itself; they live as long as it does.
-    std::string_view take(std::uint64_t bytes, const char *what) {
-        if (bytes > left()) {
-            fail("ends within " + std::string(what) + ": at byte " + std::to_string(at_) + ", " +
-                 std::to_string(bytes) + " are wanted and " + std::to_string(left()) + " are left");
-        }
-        const auto *from = reinterpret_cast<const char *>(file_.data() + at_);
-        at_ += bytes;
-        return {from, static_cast<std::size_t>(bytes)};
-    }
+    /// The next bytes, which stay valid until the next call. At most `kMostBytes`.
+    std::string_view take(std::uint64_t bytes, const char *what);
+    void skip(std::uint64_t bytes, const char *what);
+    /// Up to the next line feed, which is taken and not given.
+    std::string_view line(const char *what);
 
     template <typename T>
     T number(const char *what) {
@@ -43,19 +40,19 @@ public:
         return value;
     }
 
-    /// Up to the next line feed, which is taken and not given.
-    std::string_view line(const char *what) {
-        const auto *from = reinterpret_cast<const char *>(file_.data() + at_);
-        const std::string_view rest(from, static_cast<std::size_t>(left()));
-        const std::size_t length = rest.find('\n');
-        if (length == std::string_view::npos) fail("ends within " + std::string(what));
-        at_ += length + 1;
-        return rest.substr(0, length);
-    }
+    static constexpr std::uint64_t kMostBytes = 1 << 20;
 
 private:
-    const MappedFile &file_;
+    void requireLeft(std::uint64_t bytes, const char *what) const;
+    /// What the window has from here on: at least `bytes`, which are there.
+    std::string_view window(std::uint64_t bytes);
+
+    const InputFile *file_;
+    const Cancellation *cancel_;
     std::uint64_t at_, end_;
+    std::string window_;
+    std::uint64_t windowStart_ = 0;  ///< from the start of the file
+    std::uint64_t nextWindow_ = 512; ///< grows while more is read: many readers want a few bytes
 };
 
 } // namespace magicmix

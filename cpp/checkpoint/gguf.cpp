@@ -2,17 +2,17 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "checkpoint/byte_reader.h"
 #include "checkpoint/configuration.h"
 #include "tensor/conversion.h"
 
 #include <algorithm>
-#include <cctype>
 #include <cstring>
 
 namespace magicmix {
 namespace {
 
-constexpr char kMagic[] = {'G', 'G', 'U', 'F'};
+constexpr std::string_view kMagic = "GGUF";
 constexpr std::uint64_t kMaxTensors = 1 << 16;
 constexpr std::uint64_t kMaxPairs = 1 << 16;
 constexpr std::uint64_t kMaxNameBytes = 1 << 12;
@@ -41,34 +41,24 @@ enum class Kind : std::uint32_t {
 constexpr std::uint64_t kKindBytes[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
 // clang-format on
 
-/// Reads from the front to the back and never beyond the end.
+/// Reads what GGUF is made of.
 class Reader {
 public:
-    explicit Reader(const MappedFile &file) : file_(file) {}
+    Reader(const InputFile &file, const Cancellation &cancel)
+        : bytes_(file, 0, file.size(), cancel) {}
 
     [[noreturn]] void fail(const std::string &problem) const {
-        throw Error("MODEL_FORMAT", "the GGUF file '" + file_.path() + "' " + problem,
-                    {{"path", file_.path()}});
+        const std::string &path = bytes_.file().path();
+        throw Error("MODEL_FORMAT", "the GGUF file '" + path + "' " + problem, {{"path", path}});
     }
 
-    std::uint64_t position() const { return at_; }
-    std::uint64_t left() const { return file_.size() - at_; }
-
-    const std::byte *take(std::uint64_t bytes, const std::string &what) {
-        if (bytes > left()) {
-            fail("ends within " + what + " (at byte " + std::to_string(at_) + ", " +
-                 std::to_string(bytes) + " bytes wanted, " + std::to_string(left()) + " left)");
-        }
-        const std::byte *from = file_.data() + at_;
-        at_ += bytes;
-        return from;
-    }
+    std::uint64_t position() const { return bytes_.position(); }
+    std::uint64_t left() const { return bytes_.left(); }
+    void skip(std::uint64_t bytes, const std::string &what) { bytes_.skip(bytes, what.c_str()); }
 
     template <typename T>
     T number(const std::string &what) {
-        T value;
-        std::memcpy(&value, take(sizeof value, what), sizeof value);
-        return value;
+        return bytes_.number<T>(what.c_str());
     }
 
     std::string text(std::uint64_t limit, const std::string &what) {
@@ -77,8 +67,7 @@ public:
             fail("has " + what + " of " + std::to_string(length) + " bytes; at most " +
                  std::to_string(limit) + " are read");
         }
-        const auto *from = reinterpret_cast<const char *>(take(length, what));
-        const std::string text(from, static_cast<std::size_t>(length));
+        const std::string text(bytes_.take(length, what.c_str()));
         if (!isUtf8(text)) fail("has " + what + " that is not UTF-8");
         return text;
     }
@@ -97,7 +86,7 @@ public:
         return {element, number<std::uint64_t>("the length of " + what)};
     }
 
-    void skip(Kind kind, const std::string &what) {
+    void skipValue(Kind kind, const std::string &what) {
         if (kind == Kind::Array) {
             const auto [element, count] = arrayHead(what);
             skipElements(element, count, what);
@@ -106,23 +95,22 @@ public:
         }
     }
 
+private:
     void skipElements(Kind element, std::uint64_t count, const std::string &what) {
         if (element == Kind::Array) fail("has arrays of arrays in " + what);
         if (element == Kind::String) {
             // Every string takes at least the bytes of its length, so the file bounds the count.
             for (std::uint64_t i = 0; i < count; i++) {
-                take(number<std::uint64_t>("a length in " + what), "a string of " + what);
+                bytes_.skip(bytes_.number<std::uint64_t>("a length"), "a string");
             }
             return;
         }
         const std::uint64_t bytes = kKindBytes[static_cast<std::size_t>(element)];
         if (count > left() / bytes) fail("ends within the elements of " + what);
-        take(count * bytes, what);
+        skip(count * bytes, what);
     }
 
-private:
-    const MappedFile &file_;
-    std::uint64_t at_ = 0;
+    ByteReader bytes_;
 };
 
 /// The part of the metadata that is used.
@@ -158,19 +146,8 @@ void readPair(Reader &reader, Metadata &metadata) {
     } else if (startsWith(name, kOriginalShape) && kind == Kind::Array) {
         metadata.originalShapes[name.substr(std::strlen(kOriginalShape))] = readShape(reader, key);
     } else {
-        reader.skip(kind, key);
+        reader.skipValue(kind, key);
     }
-}
-
-/// "Q4_K" and so on: the name that ggml itself prints, in capitals.
-std::string typeName(std::uint32_t number) {
-    if (number >= GGML_TYPE_COUNT) return "";
-    const auto type = static_cast<ggml_type>(number);
-    if (ggml_blck_size(type) == 0 || ggml_type_size(type) == 0) return ""; // a number out of use
-    std::string name = ggml_type_name(type);
-    std::transform(name.begin(), name.end(), name.begin(),
-                   [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
-    return name;
 }
 
 /// The description of a tensor. Its offset is still that from the start of the values.
@@ -189,7 +166,7 @@ StoredTensor readDescription(Reader &reader) {
         tensor.shape.insert(tensor.shape.begin(), static_cast<std::int64_t>(length));
     }
     const auto number = reader.number<std::uint32_t>("the type of " + what);
-    tensor.type = typeName(number);
+    tensor.type = number < GGML_TYPE_COUNT ? ggmlTypeName(static_cast<ggml_type>(number)) : "";
     if (tensor.type.empty()) {
         throw Error("MODEL_UNSUPPORTED",
                     what + " is of type " + std::to_string(number) + ", which is not known here",
@@ -223,15 +200,15 @@ void restoreShape(const Reader &reader, StoredTensor &tensor,
 
 } // namespace
 
-bool looksLikeGguf(const MappedFile &file) {
-    return file.size() >= sizeof kMagic && std::memcmp(file.data(), kMagic, sizeof kMagic) == 0;
+bool looksLikeGguf(const InputFile &file) {
+    return file.size() >= kMagic.size() && file.readText(0, kMagic.size()) == kMagic;
 }
 
-GgufFile readGguf(const std::string &path) {
-    const auto file = MappedFile::open(path);
-    Reader reader(*file);
+GgufFile readGguf(const std::shared_ptr<const InputFile> &file, const Cancellation &cancel) {
+    const std::string &path = file->path();
+    Reader reader(*file, cancel);
     if (!looksLikeGguf(*file)) reader.fail("does not begin with 'GGUF'");
-    reader.take(sizeof kMagic, "the magic number");
+    reader.skip(kMagic.size(), "the magic number");
     const auto version = reader.number<std::uint32_t>("the version");
     if (version != 2 && version != 3) {
         const bool swapped = version == 2u << 24 || version == 3u << 24;
@@ -266,7 +243,7 @@ GgufFile readGguf(const std::string &path) {
     const std::uint64_t padding =
         (metadata.alignment - reader.position() % metadata.alignment) % metadata.alignment;
     // A file without values may end without padding.
-    reader.take(std::min(padding, reader.left()), "the padding");
+    reader.skip(std::min(padding, reader.left()), "the padding");
     for (auto &[name, tensor] : result.tensors) {
         if (tensor.offset % metadata.alignment != 0) {
             reader.fail("has tensor '" + name + "' at an offset that is not a multiple of " +

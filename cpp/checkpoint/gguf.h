@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/cancellation.h"
 #include "checkpoint/stored_tensor.h"
 #include "model/model_config.h"
 
@@ -15,9 +16,9 @@ struct GgufFile {
 /// and duplicate names are checked, and nothing is kept but the tensors, the configuration, and the
 /// original shapes that ComfyUI's tools note for tensors which were flattened to be quantised
 /// (`comfy.gguf.orig_shape.NAME`). Throws `MODEL_FORMAT` or `MODEL_UNSUPPORTED`.
-GgufFile readGguf(const std::string &path);
+GgufFile readGguf(const std::shared_ptr<const InputFile> &file, const Cancellation &cancel);
 
 /// Does `file` start as a GGUF file does?
-bool looksLikeGguf(const MappedFile &file);
+bool looksLikeGguf(const InputFile &file);
 
 } // namespace magicmix

@@ -1,7 +1,7 @@
 #include "checkpoint/json.h"
 
 #include "base/error.h"
-#include "checkpoint/mapped_file.h"
+#include "checkpoint/input_file.h"
 
 #include <algorithm>
 #include <iterator>
@@ -11,12 +11,14 @@ namespace magicmix {
 namespace {
 
 constexpr int kMaxDepth = 64;
-constexpr std::uint64_t kMaxFileBytes = std::uint64_t{64} << 20;
+// The largest is a tokenizer.json, of 4 MB.
+constexpr std::uint64_t kMaxFileBytes = std::uint64_t{16} << 20;
+// Bounds the memory: a value takes up to 100 bytes.
+constexpr int kMaxValues = 1 << 19;
 
 /// Python writes numbers that JSON does not know; here they are null.
-std::string withoutNonNumbers(const char *text, std::size_t length) {
+std::string withoutNonNumbers(const std::string &all) {
     static const std::string words[] = {"-Infinity", "Infinity", "NaN"};
-    const std::string all(text, length);
     std::string result;
     bool inString = false;
     for (std::size_t i = 0; i < all.size();) {
@@ -43,7 +45,12 @@ std::string withoutNonNumbers(const char *text, std::size_t length) {
 
 Json parseJson(const char *text, std::size_t length, const std::string &what) {
     std::set<std::string> names;
+    int values = 0;
     const auto watch = [&](int depth, Json::parse_event_t event, Json &parsed) {
+        if (++values > kMaxValues) {
+            throw Error("MODEL_FORMAT",
+                        what + " has more than " + std::to_string(kMaxValues) + " values");
+        }
         if (depth > kMaxDepth) {
             throw Error("MODEL_FORMAT",
                         what + " is nested deeper than " + std::to_string(kMaxDepth) + " levels");
@@ -58,19 +65,24 @@ Json parseJson(const char *text, std::size_t length, const std::string &what) {
     };
     try {
         return Json::parse(text, text + length, watch);
-    } catch (const Json::exception &error) {
-        throw Error("MODEL_FORMAT", what + " is not valid JSON: " + error.what());
+    } catch (const Json::parse_error &error) {
+        // Not what the library says: it quotes the text, which may be of any file.
+        throw Error("MODEL_FORMAT",
+                    what + " is not valid JSON (at byte " + std::to_string(error.byte) + ")");
     }
 }
 
-Json parseJsonFile(const std::string &path) {
-    const auto file = MappedFile::open(path);
+std::string readTextFile(const std::string &path) {
+    const auto file = InputFile::open(path);
     if (file->size() > kMaxFileBytes) {
         throw Error("MODEL_FORMAT", "'" + path + "' is too large for a configuration file",
                     {{"path", path}});
     }
-    const std::string text =
-        withoutNonNumbers(reinterpret_cast<const char *>(file->data()), file->size());
+    return file->readText(0, static_cast<std::size_t>(file->size()));
+}
+
+Json parseJsonFile(const std::string &path) {
+    const std::string text = withoutNonNumbers(readTextFile(path));
     return parseJson(text.data(), text.size(), "'" + path + "'");
 }
 

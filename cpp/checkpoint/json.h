@@ -9,10 +9,13 @@ namespace magicmix {
 
 using Json = nlohmann::json;
 
-/// Parses JSON from outside. Refuses duplicate names in the outermost object and nesting deeper
-/// than 64. Throws `MODEL_FORMAT`; `what` names the text in the message.
+/// Parses JSON from outside. Refuses duplicate names in the outermost object, nesting deeper than
+/// 64 and more values than half a million. Throws `MODEL_FORMAT`; `what` names the text in the
+/// message.
 Json parseJson(const char *text, std::size_t length, const std::string &what);
-/// The same for a file of at most 64 MiB.
+/// A file of at most 16 MiB.
+std::string readTextFile(const std::string &path);
+/// The same for such a file.
 Json parseJsonFile(const std::string &path);
 
 /// May `text` stand in JSON? Names from files that are no JSON have to be tested.

@@ -13,22 +13,22 @@ namespace {
 constexpr std::uint64_t kBeginning = 256;
 
 /// In lower case, without white space in front.
-std::string beginningOf(const MappedFile &file) {
-    const auto *text = reinterpret_cast<const char *>(file.data());
-    std::string beginning(text, text + std::min(file.size(), kBeginning));
+std::string beginningOf(const InputFile &file) {
+    std::string beginning =
+        file.readText(0, static_cast<std::size_t>(std::min(file.size(), kBeginning)));
     beginning.erase(0, beginning.find_first_not_of(" \t\r\n"));
     std::transform(beginning.begin(), beginning.end(), beginning.begin(),
                    [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     return beginning;
 }
 
-[[noreturn]] void refuse(const MappedFile &file, const std::string &what) {
+[[noreturn]] void refuse(const InputFile &file, const std::string &what) {
     throw Error("MODEL_FORMAT", "'" + file.path() + "' is " + what, {{"path", file.path()}});
 }
 
 } // namespace
 
-void refuseLeftovers(const MappedFile &file) {
+void refuseLeftovers(const InputFile &file) {
     const std::string beginning = beginningOf(file);
     if (startsWith(beginning, "version https://git-lfs")) {
         refuse(file, "a pointer of Git LFS, not the file itself: run `git lfs pull` where it was "

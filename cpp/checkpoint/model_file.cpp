@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "checkpoint/gguf.h"
+#include "checkpoint/leftovers.h"
 #include "checkpoint/safetensors.h"
 #include "checkpoint/torch.h"
 
@@ -11,26 +12,28 @@ namespace magicmix {
 namespace {
 
 /// A pickle with nothing of torch around it, of protocols 2 to 5.
-bool looksLikeBarePickle(const MappedFile &file) {
-    return file.size() >= 2 && file.data()[0] == std::byte{0x80} &&
-           file.data()[1] >= std::byte{2} && file.data()[1] <= std::byte{5};
+bool looksLikeBarePickle(const InputFile &file) {
+    const auto head = file.read(0, file.size() >= 2 ? 2 : 0);
+    return !head.empty() && head[0] == std::byte{0x80} && head[1] >= std::byte{2} &&
+           head[1] <= std::byte{5};
 }
 
 } // namespace
 
-ModelFile readModelFile(const std::string &path) {
-    const auto file = MappedFile::open(path);
+ModelFile readModelFile(const std::string &path, const Cancellation &cancel) {
+    const auto file = InputFile::open(path);
+    refuseLeftovers(*file);
     if (looksLikeGguf(*file)) {
-        GgufFile gguf = readGguf(path);
+        GgufFile gguf = readGguf(file, cancel);
         return {"gguf", std::move(gguf.tensors), std::move(gguf.config), {}};
     }
-    if (looksLikeTorch(*file)) return {"ckpt", readTorch(path), {}, {}};
+    if (looksLikeTorch(*file)) return {"ckpt", readTorch(file, cancel), {}, {}};
     if (looksLikeBarePickle(*file)) {
         throw Error("MODEL_UNSUPPORTED",
                     "'" + path + "' is a pickle that torch.save has not written, which is not read",
                     {{"path", path}});
     }
-    SafetensorsFile safetensors = readSafetensors(path);
+    SafetensorsFile safetensors = readSafetensors(file, cancel);
     return {"safetensors", std::move(safetensors.tensors), std::move(safetensors.config),
             std::move(safetensors.metadata)};
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/cancellation.h"
 #include "checkpoint/stored_tensor.h"
 #include "model/model_config.h"
 
@@ -15,6 +16,6 @@ struct ModelFile {
 
 /// Tells the format by the first bytes, not by the file's name.
 /// Throws `MODEL_NOT_FOUND`, `MODEL_FORMAT` or `MODEL_UNSUPPORTED`.
-ModelFile readModelFile(const std::string &path);
+ModelFile readModelFile(const std::string &path, const Cancellation &cancel);
 
 } // namespace magicmix

@@ -8,9 +8,9 @@ namespace {
 
 using Kind = PickleValue::Kind;
 
-// Bounds all memory: an opcode adds three values at most. A checkpoint of Stable Diffusion with its
-// moving averages and the state of its optimiser has fewer than 200,000.
-constexpr std::uint64_t kMaxOpcodes = 1 << 21;
+// Bounds all memory: an opcode takes some 128 bytes at most. A checkpoint of Stable Diffusion with
+// its moving averages and the state of its optimiser has fewer than 200,000.
+constexpr std::uint64_t kMaxOpcodes = 1 << 19;
 
 // Names are copied and printed when they are called.
 constexpr std::size_t kMaxGlobalBytes = 256;
@@ -73,8 +73,8 @@ enum Opcode : std::uint8_t {
 class Machine {
 public:
     Machine(ByteReader &reader, const std::function<bool(const std::string &)> &mayCall,
-            std::deque<PickleValue> &values)
-        : reader_(reader), mayCall_(mayCall), values_(values) {}
+            std::deque<PickleValue> &values, std::deque<std::string> &texts)
+        : reader_(reader), mayCall_(mayCall), values_(values), texts_(texts) {}
 
     const PickleValue *run() {
         for (std::uint64_t i = 0; i < kMaxOpcodes; i++) {
@@ -94,7 +94,7 @@ private:
     void step(std::uint8_t opcode) {
         switch (opcode) {
         case kProto: return protocol();
-        case kFrame: reader_.take(8, "a pickle"); return;
+        case kFrame: reader_.skip(8, "a pickle"); return;
         case kMark: marks_.push_back(stack_.size()); return;
         case kPop: pop(); return;
         case kPopMark: popToMark(); return;
@@ -117,10 +117,10 @@ private:
         case kBinString:
         case kBinUnicode: pushText<std::uint32_t>(Kind::Text); return;
         case kBinUnicode8: pushText<std::uint64_t>(Kind::Text); return;
-        case kShortBinBytes: pushText<std::uint8_t>(Kind::Bytes); return;
-        case kBinBytes: pushText<std::uint32_t>(Kind::Bytes); return;
+        case kShortBinBytes: pushBytes(reader_.number<std::uint8_t>("bytes")); return;
+        case kBinBytes: pushBytes(reader_.number<std::uint32_t>("bytes")); return;
         case kBinBytes8:
-        case kByteArray8: pushText<std::uint64_t>(Kind::Bytes); return;
+        case kByteArray8: pushBytes(reader_.number<std::uint64_t>("bytes")); return;
 
         case kEmptyTuple: push(Kind::Tuple); return;
         case kTuple1: pushItems(Kind::Tuple, popMany(1)); return;
@@ -216,11 +216,12 @@ private:
     void pushInteger(Kind kind, std::int64_t value) { push(kind)->integer = value; }
 
     void pushLong(std::uint64_t bytes) {
-        const std::string_view text = reader_.take(bytes, "a number");
         if (bytes > sizeof(std::int64_t)) {
-            push(Kind::BigInteger)->text = text;
+            reader_.skip(bytes, "a number");
+            push(Kind::BigInteger);
             return;
         }
+        const std::string_view text = reader_.take(bytes, "a number");
         const bool negative = !text.empty() && (static_cast<std::uint8_t>(text.back()) & 0x80) != 0;
         std::uint64_t value = negative ? ~std::uint64_t{0} : 0;
         std::memcpy(&value, text.data(), text.size());
@@ -239,8 +240,21 @@ private:
 
     template <typename Length>
     void pushText(Kind kind) {
-        const auto length = reader_.number<Length>("a text");
-        push(kind)->text = reader_.take(length, "a text");
+        const std::uint64_t length = reader_.number<Length>("a text");
+        const auto kept = std::min<std::uint64_t>(length, PickleValue::kMostText);
+        if (length > reader_.left()) reader_.skip(length, "a text");
+        push(kind)->text = keep(std::string(reader_.take(kept, "a text")));
+        reader_.skip(length - kept, "a text");
+    }
+
+    void pushBytes(std::uint64_t length) {
+        reader_.skip(length, "bytes");
+        push(Kind::Bytes);
+    }
+
+    std::string_view keep(std::string text) {
+        if (text.empty()) return {};
+        return texts_.emplace_back(std::move(text));
     }
 
     // -----------------------------------------------------------------------------------------
@@ -277,34 +291,31 @@ private:
     // What Python would import and call
 
     void global() {
-        PickleValue *module = make(Kind::Text);
-        module->text = reader_.line("the name of a module");
-        PickleValue *name = make(Kind::Text);
-        name->text = reader_.line("the name of a global");
-        pushGlobal({module, name});
+        const std::string module(reader_.line("the name of a module"));
+        pushGlobal(module, reader_.line("the name of a global"));
     }
 
     void stackGlobal() {
-        auto names = popMany(2);
+        const auto names = popMany(2);
         if (names[0]->kind != Kind::Text || names[1]->kind != Kind::Text) {
             fail("names a global by something that is no text");
         }
-        pushGlobal(std::move(names));
+        pushGlobal(names[0]->text, names[1]->text);
     }
 
-    void pushGlobal(std::vector<const PickleValue *> names) {
-        for (const PickleValue *name : names) {
-            if (name->text.size() > kMaxGlobalBytes) {
-                fail("names a global with " + std::to_string(name->text.size()) + " bytes");
+    void pushGlobal(std::string_view module, std::string_view name) {
+        for (const std::string_view part : {module, name}) {
+            if (part.size() > kMaxGlobalBytes) {
+                fail("names a global with " + std::to_string(part.size()) + " bytes");
             }
         }
-        pushItems(Kind::Global, std::move(names));
+        push(Kind::Global)->text = keep(std::string(module) + " " + std::string(name));
     }
 
     void call(const std::vector<const PickleValue *> &calleeAndArguments) {
         const PickleValue *callee = calleeAndArguments[0];
         if (callee->kind != Kind::Global) fail("calls something that is no global");
-        const std::string name = callee->name();
+        const std::string name(callee->name());
         if (!mayCall_(name)) {
             const std::string &path = reader_.file().path();
             throw Error("MODEL_UNSUPPORTED",
@@ -338,6 +349,7 @@ private:
     ByteReader &reader_;
     const std::function<bool(const std::string &)> &mayCall_;
     std::deque<PickleValue> &values_;
+    std::deque<std::string> &texts_;
     std::vector<PickleValue *> stack_;
     std::vector<std::size_t> marks_; ///< sizes of the stack
     std::unordered_map<std::uint32_t, PickleValue *> memo_;
@@ -345,14 +357,13 @@ private:
 
 } // namespace
 
-std::string PickleValue::name() const {
+std::string_view PickleValue::name() const {
     const PickleValue *global = kind == Kind::Call ? callee : this;
-    if (global->kind != Kind::Global) return "";
-    return std::string(global->items[0]->text) + " " + std::string(global->items[1]->text);
+    return global->kind == Kind::Global ? global->text : std::string_view();
 }
 
 Pickle::Pickle(ByteReader &reader, const std::function<bool(const std::string &)> &mayCall) {
-    root_ = Machine(reader, mayCall, values_).run();
+    root_ = Machine(reader, mayCall, values_, texts_).run();
 }
 
 } // namespace magicmix

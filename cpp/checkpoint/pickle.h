@@ -11,33 +11,35 @@
 
 namespace magicmix {
 
-/// The contents of a pickle, as they stand there. Texts are the bytes of the file. Values can be
-/// shared, and a list can even contain itself: code that walks through them must count.
+/// The contents of a pickle, as they stand there. Values can be shared, and a list can even contain
+/// itself: code that walks through them must count.
 struct PickleValue {
     enum class Kind {
         None,
         Boolean,    ///< `integer`
         Integer,    ///< `integer`
-        BigInteger, ///< `text`: two's complement, more than 8 bytes
+        BigInteger, ///< more than 8 bytes, which nobody needs
         Real,       ///< `real`
-        Text,       ///< `text`
-        Bytes,      ///< `text`
+        Text,       ///< `text`, of which no more than `kMostText` bytes are kept
+        Bytes,      ///< what they are, nobody needs
         Tuple,      ///< `items`
         List,       ///< `items`; sets too
         Dictionary, ///< `items`: key, value, key, value, ...
-        Global,     ///< `items`: module, name. Not looked up, not called.
+        Global,     ///< `text`: "module name". Not looked up, not called.
         Call,       ///< `callee` with `arguments`; `items` set on the result, `state` given to it
         Persistent, ///< `arguments`: an id that the format around the pickle gives a meaning
     };
+    static constexpr std::size_t kMostText = 2048;
+
     Kind kind = Kind::None;
     std::int64_t integer = 0;
     double real = 0;
-    std::string_view text;
+    std::string_view text; ///< lives as long as the `Pickle`
     std::vector<const PickleValue *> items;
     const PickleValue *callee = nullptr, *arguments = nullptr, *state = nullptr;
 
     /// "module name" of a global, or of what a call would call; else "".
-    std::string name() const;
+    std::string_view name() const;
 };
 
 /// Reads Python's pickle format, protocols 2 to 5, without Python: the opcodes are noted down as a
@@ -48,7 +50,8 @@ struct PickleValue {
 class Pickle {
 public:
     /// Reads up to and including the end of the pickle. Throws `MODEL_FORMAT`, and
-    /// `MODEL_UNSUPPORTED` for a call that is not allowed.
+    /// `MODEL_UNSUPPORTED` for a call that is not allowed. Takes at most some 64 MB of memory
+    /// beside the texts.
     Pickle(ByteReader &reader, const std::function<bool(const std::string &)> &mayCall);
 
     const PickleValue &root() const { return *root_; }
@@ -56,6 +59,7 @@ public:
 
 private:
     std::deque<PickleValue> values_; // never move, so that pointers to them hold
+    std::deque<std::string> texts_;
     const PickleValue *root_ = nullptr;
 };
 

@@ -2,12 +2,13 @@
 
 #include "base/error.h"
 #include "checkpoint/configuration.h"
-#include "checkpoint/leftovers.h"
+#include "checkpoint/json.h"
 #include "checkpoint/modelspec.h"
 
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <utility>
 
 namespace magicmix {
 namespace {
@@ -16,6 +17,8 @@ namespace {
 constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;
 constexpr std::uint64_t kLengthBytes = 8;
 constexpr std::size_t kMaxDimensions = 8;
+constexpr int kMaxHeaderDepth = 16;
+constexpr std::size_t kMaxTensors = 1 << 16;
 constexpr const char *kMetadata = "__metadata__";
 
 const std::map<std::string, std::uint64_t> kTypeBytes = {
@@ -24,10 +27,10 @@ const std::map<std::string, std::uint64_t> kTypeBytes = {
     {"BOOL", 1}, {"C64", 8}, {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"F8_E8M0", 1},
 };
 
-std::uint64_t headerLength(const MappedFile &file) {
+std::uint64_t headerLength(const InputFile &file) {
     std::uint64_t length = 0;
-    for (unsigned i = 0; i < kLengthBytes; i++) {
-        length |= static_cast<std::uint64_t>(file.data()[i]) << (8 * i);
+    for (const std::byte byte : file.read(0, kLengthBytes)) {
+        length = length >> 8 | static_cast<std::uint64_t>(byte) << 56;
     }
     return length;
 }
@@ -35,7 +38,7 @@ std::uint64_t headerLength(const MappedFile &file) {
 /// Turns one entry of the header into a tensor; `where` names the file in messages.
 class EntryReader {
 public:
-    EntryReader(std::shared_ptr<const MappedFile> file, std::uint64_t dataStart)
+    EntryReader(std::shared_ptr<const InputFile> file, std::uint64_t dataStart)
         : file_(std::move(file)), dataStart_(dataStart) {}
 
     StoredTensor read(const std::string &name, const Json &entry) const {
@@ -122,19 +125,124 @@ private:
         return bytes;
     }
 
-    std::shared_ptr<const MappedFile> file_;
+    std::shared_ptr<const InputFile> file_;
     std::uint64_t dataStart_;
 };
 
-std::map<std::string, std::string> readMetadata(const Json &header) {
-    std::map<std::string, std::string> metadata;
-    const auto found = header.find(kMetadata);
-    if (found == header.end() || !found->is_object()) return metadata;
-    for (const auto &[key, value] : found->items()) {
-        if (value.is_string()) metadata.emplace(key, value.get<std::string>());
+/// Takes the header apart while it is parsed: of a header that lies, nothing large is ever held.
+class HeaderReader final : public nlohmann::json_sax<Json> {
+public:
+    HeaderReader(const EntryReader &entries, SafetensorsFile &result, std::string where,
+                 const Cancellation &cancel)
+        : entries_(entries), result_(result), where_(std::move(where)), cancel_(cancel) {}
+
+    bool null() override { return value(nullptr); }
+    bool boolean(bool given) override { return value(given); }
+    bool number_integer(number_integer_t given) override { return value(given); }
+    bool number_unsigned(number_unsigned_t given) override { return value(given); }
+    bool number_float(number_float_t given, const string_t &) override { return value(given); }
+    bool string(string_t &given) override { return value(std::move(given)); }
+    bool binary(binary_t &) override { return false; }
+
+    bool start_object(std::size_t) override { return open(Json::object()); }
+    bool end_object() override { return close(); }
+    bool start_array(std::size_t) override { return open(Json::array()); }
+    bool end_array() override { return close(); }
+
+    bool key(string_t &name) override {
+        if (depth_ == 1)
+            name_ = std::move(name);
+        else if (depth_ == 2)
+            key_ = std::move(name);
+        return true;
     }
-    return metadata;
-}
+
+    bool parse_error(std::size_t byte, const std::string &, const Json::exception &) override {
+        throw Error("MODEL_FORMAT",
+                    where_ + " is not valid JSON (at byte " + std::to_string(byte) + ")");
+    }
+
+private:
+    bool open(Json container) {
+        if (depth_ == 0 && !container.is_object()) notAnObject();
+        if (depth_ == 1)
+            entry_ = std::move(container);
+        else if (depth_ > 1)
+            put(std::move(container));
+        if (++depth_ > kMaxHeaderDepth) {
+            throw Error("MODEL_FORMAT", where_ + " is nested deeper than " +
+                                            std::to_string(kMaxHeaderDepth) + " levels");
+        }
+        return true;
+    }
+
+    bool close() {
+        if (--depth_ == 1) finish();
+        return true;
+    }
+
+    bool value(Json given) {
+        if (depth_ == 0) notAnObject();
+        if (depth_ == 1) {
+            entry_ = std::move(given);
+            finish();
+        } else {
+            put(std::move(given));
+        }
+        return true;
+    }
+
+    /// Into the entry, or into an array in it. What lies deeper has no meaning.
+    void put(Json given) {
+        if (depth_ == 2 && entry_.is_object()) {
+            if (name_ == kMetadata) return note(given);
+            entry_[key_] = std::move(given);
+        } else if (depth_ == 3 && entry_.is_object() && name_ != kMetadata) {
+            Json &list = entry_[key_];
+            if (list.is_array() && list.size() <= kMaxDimensions) list.push_back(std::move(given));
+        }
+    }
+
+    void note(const Json &given) {
+        if (!given.is_string()) return;
+        require(result_.metadata.size(), "notes in its metadata");
+        result_.metadata.emplace(key_, given.get<std::string>());
+    }
+
+    void finish() {
+        cancel_.throwIfRequested();
+        if (name_ == kMetadata) {
+            if (std::exchange(hasMetadata_, true)) twice();
+            return;
+        }
+        require(result_.tensors.size(), "tensors");
+        if (!result_.tensors.emplace(name_, entries_.read(name_, entry_)).second) twice();
+    }
+
+    void require(std::size_t count, const std::string &what) const {
+        if (count < kMaxTensors) return;
+        throw Error("MODEL_FORMAT",
+                    where_ + " has more than " + std::to_string(kMaxTensors) + " " + what);
+    }
+
+    [[noreturn]] void twice() const {
+        throw Error("MODEL_FORMAT", where_ + " has the name '" + name_ + "' twice",
+                    {{"tensor", name_}});
+    }
+
+    [[noreturn]] void notAnObject() const {
+        throw Error("MODEL_FORMAT", where_ + " is not a JSON object");
+    }
+
+    const EntryReader &entries_;
+    SafetensorsFile &result_;
+    std::string where_;
+    const Cancellation &cancel_;
+    int depth_ = 0;
+    std::string name_, key_; ///< of the entry, and in the entry
+    Json entry_;
+    bool hasMetadata_ = false;
+};
 
 ModelConfig configOf(const std::map<std::string, std::string> &metadata, const std::string &path) {
     const auto text = metadata.find(kConfigurationKey);
@@ -145,14 +253,9 @@ ModelConfig configOf(const std::map<std::string, std::string> &metadata, const s
 
 } // namespace
 
-bool looksLikeSafetensors(const MappedFile &file) {
-    return file.size() > kLengthBytes && headerLength(file) <= kMaxHeaderBytes &&
-           file.data()[kLengthBytes] == std::byte{'{'};
-}
-
-SafetensorsFile readSafetensors(const std::string &path) {
-    const auto file = MappedFile::open(path);
-    refuseLeftovers(*file);
+SafetensorsFile readSafetensors(const std::shared_ptr<const InputFile> &file,
+                                const Cancellation &cancel) {
+    const std::string &path = file->path();
     const std::string where = "'" + path + "'";
     if (file->size() < kLengthBytes) {
         throw Error("MODEL_FORMAT",
@@ -168,20 +271,12 @@ SafetensorsFile readSafetensors(const std::string &path) {
                         ": it is truncated, or not a safetensors file",
                     {{"path", path}});
     }
-    const Json header = parseJson(reinterpret_cast<const char *>(file->data()) + kLengthBytes,
-                                  static_cast<std::size_t>(length), "the header of " + where);
-    if (!header.is_object()) {
-        throw Error("MODEL_FORMAT", "the header of " + where + " is not a JSON object",
-                    {{"path", path}});
-    }
-
-    const EntryReader reader(file, kLengthBytes + length);
     SafetensorsFile result;
-    for (const auto &[name, entry] : header.items()) {
-        if (name != kMetadata) result.tensors.emplace(name, reader.read(name, entry));
-    }
+    const EntryReader entries(file, kLengthBytes + length);
+    HeaderReader reader(entries, result, "the header of " + where, cancel);
+    const std::string header = file->readText(kLengthBytes, static_cast<std::size_t>(length));
+    Json::sax_parse(header, &reader);
     refuseOverlaps(result.tensors);
-    result.metadata = readMetadata(header);
     result.config = configOf(result.metadata, path);
     return result;
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/cancellation.h"
 #include "checkpoint/stored_tensor.h"
 #include "model/model_config.h"
 
@@ -14,9 +15,7 @@ struct SafetensorsFile {
 /// Reads the header of a safetensors file: 8 bytes of length, JSON, values.
 /// Believes nothing: lengths, types, shapes, offsets, overlaps and duplicate names are checked.
 /// Throws `MODEL_FORMAT` naming the tensor and the expectation.
-SafetensorsFile readSafetensors(const std::string &path);
-
-/// Does `file` start as a safetensors file does?
-bool looksLikeSafetensors(const MappedFile &file);
+SafetensorsFile readSafetensors(const std::shared_ptr<const InputFile> &file,
+                                const Cancellation &cancel);
 
 } // namespace magicmix

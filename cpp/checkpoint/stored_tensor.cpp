@@ -3,6 +3,7 @@
 #include "base/error.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cstring>
 #include <limits>
 #include <optional>
@@ -10,16 +11,64 @@
 namespace magicmix {
 namespace {
 
+/// "Q4_K" and so on: the names that ggml itself prints, in capitals.
 std::optional<ggml_type> ggmlTypeNamed(const std::string &name) {
-    static const std::map<std::string, ggml_type> types = {
-        {"F32", GGML_TYPE_F32},   {"F16", GGML_TYPE_F16},   {"BF16", GGML_TYPE_BF16},
-        {"Q4_0", GGML_TYPE_Q4_0}, {"Q4_1", GGML_TYPE_Q4_1}, {"Q5_0", GGML_TYPE_Q5_0},
-        {"Q5_1", GGML_TYPE_Q5_1}, {"Q8_0", GGML_TYPE_Q8_0}, {"Q2_K", GGML_TYPE_Q2_K},
-        {"Q3_K", GGML_TYPE_Q3_K}, {"Q4_K", GGML_TYPE_Q4_K}, {"Q5_K", GGML_TYPE_Q5_K},
-        {"Q6_K", GGML_TYPE_Q6_K},
-    };
-    const auto found = types.find(name);
-    return found == types.end() ? std::nullopt : std::optional(found->second);
+    for (int number = 0; number < GGML_TYPE_COUNT; number++) {
+        const auto type = static_cast<ggml_type>(number);
+        const bool readable = type == GGML_TYPE_F32 || ggml_get_type_traits(type)->to_float;
+        if (readable && ggmlTypeName(type) == name) return type;
+    }
+    return std::nullopt;
+}
+
+/// A type that ggml does not have, and what becomes of its values.
+struct ForeignType {
+    const char *name;
+    std::size_t bytes;
+    ggml_type becomes;
+    void (*convert)(const std::byte *value, std::byte *out);
+};
+
+template <typename T>
+void put(T value, std::byte *out) {
+    std::memcpy(out, &value, sizeof value);
+}
+
+void doubleToFloat(const std::byte *value, std::byte *out) {
+    double number = 0;
+    std::memcpy(&number, value, sizeof number);
+    put(static_cast<float>(number), out);
+}
+
+/// Sign, 4 bits of exponent (bias 7), 3 of mantissa; no infinity, and NaN where all bits are set.
+void e4m3ToHalf(const std::byte *value, std::byte *out) {
+    const auto bits = std::to_integer<unsigned>(*value);
+    const unsigned sign = (bits & 0x80u) << 8, magnitude = bits & 0x7fu;
+    if (magnitude == 0x7f) return put(static_cast<std::uint16_t>(sign | 0x7e00u), out);
+    if (magnitude >= 8) {
+        // a half has a bias of 15 and 10 bits of mantissa
+        return put(static_cast<std::uint16_t>(sign | ((magnitude << 7) + (8u << 10))), out);
+    }
+    const ggml_fp16_t half = ggml_fp32_to_fp16(static_cast<float>(magnitude) / 512.0f);
+    put(static_cast<std::uint16_t>(sign | half), out);
+}
+
+/// The upper byte of a half.
+void e5m2ToHalf(const std::byte *value, std::byte *out) {
+    put(static_cast<std::uint16_t>(std::to_integer<unsigned>(*value) << 8), out);
+}
+
+constexpr ForeignType kForeignTypes[] = {
+    {"F64", sizeof(double), GGML_TYPE_F32, doubleToFloat},
+    {"F8_E4M3", 1, GGML_TYPE_F16, e4m3ToHalf},
+    {"F8_E5M2", 1, GGML_TYPE_F16, e5m2ToHalf},
+};
+
+const ForeignType *foreignTypeNamed(const std::string &name) {
+    for (const ForeignType &type : kForeignTypes) {
+        if (name == type.name) return &type;
+    }
+    return nullptr;
 }
 
 /// Visits the elements of a strided tensor in the order of its indices.
@@ -46,27 +95,24 @@ void eachElement(const StoredTensor &tensor, Visit visit) {
     }
 }
 
-/// The elements, of `size` bytes each, one after the other.
-std::vector<std::byte> gathered(const StoredTensor &tensor, std::size_t size) {
-    const std::byte *from = tensor.file->data() + tensor.offset;
-    if (tensor.strides.empty()) return {from, from + tensor.bytes};
+/// The elements of a strided tensor, of `size` bytes each, one after the other.
+std::vector<std::byte> gathered(const StoredTensor &tensor, const std::vector<std::byte> &stored,
+                                std::size_t size) {
     std::vector<std::byte> elements;
     eachElement(tensor, [&](std::int64_t at) {
-        const std::byte *element = from + static_cast<std::size_t>(at) * size;
+        const std::byte *element = stored.data() + static_cast<std::size_t>(at) * size;
         elements.insert(elements.end(), element, element + size);
     });
     return elements;
 }
 
-std::vector<std::byte> doublesToFloats(const std::vector<std::byte> &doubles) {
-    std::vector<std::byte> floats(doubles.size() / 2);
-    for (std::size_t i = 0; i < doubles.size() / sizeof(double); i++) {
-        double value = 0;
-        std::memcpy(&value, doubles.data() + i * sizeof(double), sizeof(double));
-        const auto single = static_cast<float>(value);
-        std::memcpy(floats.data() + i * sizeof(float), &single, sizeof(float));
+std::vector<std::byte> converted(const std::vector<std::byte> &values, const ForeignType &type) {
+    const std::size_t count = values.size() / type.bytes, size = ggml_type_size(type.becomes);
+    std::vector<std::byte> result(count * size);
+    for (std::size_t i = 0; i < count; i++) {
+        type.convert(values.data() + i * type.bytes, result.data() + i * size);
     }
-    return floats;
+    return result;
 }
 
 } // namespace
@@ -102,31 +148,36 @@ std::uint64_t elementCount(const std::vector<std::int64_t> &shape, const std::st
     return count;
 }
 
+std::string ggmlTypeName(ggml_type type) {
+    if (ggml_blck_size(type) == 0 || ggml_type_size(type) == 0) return ""; // a number out of use
+    std::string name = ggml_type_name(type);
+    std::transform(name.begin(), name.end(), name.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+    return name;
+}
+
+WeightSource::Description describe(const StoredTensor &tensor) {
+    const ForeignType *foreign = foreignTypeNamed(tensor.type);
+    const auto type = foreign ? std::optional(foreign->becomes) : ggmlTypeNamed(tensor.type);
+    if (type) return {*type, tensor.shape};
+    throw Error("MODEL_UNSUPPORTED",
+                "tensor '" + tensor.name + "' in '" + tensor.file->path() + "' has type " +
+                    tensor.type +
+                    "; weights must be F32, F16, BF16, F64, 8-bit floats or quantised as ggml does "
+                    "it",
+                {{"tensor", tensor.name}, {"type", tensor.type}});
+}
+
 WeightSource::Values valuesOf(const StoredTensor &tensor) {
-    WeightSource::Values values;
-    values.shape = tensor.shape;
-    const bool doubles = tensor.type == "F64";
-    const auto type = doubles ? GGML_TYPE_F32 : ggmlTypeNamed(tensor.type);
-    if (!type) {
-        throw Error("MODEL_UNSUPPORTED",
-                    "tensor '" + tensor.name + "' in '" + tensor.file->path() + "' has type " +
-                        tensor.type +
-                        "; weights must be F32, F16, BF16, F64 or quantised as ggml does it",
-                    {{"tensor", tensor.name}, {"type", tensor.type}});
+    const WeightSource::Description description = describe(tensor);
+    const ForeignType *foreign = foreignTypeNamed(tensor.type);
+    auto bytes = tensor.file->read(tensor.offset, static_cast<std::size_t>(tensor.bytes));
+    if (!tensor.strides.empty()) {
+        bytes =
+            gathered(tensor, bytes, foreign ? foreign->bytes : ggml_type_size(description.type));
     }
-    values.type = *type;
-    if (!doubles && tensor.strides.empty()) {
-        values.data = tensor.file->data() + tensor.offset;
-        values.bytes = tensor.bytes;
-        return values;
-    }
-    std::vector<std::byte> copy = gathered(tensor, doubles ? 8 : ggml_type_size(*type));
-    if (doubles) copy = doublesToFloats(copy);
-    const auto owner = std::make_shared<const std::vector<std::byte>>(std::move(copy));
-    values.data = owner->data();
-    values.bytes = owner->size();
-    values.owner = owner;
-    return values;
+    if (foreign) bytes = converted(bytes, *foreign);
+    return WeightSource::Values::owning(description, std::move(bytes));
 }
 
 StoredTensor partOfRows(const StoredTensor &tensor, int index, int parts) {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "checkpoint/mapped_file.h"
+#include "checkpoint/input_file.h"
 #include "tensor/weights.h"
 
 #include <cstdint>
@@ -14,11 +14,11 @@ namespace magicmix {
 /// Where a tensor's values lie in a file. Offsets and sizes have been checked against the file.
 struct StoredTensor {
     std::string name; ///< as in the file
-    /// "F32", "F16", "BF16", "F64", a quantised type of ggml ("Q8_0", "Q4_K", ...), or another that
-    /// a file can hold and a network cannot use ("I64", ...).
+    /// "F32", "F16", "BF16", "F64", "F8_E4M3", "F8_E5M2", a quantised type of ggml ("Q8_0", "Q4_K",
+    /// ...), or another that a file can hold and a network cannot use ("I64", ...).
     std::string type;
     std::vector<std::int64_t> shape; ///< torch order
-    std::shared_ptr<const MappedFile> file;
+    std::shared_ptr<const InputFile> file;
     std::uint64_t offset = 0; ///< from the start of the file
     std::uint64_t bytes = 0;  ///< from the first value to the last
     /// Elements from one index of each dimension to the next; empty if the values lie one after the
@@ -28,9 +28,14 @@ struct StoredTensor {
 
 using StoredTensors = std::map<std::string, StoredTensor>;
 
-/// The values, one after the other: those in the file itself, or a copy where they have to be
-/// gathered or are F64. Throws `MODEL_UNSUPPORTED` for types that are no weights.
+/// What `valuesOf` gives: F64 as F32, 8-bit floats as F16, which has all of their values. Throws
+/// `MODEL_UNSUPPORTED` for types that are no weights.
+WeightSource::Description describe(const StoredTensor &tensor);
+/// Reads the values and lays them one after the other.
 WeightSource::Values valuesOf(const StoredTensor &tensor);
+
+/// "Q4_K" and so on, in capitals; "" for a number out of use.
+std::string ggmlTypeName(ggml_type type);
 
 /// Part `index` of `parts` equal ones, along the first axis, of a tensor. Throws `MODEL_FORMAT` if
 /// it cannot be divided so, and `MODEL_UNSUPPORTED` if its values do not lie one after the other.

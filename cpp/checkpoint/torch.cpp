@@ -1,9 +1,7 @@
 #include "checkpoint/torch.h"
-#include "checkpoint/leftovers.h"
 
 #include "base/text.h"
 #include "checkpoint/json.h"
-#include "checkpoint/leftovers.h"
 #include "checkpoint/pickle.h"
 #include "checkpoint/zip.h"
 
@@ -18,6 +16,7 @@ using Kind = PickleValue::Kind;
 
 constexpr std::size_t kMaxTensors = 1 << 16;
 constexpr std::size_t kMaxNameBytes = 1 << 10;
+constexpr std::size_t kMaxBytesOfNames = 1 << 24;
 constexpr std::size_t kMaxDimensions = 8;
 constexpr int kMaxDepth = 16;
 // A dictionary can be mentioned in many places: a few opcodes would make a tree without end.
@@ -88,11 +87,11 @@ const std::set<std::string> kCallable = {
 
 bool mayCall(const std::string &name) { return kCallable.count(name) > 0; }
 
-[[noreturn]] void fail(const MappedFile &file, const std::string &problem) {
+[[noreturn]] void fail(const InputFile &file, const std::string &problem) {
     throw Error("MODEL_FORMAT", "'" + file.path() + "' " + problem, {{"path", file.path()}});
 }
 
-[[noreturn]] void unsupported(const MappedFile &file, const std::string &problem) {
+[[noreturn]] void unsupported(const InputFile &file, const std::string &problem) {
     throw Error("MODEL_UNSUPPORTED", "'" + file.path() + "' " + problem, {{"path", file.path()}});
 }
 
@@ -107,7 +106,7 @@ struct StorageId {
     std::uint64_t elements = 0;
 };
 
-StorageId storageId(const MappedFile &file, const PickleValue &persistent) {
+StorageId storageId(const InputFile &file, const PickleValue &persistent) {
     const PickleValue &id = *persistent.arguments;
     const auto &parts = id.items;
     const bool wellFormed = id.kind == Kind::Tuple && (parts.size() == 5 || parts.size() == 6) &&
@@ -118,9 +117,9 @@ StorageId storageId(const MappedFile &file, const PickleValue &persistent) {
     if (parts.size() == 6 && parts[5]->kind != Kind::None) {
         unsupported(file, "has storages that are views of others, as torch wrote them before 0.4");
     }
-    const auto type = kStorages.find(parts[1]->name());
+    const auto type = kStorages.find(std::string(parts[1]->name()));
     if (type == kStorages.end()) {
-        unsupported(file, "has a storage of the class '" + parts[1]->name() +
+        unsupported(file, "has a storage of the class '" + std::string(parts[1]->name()) +
                               "', which is not known here");
     }
     return {type->second, std::string(parts[2]->text.substr(0, kMaxNameBytes)),
@@ -136,11 +135,11 @@ using StorageRanges = std::map<std::string, ZipEntry>;
 /// Makes tensors of the calls that would make them in Python.
 class TensorReader {
 public:
-    TensorReader(std::shared_ptr<const MappedFile> file, StorageRanges storages)
+    TensorReader(std::shared_ptr<const InputFile> file, StorageRanges storages)
         : file_(std::move(file)), storages_(std::move(storages)) {}
 
     static bool isTensor(const PickleValue &value) {
-        const std::string name = value.kind == Kind::Call ? value.name() : "";
+        const std::string_view name = value.kind == Kind::Call ? value.name() : "";
         return name == kRebuildTensor || name == kRebuildTensor2 || name == kRebuildTensor3 ||
                name == kRebuildParameter;
     }
@@ -192,7 +191,7 @@ private:
     }
 
     Type typeNamed(const std::string &name, const PickleValue &global) const {
-        const std::string dtype = global.name();
+        const std::string dtype(global.name());
         const auto found = kTypes.find(dtype);
         if (found == kTypes.end()) {
             throw Error("MODEL_UNSUPPORTED",
@@ -278,7 +277,7 @@ private:
         return true;
     }
 
-    std::shared_ptr<const MappedFile> file_;
+    std::shared_ptr<const InputFile> file_;
     StorageRanges storages_;
 };
 
@@ -288,7 +287,7 @@ private:
 /// Walks through what was pickled and gives every tensor its dotted name.
 class Flattener {
 public:
-    Flattener(const MappedFile &file, const TensorReader &reader) : file_(file), reader_(reader) {}
+    Flattener(const InputFile &file, const TensorReader &reader) : file_(file), reader_(reader) {}
 
     StoredTensors flatten(const PickleValue &root) {
         visit(unwrapped(root), "", 0);
@@ -362,8 +361,11 @@ private:
 
     void add(const std::string &name, const PickleValue &value) {
         if (!isUtf8(name)) fail(file_, "has a tensor whose name is not UTF-8");
-        if (tensors_.size() >= kMaxTensors) {
-            fail(file_, "has more than " + std::to_string(kMaxTensors) + " tensors");
+        nameBytes_ += name.size();
+        if (tensors_.size() >= kMaxTensors || nameBytes_ > kMaxBytesOfNames) {
+            fail(file_, "has more than " + std::to_string(kMaxTensors) +
+                            " tensors, or names of more than " + std::to_string(kMaxBytesOfNames) +
+                            " bytes together");
         }
         if (!tensors_.emplace(name, reader_.read(name, value)).second) {
             throw Error("MODEL_FORMAT", "'" + file_.path() + "' has the name '" + name + "' twice",
@@ -384,13 +386,14 @@ private:
         return name.empty() ? key : name + "." + key;
     }
 
-    const MappedFile &file_;
+    const InputFile &file_;
     const TensorReader &reader_;
     StoredTensors tensors_;
     std::uint64_t visits_ = 0;
+    std::size_t nameBytes_ = 0;
 };
 
-StoredTensors tensorsOf(const std::shared_ptr<const MappedFile> &file, const PickleValue &root,
+StoredTensors tensorsOf(const std::shared_ptr<const InputFile> &file, const PickleValue &root,
                         StorageRanges storages) {
     const TensorReader reader(file, std::move(storages));
     return Flattener(*file, reader).flatten(root);
@@ -401,12 +404,15 @@ StoredTensors tensorsOf(const std::shared_ptr<const MappedFile> &file, const Pic
 
 constexpr const char *kPickleName = "/data.pkl";
 
-std::string_view textOf(const MappedFile &file, const ZipEntry &entry) {
-    return ByteReader(file, entry.offset, entry.offset + entry.bytes).take(entry.bytes, "an entry");
+constexpr std::string_view kLittleEndian = "little";
+
+bool isLittleEndian(const InputFile &file, const ZipEntry &order) {
+    return order.bytes == kLittleEndian.size() &&
+           file.readText(order.offset, kLittleEndian.size()) == kLittleEndian;
 }
 
 /// The common beginning of all names: "archive" or the name of the file.
-std::string topFolder(const MappedFile &file, const ZipEntries &entries) {
+std::string topFolder(const InputFile &file, const ZipEntries &entries) {
     std::string folder;
     for (const auto &[name, entry] : entries) {
         const std::size_t slash = name.find('/');
@@ -418,14 +424,15 @@ std::string topFolder(const MappedFile &file, const ZipEntries &entries) {
     return folder;
 }
 
-StoredTensors readArchive(const std::shared_ptr<const MappedFile> &file) {
-    const ZipEntries entries = readZip(*file);
+StoredTensors readArchive(const std::shared_ptr<const InputFile> &file,
+                          const Cancellation &cancel) {
+    const ZipEntries entries = readZip(*file, cancel);
     const std::string folder = topFolder(*file, entries);
     if (entries.count(folder + "/constants.pkl") > 0) {
         unsupported(*file, "is a TorchScript program, not a checkpoint");
     }
     const auto order = entries.find(folder + "/byteorder");
-    if (order != entries.end() && textOf(*file, order->second) != "little") {
+    if (order != entries.end() && !isLittleEndian(*file, order->second)) {
         unsupported(*file, "was saved on a big-endian machine");
     }
 
@@ -435,7 +442,7 @@ StoredTensors readArchive(const std::shared_ptr<const MappedFile> &file) {
         if (startsWith(name, prefix)) storages.emplace(name.substr(prefix.size()), entry);
     }
     const ZipEntry &data = entries.at(folder + kPickleName);
-    ByteReader reader(*file, data.offset, data.offset + data.bytes);
+    ByteReader reader(*file, data.offset, data.offset + data.bytes, cancel);
     const Pickle pickle(reader, mayCall);
     return tensorsOf(file, pickle.root(), std::move(storages));
 }
@@ -448,7 +455,7 @@ constexpr char kLegacyMagic[] = "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa
 constexpr std::size_t kLegacyMagicBytes = sizeof kLegacyMagic - 1;
 constexpr std::int64_t kLegacyProtocol = 1001;
 
-void requireLittleEndian(const MappedFile &file, const PickleValue &machine) {
+void requireLittleEndian(const InputFile &file, const PickleValue &machine) {
     for (std::size_t i = 0; i + 1 < machine.items.size(); i += 2) {
         if (machine.items[i]->text == "little_endian" && machine.items[i + 1]->integer == 0) {
             unsupported(file, "was saved on a big-endian machine");
@@ -458,7 +465,7 @@ void requireLittleEndian(const MappedFile &file, const PickleValue &machine) {
 
 /// Every storage is a number of elements and these. Only the pickle declares how large one is.
 StorageRanges legacyStorages(ByteReader &reader, const Pickle &objects, const Pickle &keys) {
-    const MappedFile &file = reader.file();
+    const InputFile &file = reader.file();
     std::map<std::string, StorageId> ids;
     for (const PickleValue &value : objects.values()) {
         if (value.kind != Kind::Persistent) continue;
@@ -481,13 +488,13 @@ StorageRanges legacyStorages(ByteReader &reader, const Pickle &objects, const Pi
         if (!ranges.emplace(id->first, ZipEntry{reader.position(), bytes}).second) {
             fail(file, "has storage '" + id->first + "' twice");
         }
-        reader.take(bytes, "a storage");
+        reader.skip(bytes, "a storage");
     }
     return ranges;
 }
 
-StoredTensors readLegacy(const std::shared_ptr<const MappedFile> &file) {
-    ByteReader reader(*file, 0, file->size());
+StoredTensors readLegacy(const std::shared_ptr<const InputFile> &file, const Cancellation &cancel) {
+    ByteReader reader(*file, 0, file->size(), cancel);
     const Pickle magic(reader, mayCall), protocol(reader, mayCall), machine(reader, mayCall);
     if (protocol.root().integer != kLegacyProtocol) {
         unsupported(*file, "is of the protocol " + std::to_string(protocol.root().integer) +
@@ -498,21 +505,17 @@ StoredTensors readLegacy(const std::shared_ptr<const MappedFile> &file) {
     return tensorsOf(file, objects.root(), legacyStorages(reader, objects, keys));
 }
 
-bool looksLegacy(const MappedFile &file) {
+bool looksLegacy(const InputFile &file) {
     return file.size() >= kLegacyMagicBytes &&
-           std::memcmp(file.data(), kLegacyMagic, kLegacyMagicBytes) == 0;
+           file.readText(0, kLegacyMagicBytes) == std::string(kLegacyMagic, kLegacyMagicBytes);
 }
 
 } // namespace
 
-bool looksLikeTorch(const MappedFile &file) { return looksLikeZip(file) || looksLegacy(file); }
+bool looksLikeTorch(const InputFile &file) { return looksLikeZip(file) || looksLegacy(file); }
 
-StoredTensors readTorch(const std::string &path) {
-    const auto file = MappedFile::open(path);
-    if (looksLegacy(*file)) return readLegacy(file);
-    if (looksLikeZip(*file)) return readArchive(file);
-    refuseLeftovers(*file);
-    throw Error("MODEL_FORMAT", "'" + path + "' is not what torch.save writes", {{"path", path}});
+StoredTensors readTorch(const std::shared_ptr<const InputFile> &file, const Cancellation &cancel) {
+    return looksLegacy(*file) ? readLegacy(file, cancel) : readArchive(file, cancel);
 }
 
 } // namespace magicmix

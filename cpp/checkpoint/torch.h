@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/cancellation.h"
 #include "checkpoint/stored_tensor.h"
 
 namespace magicmix {
@@ -9,9 +10,9 @@ namespace magicmix {
 /// dotted names; what trainers put around the weights ("state_dict" beside an optimiser's state) is
 /// taken off. Tensors stay in the file, strides and shared storages included.
 /// Throws `MODEL_FORMAT` or `MODEL_UNSUPPORTED`.
-StoredTensors readTorch(const std::string &path);
+StoredTensors readTorch(const std::shared_ptr<const InputFile> &file, const Cancellation &cancel);
 
 /// Does `file` start as one of the two forms does?
-bool looksLikeTorch(const MappedFile &file);
+bool looksLikeTorch(const InputFile &file);
 
 } // namespace magicmix

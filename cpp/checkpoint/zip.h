@@ -1,6 +1,7 @@
 #pragma once
 
-#include "checkpoint/mapped_file.h"
+#include "base/cancellation.h"
+#include "checkpoint/input_file.h"
 
 #include <cstdint>
 #include <map>
@@ -19,9 +20,9 @@ using ZipEntries = std::map<std::string, ZipEntry>;
 /// what is not inflated cannot be a bomb. Throws `MODEL_UNSUPPORTED` for compressed and encrypted
 /// entries, `MODEL_FORMAT` for those that lie about where they are, overlap, or have one name.
 /// Checksums are not compared, since that would mean to read every tensor of a model.
-ZipEntries readZip(const MappedFile &file);
+ZipEntries readZip(const InputFile &file, const Cancellation &cancel);
 
 /// Does `file` start as a zip archive does?
-bool looksLikeZip(const MappedFile &file);
+bool looksLikeZip(const InputFile &file);
 
 } // namespace magicmix

@@ -1,5 +1,5 @@
-// From any checkpoint that is read to one file in the original naming. Nothing is held but the
-// pieces that are being converted: files are mapped, and let go tensor by tensor.
+// From any checkpoint that is read to one file in the original naming. Nothing is held but one
+// tensor, and the pieces of it that are being converted.
 
 #include "convert/convert.h"
 
@@ -10,6 +10,9 @@
 #include "convert/heads.h"
 #include "convert/output_file.h"
 #include "convert/rules.h"
+#include "model/autoencoder.h"
+#include "model/text_encoder.h"
+#include "model/unet.h"
 #include "tensor/conversion.h"
 #include "tensor/machine.h"
 
@@ -43,10 +46,35 @@ void checkOutput(const ConvertOptions &options) {
     }
 }
 
-std::vector<PlannedTensor> plan(const Checkpoint &checkpoint, ggml_type wanted) {
+/// Of a file with one network or two, which can be completed when it is loaded.
+std::set<std::string> allTensors(const Checkpoint &checkpoint) {
+    std::set<std::string> names;
+    for (const auto &[name, tensor] : checkpoint.tensors()) names.insert(name);
+    return names;
+}
+
+/// The tensors that the networks would use. Everything that loading would refuse for want of a
+/// place, this does, too.
+std::set<std::string> usedTensors(const Checkpoint &checkpoint, ModelConfig config) {
+    if (!checkpoint.isWhole()) return allTensors(checkpoint);
+    // Heads have no tensors of their own.
+    if (config.unet.heads.empty() && !config.unet.headWidth) config.unet.heads = {1};
+    if (!config.textEncoder.heads) config.textEncoder.heads = 1;
+    const Architecture architecture = deduceArchitecture(checkpoint, config);
+    Weights weights(Precision::F32, nullptr);
+    const TextEncoder text(weights, architecture.text);
+    const UNet unet(weights, architecture.unet);
+    const Autoencoder vae(weights, architecture.vae);
+    weights.check(checkpoint);
+    checkpoint.requireNothingLeft(weights.names(), architecture.text.layers);
+    return weights.names();
+}
+
+std::vector<PlannedTensor> plan(const Checkpoint &checkpoint, const std::set<std::string> &names,
+                                ggml_type wanted) {
     std::vector<PlannedTensor> tensors;
-    for (const auto &[name, stored] : checkpoint.tensors()) {
-        const auto values = checkpoint.read(name);
+    for (const auto &name : names) {
+        const auto values = checkpoint.describe(name);
         PlannedTensor tensor;
         tensor.name = name;
         tensor.shape = values.shape;
@@ -65,12 +93,13 @@ std::vector<std::byte> convertPiece(const WeightSource::Values &values, std::siz
     const BlockSize block = blockSize(tensor.type);
     std::vector<std::byte> bytes(count / static_cast<std::size_t>(block.values) * block.bytes);
     if (values.type == tensor.type) {
-        std::copy_n(values.data + first / static_cast<std::size_t>(block.values) * block.bytes,
+        std::copy_n(values.data.get() +
+                        first / static_cast<std::size_t>(block.values) * block.bytes,
                     bytes.size(), bytes.data());
         return bytes;
     }
     std::vector<float> floats(count);
-    toFloats(values.type, values.data, first, count, floats.data());
+    toFloats(values.type, values.data.get(), first, count, floats.data());
     const float limit = tensor.type == GGML_TYPE_F16 ? 65504.0f : HUGE_VALF;
     for (const float value : floats) {
         if (std::fabs(value) < limit) continue;
@@ -111,17 +140,17 @@ Conversion convert(const ConvertOptions &options, const Cancellation &cancel,
                    const ProgressCallback &progress) {
     const ggml_type wanted = parseStoredType(options.type);
     checkOutput(options);
-    const Checkpoint checkpoint = Checkpoint::open(options.input);
+    const Checkpoint checkpoint = Checkpoint::open(options.input, cancel);
+    // The declarations of the input, overridden by the caller's.
+    const ModelConfig config = checkpoint.config().overriddenBy(options.config);
 
     Conversion conversion;
     conversion.path = options.output;
-    std::vector<PlannedTensor> tensors = plan(checkpoint, wanted);
+    std::vector<PlannedTensor> tensors = plan(checkpoint, usedTensors(checkpoint, config), wanted);
     if (tensors.empty()) {
-        throw Error("MODEL_FORMAT", "'" + options.input + "' has no tensor that mixing needs",
-                    {{"path", options.input}});
+        throw Error("MODEL_FORMAT", "'" + options.input.model + "' has no tensor that mixing needs",
+                    {{"path", options.input.model}});
     }
-    // The declarations of the input, overridden by the caller's.
-    const ModelConfig config = checkpoint.config().overriddenBy(options.config);
     const auto makeHead = endsWith(options.output, ".gguf") ? ggufHead : safetensorsHead;
     const auto head = makeHead(tensors, configurationOf(config).dump());
     conversion.bytes = tensors.back().offset + tensors.back().bytes;
@@ -136,7 +165,6 @@ Conversion convert(const ConvertOptions &options, const Cancellation &cancel,
         const std::vector<std::byte> padding(tensor.offset - file.position());
         file.write(padding.data(), padding.size());
         writeTensor(checkpoint.read(tensor.name), tensor, file, cancel);
-        checkpoint.release(tensor.name);
         conversion.tensorsOfType[storedTypeName(tensor.type)]++;
         event.step++;
         const double share =

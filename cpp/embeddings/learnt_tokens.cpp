@@ -7,6 +7,8 @@
 #include "model/names.h"
 #include "tensor/conversion.h"
 
+#include <numeric>
+
 namespace magicmix {
 namespace {
 
@@ -51,8 +53,9 @@ const StoredTensor &vectorsOf(const EmbeddingFile &file, const StoredTensors &te
 }
 
 /// The vectors of a file, one after the other.
-std::vector<float> readVectors(const EmbeddingFile &file, std::uint64_t width) {
-    const ModelFile model = readModelFile(file.path);
+std::vector<float> readVectors(const EmbeddingFile &file, std::uint64_t width,
+                               const Cancellation &cancel) {
+    const ModelFile model = readModelFile(file.path, cancel);
     bundledEmbeddings(model.tensors, file.path); // refuses those of other families
     const StoredTensor &tensor = vectorsOf(file, model.tensors);
     const auto &shape = tensor.shape;
@@ -78,7 +81,7 @@ std::vector<float> readVectors(const EmbeddingFile &file, std::uint64_t width) {
     }
     const WeightSource::Values values = valuesOf(tensor);
     std::vector<float> vectors(count);
-    toFloats(values.type, values.data, 0, count, vectors.data());
+    toFloats(values.type, values.data.get(), 0, count, vectors.data());
     if (!allFinite(vectors)) {
         throw Error("MODEL_FORMAT",
                     "'" + file.path + "' has values that are not finite numbers (tensor '" +
@@ -90,7 +93,8 @@ std::vector<float> readVectors(const EmbeddingFile &file, std::uint64_t width) {
 
 } // namespace
 
-LearntTokens::LearntTokens(const WeightSource &base, const std::vector<EmbeddingFile> &files)
+LearntTokens::LearntTokens(const WeightSource &base, const std::vector<EmbeddingFile> &files,
+                           const Cancellation &cancel)
     : base_(base) {
     if (files.empty()) return;
     const Values known = base.read(tokenTable());
@@ -100,27 +104,29 @@ LearntTokens::LearntTokens(const WeightSource &base, const std::vector<Embedding
                     {{"tensor", tokenTable()}});
     }
     const auto width = static_cast<std::uint64_t>(known.shape[1]);
-    auto rows = std::make_shared<std::vector<float>>(count);
-    toFloats(known.type, known.data, 0, count, rows->data());
+    std::vector<float> rows(count);
+    toFloats(known.type, known.data.get(), 0, count, rows.data());
     base.release(tokenTable());
     for (const auto &file : files) {
-        const std::vector<float> vectors = readVectors(file, width);
-        placeholders_.push_back({file.placeholder, static_cast<int>(vectors.size() / width)});
-        rows->insert(rows->end(), vectors.begin(), vectors.end());
+        const std::vector<float> vectors = readVectors(file, width, cancel);
+        std::vector<std::int32_t> ids(vectors.size() / width);
+        std::iota(ids.begin(), ids.end(), static_cast<std::int32_t>(rows.size() / width));
+        placeholders_.push_back({file.placeholder, std::move(ids)});
+        rows.insert(rows.end(), vectors.begin(), vectors.end());
     }
 
-    table_.emplace();
-    table_->type = GGML_TYPE_F32;
-    table_->shape = {static_cast<std::int64_t>(rows->size() / width), known.shape[1]};
-    table_->data = reinterpret_cast<const std::byte *>(rows->data());
-    table_->bytes = rows->size() * sizeof(float);
-    table_->owner = rows;
+    const auto length = static_cast<std::int64_t>(rows.size() / width);
+    table_ = Values::owning({length, known.shape[1]}, std::move(rows));
 }
 
 int LearntTokens::count() const {
     int count = 0;
-    for (const auto &placeholder : placeholders_) count += placeholder.tokens;
+    for (const auto &placeholder : placeholders_) count += static_cast<int>(placeholder.ids.size());
     return count;
+}
+
+WeightSource::Description LearntTokens::describe(const std::string &name) const {
+    return name == tokenTable() && table_ ? *table_ : base_.describe(name);
 }
 
 WeightSource::Values LearntTokens::read(const std::string &name) const {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/cancellation.h"
 #include "embeddings/embedding.h"
 #include "tensor/weights.h"
 
@@ -14,7 +15,8 @@ public:
     /// Reads all files. `base` has the table, and lives as long as this. Throws `MODEL_NOT_FOUND`,
     /// `MODEL_FORMAT`, and `MODEL_UNSUPPORTED` for what is no embedding, or one for another text
     /// encoder.
-    LearntTokens(const WeightSource &base, const std::vector<EmbeddingFile> &files);
+    LearntTokens(const WeightSource &base, const std::vector<EmbeddingFile> &files,
+                 const Cancellation &cancel);
 
     /// In the order of the files.
     const std::vector<Embedding> &placeholders() const { return placeholders_; }
@@ -22,6 +24,7 @@ public:
     int count() const;
 
     bool hasAny(const std::string &prefix) const override { return base_.hasAny(prefix); }
+    Description describe(const std::string &name) const override;
     Values read(const std::string &name) const override;
     void release(const std::string &name) const override;
 

@@ -136,12 +136,12 @@ void addChange(const LoraChange &change, float strength, const WeightSource::Val
     if (!change.lengths) return addMatrices(change, shape, strength * scale, sum);
 
     std::vector<float> adapted(sum.size());
-    toFloats(base.type, base.data, 0, adapted.size(), adapted.data());
+    toFloats(base.type, base.data.get(), 0, adapted.size(), adapted.data());
     addMatrices(change, shape, scale, adapted);
     bringToLengths(change, shape, adapted);
     addScaled(adapted.data(), adapted.size(), strength, sum.data());
     // The base itself is not held a second time.
-    toFloats(base.type, base.data, 0, adapted.size(), adapted.data());
+    toFloats(base.type, base.data.get(), 0, adapted.size(), adapted.data());
     addScaled(adapted.data(), adapted.size(), -strength, sum.data());
 }
 

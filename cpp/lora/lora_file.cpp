@@ -79,8 +79,9 @@ std::optional<fs::file_time_type> timeOf(const std::string &path) {
 
 } // namespace
 
-std::shared_ptr<const LoraFile> LoraFile::open(const std::string &path) {
-    const ModelFile stored = readModelFile(path);
+std::shared_ptr<const LoraFile> LoraFile::open(const std::string &path,
+                                               const Cancellation &cancel) {
+    const ModelFile stored = readModelFile(path, cancel);
     auto file = std::make_shared<LoraFile>();
     file->path = path;
     file->embeddings = bundledEmbeddings(stored.tensors, path);
@@ -95,6 +96,7 @@ std::shared_ptr<const LoraFile> LoraFile::open(const std::string &path) {
     const PeftConfig config = file->configPath_.empty() ? PeftConfig::fromMetadata(stored, path)
                                                         : PeftConfig::fromFile(file->configPath_);
     for (const auto &[name, parts] : modules) {
+        cancel.throwIfRequested();
         file->modules.emplace(name, moduleOf(name, parts, config, path));
     }
     return file;

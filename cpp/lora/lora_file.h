@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/cancellation.h"
 #include "lora/lora_change.h"
 
 #include <filesystem>
@@ -26,7 +27,8 @@ struct LoraFile {
     /// Reads the head of the file, and the factors of its modules. Throws `MODEL_NOT_FOUND`,
     /// `MODEL_FORMAT`, and `MODEL_UNSUPPORTED` for what is another kind of file, or another method
     /// than those in `LoraChange`, or declares what is not honoured.
-    static std::shared_ptr<const LoraFile> open(const std::string &path);
+    static std::shared_ptr<const LoraFile> open(const std::string &path,
+                                                const Cancellation &cancel);
 
 private:
     decltype(StoredTensor::file) file_;

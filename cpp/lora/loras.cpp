@@ -55,7 +55,7 @@ std::vector<std::string> Loras::differences(const Merged &a, const Merged &b) {
 
 void Loras::use(const std::vector<Lora> &wanted, const Device &device, const Cancellation &cancel) {
     if (wanted.empty() && merged_.empty()) return;
-    Merged next = plan(wanted);
+    Merged next = plan(wanted, cancel);
     const std::vector<std::string> changed = differences(next, merged_);
     if (changed.empty()) return;
     base_.requireUnchanged();
@@ -95,7 +95,7 @@ int Loras::threadsToMerge(const Merged &wanted, const std::vector<std::string> &
                           const Device &device) const {
     std::uint64_t largest = 0, copies = 2;
     for (const auto &name : names) {
-        largest = std::max(largest, elementCount(base_.read(name).shape, name));
+        largest = std::max(largest, elementCount(base_.describe(name).shape, name));
         const auto parts = wanted.find(name);
         if (parts == wanted.end()) continue;
         for (const auto &part : parts->second) {
@@ -119,7 +119,7 @@ int Loras::threadsToMerge(const Merged &wanted, const std::vector<std::string> &
                  {"device", std::string("cpu")}});
 }
 
-Loras::Merged Loras::plan(const std::vector<Lora> &wanted) const {
+Loras::Merged Loras::plan(const std::vector<Lora> &wanted, const Cancellation &cancel) const {
     Merged merged;
     if (wanted.empty()) return merged;
     std::vector<std::string> changeable;
@@ -129,7 +129,7 @@ Loras::Merged Loras::plan(const std::vector<Lora> &wanted) const {
     }
     const auto modules = loraModules(changeable);
     for (const auto &lora : wanted) {
-        const auto file = opened(loraFileAt(lora.file));
+        const auto file = opened(loraFileAt(lora.file), cancel);
         requireEmbeddings(*file);
         planFile(file, lora.strength, modules, merged);
     }
@@ -207,7 +207,7 @@ void Loras::planModule(const std::shared_ptr<const LoraFile> &file, const std::s
             refuse(*file, "is for another network: '" + changes[0].tensors().front()->name +
                               "' is for a bias that this model has not");
         }
-        const auto shape = base_.read(weight).shape;
+        const auto shape = base_.describe(weight).shape;
         for (const auto &change : changes) checkFit(change, shape, file->path);
         if (merged && strength != 0) (*merged)[weight].push_back({file, module, strength});
     };
@@ -216,31 +216,26 @@ void Loras::planModule(const std::shared_ptr<const LoraFile> &file, const std::s
 }
 
 /// A file that is in use is not opened again, unless it was rewritten meanwhile.
-std::shared_ptr<const LoraFile> Loras::opened(const std::string &path) const {
+std::shared_ptr<const LoraFile> Loras::opened(const std::string &path,
+                                              const Cancellation &cancel) const {
     for (const auto &[weight, parts] : merged_) {
         for (const auto &part : parts) {
             if (part.file && part.file->path == path && !part.file->isReplaced()) return part.file;
         }
     }
-    return LoraFile::open(path);
+    return LoraFile::open(path, cancel);
 }
 
 WeightSource::Values Loras::merge(const std::string &weight, const std::vector<Part> &parts) const {
     const WeightSource::Values base = base_.read(weight);
-    auto sum = std::make_shared<std::vector<float>>(elementCount(base.shape, weight));
-    toFloats(base.type, base.data, 0, sum->size(), sum->data());
+    std::vector<float> sum(elementCount(base.shape, weight));
+    toFloats(base.type, base.data.get(), 0, sum.size(), sum.data());
     for (const auto &part : parts) {
         for (const auto &change : part.changesOf(weight)) {
-            addChange(change, part.strength, base, *sum);
+            addChange(change, part.strength, base, sum);
         }
     }
-    WeightSource::Values values;
-    values.type = GGML_TYPE_F32;
-    values.shape = base.shape;
-    values.data = reinterpret_cast<const std::byte *>(sum->data());
-    values.bytes = sum->size() * sizeof(float);
-    values.owner = sum;
-    return values;
+    return WeightSource::Values::owning(base.shape, std::move(sum));
 }
 
 } // namespace magicmix

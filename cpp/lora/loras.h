@@ -42,13 +42,14 @@ private:
     using Merged = std::map<std::string, std::vector<Part>>;
 
     static std::vector<std::string> differences(const Merged &a, const Merged &b);
-    Merged plan(const std::vector<Lora> &wanted) const;
+    Merged plan(const std::vector<Lora> &wanted, const Cancellation &cancel) const;
     void planFile(const std::shared_ptr<const LoraFile> &file, float strength,
                   const std::map<std::string, std::string> &modules, Merged &merged) const;
     void planModule(const std::shared_ptr<const LoraFile> &file, const std::string &module,
                     const std::string &place, float strength, Merged *merged) const;
     void requireEmbeddings(const LoraFile &file) const;
-    std::shared_ptr<const LoraFile> opened(const std::string &path) const;
+    std::shared_ptr<const LoraFile> opened(const std::string &path,
+                                           const Cancellation &cancel) const;
     void makeLike(const Merged &wanted, const std::vector<std::string> &names, Team &team,
                   const Cancellation &cancel);
     int threadsToMerge(const Merged &wanted, const std::vector<std::string> &names,

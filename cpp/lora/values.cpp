@@ -14,9 +14,9 @@ namespace {
 /// Of a tensor of one whole number, as some converters write alpha; nothing if it is of another
 /// type.
 std::optional<std::int64_t> integerOf(const StoredTensor &tensor) {
-    const std::byte *data = tensor.file->data() + tensor.offset;
     const auto read = [&](auto value) {
-        std::memcpy(&value, data, sizeof value);
+        const auto stored = tensor.file->read(tensor.offset, sizeof value);
+        std::memcpy(&value, stored.data(), sizeof value);
         return std::optional<std::int64_t>(static_cast<std::int64_t>(value));
     };
     if (tensor.type == "I64") return read(std::int64_t{});
@@ -32,7 +32,7 @@ std::optional<std::int64_t> integerOf(const StoredTensor &tensor) {
 std::vector<float> floatsOf(const StoredTensor &tensor) {
     const auto values = valuesOf(tensor);
     std::vector<float> floats(elementCount(tensor.shape, "tensor '" + tensor.name + "'"));
-    toFloats(values.type, values.data, 0, floats.size(), floats.data());
+    toFloats(values.type, values.data.get(), 0, floats.size(), floats.data());
     if (allFinite(floats)) return floats;
     throw Error("MODEL_FORMAT",
                 "tensor '" + tensor.name + "' of '" + tensor.file->path() +

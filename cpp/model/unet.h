@@ -4,6 +4,7 @@
 #include "tensor/ops.h"
 
 #include <memory>
+#include <optional>
 
 namespace magicmix {
 
@@ -75,8 +76,11 @@ private:
     Linear time0_, time2_;
     Conv in_;
     std::vector<Level> down_, up_; // in the order of execution
-    ResBlock middle0_, middle2_;
-    Transformer middle1_;
+    struct Middle {
+        ResBlock before, after;
+        Transformer transformer;
+    };
+    std::optional<Middle> middle_;
     Norm outNorm_;
     Conv out_;
     std::vector<int> crossWidths_, timeWidths_;

@@ -45,19 +45,16 @@ public:
         const bool isFactor = shape.size() > 1;
         const double inputs = isFactor ? static_cast<double>(count) / double(shape[0]) : 1;
         for (auto &value : values) value *= static_cast<float>(1 / std::sqrt(inputs));
-        tensors_[name] = {shape, std::move(values)};
+        tensors_[name] = Values::owning(shape, std::move(values));
     }
 
     bool hasAny(const std::string &) const override { return true; }
-    Values read(const std::string &name) const override {
-        const auto &[shape, values] = tensors_.at(name);
-        return {GGML_TYPE_F32, shape, reinterpret_cast<const std::byte *>(values.data()),
-                values.size() * sizeof(float), nullptr};
-    }
+    Description describe(const std::string &name) const override { return tensors_.at(name); }
+    Values read(const std::string &name) const override { return tensors_.at(name); }
     void release(const std::string &) const override {}
 
 private:
-    std::map<std::string, std::pair<std::vector<std::int64_t>, std::vector<float>>> tensors_;
+    std::map<std::string, Values> tensors_;
 };
 
 /// A residual block, a transformer block, and the way to twice the size.

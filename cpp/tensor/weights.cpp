@@ -37,7 +37,8 @@ void requireFiniteBlocks(const WeightSource::Values &values, const std::string &
     std::vector<float> floats;
     for (std::size_t first = 0; first < all; first += some) {
         floats.resize(std::min(some, all - first) * static_cast<std::size_t>(block.values));
-        toFloats(values.type, values.data + first * block.bytes, 0, floats.size(), floats.data());
+        toFloats(values.type, values.data.get() + first * block.bytes, 0, floats.size(),
+                 floats.data());
         if (allFinite(floats)) continue;
         throw Error("MODEL_FORMAT",
                     "the quantised tensor '" + name + "' has factors that are not finite numbers",
@@ -53,13 +54,13 @@ void placeBlocks(const WeightSource::Values &values, Tensor tensor, ggml_type ty
     auto *to = static_cast<std::byte *>(aligned(tensor->data));
     Converter converter;
     for (std::size_t i = 0; i < static_cast<std::size_t>(shape.out); i++, to += rowBytes) {
-        converter.convert(values.type, values.data, i * row, row, type, to);
+        converter.convert(values.type, values.data.get(), i * row, row, type, to);
     }
 }
 
 void placePlain(const WeightSource::Values &values, Tensor tensor) {
     if (values.type == tensor->type) {
-        ggml_backend_tensor_set(tensor, values.data, 0, values.bytes);
+        ggml_backend_tensor_set(tensor, values.data.get(), 0, values.bytes);
         return;
     }
     const auto count = static_cast<std::size_t>(ggml_nelements(tensor));
@@ -71,7 +72,7 @@ void placePlain(const WeightSource::Values &values, Tensor tensor) {
     std::vector<std::byte> converted(bytesOf(std::min(count, kPiece)));
     for (std::size_t first = 0; first < count; first += kPiece) {
         const std::size_t n = std::min(kPiece, count - first);
-        converter.convert(values.type, values.data, first, n, tensor->type, converted.data());
+        converter.convert(values.type, values.data.get(), first, n, tensor->type, converted.data());
         ggml_backend_tensor_set(tensor, converted.data(), bytesOf(first), bytesOf(n));
     }
 }
@@ -93,8 +94,9 @@ void placePacked(const WeightSource::Values &values, Tensor tensor, ggml_type ty
             if (from < 0) {
                 std::fill(channel, channel + length, T{});
             } else {
-                converter.convert(values.type, values.data, static_cast<std::size_t>(from) * length,
-                                  length, type, reinterpret_cast<std::byte *>(channel));
+                converter.convert(values.type, values.data.get(),
+                                  static_cast<std::size_t>(from) * length, length, type,
+                                  reinterpret_cast<std::byte *>(channel));
             }
         }
         packer.pack(channels.data(), panel);
@@ -102,6 +104,20 @@ void placePacked(const WeightSource::Values &values, Tensor tensor, ggml_type ty
 }
 
 } // namespace
+
+WeightSource::Values WeightSource::Values::owning(Description description,
+                                                  std::vector<std::byte> bytes) {
+    const auto owner = std::make_shared<const std::vector<std::byte>>(std::move(bytes));
+    return {std::move(description), {owner, owner->data()}, owner->size()};
+}
+
+WeightSource::Values WeightSource::Values::owning(std::vector<std::int64_t> shape,
+                                                  std::vector<float> floats) {
+    const auto owner = std::make_shared<const std::vector<float>>(std::move(floats));
+    return {{GGML_TYPE_F32, std::move(shape)},
+            {owner, reinterpret_cast<const std::byte *>(owner->data())},
+            owner->size() * sizeof(float)};
+}
 
 Weights::Weights(Precision precision, const kernels::Kernels *kernels,
                  const WeightSource *quantised)
@@ -143,10 +159,10 @@ std::optional<ggml_type> Weights::quantisedType(const std::string &name,
                                                 const std::vector<std::int64_t> &shape,
                                                 const kernels::WeightShape &packing) const {
     if (quantised_ == nullptr || (kernels_ == nullptr && shape.size() > 2)) return std::nullopt;
-    const auto values = quantised_->read(name);
+    const auto stored = quantised_->describe(name);
     const std::int64_t row = std::int64_t{packing.in} * packing.taps;
-    const bool fits = isQuantised(values.type) && row % blockSize(values.type).values == 0;
-    return fits ? std::optional(values.type) : std::nullopt;
+    const bool fits = isQuantised(stored.type) && row % blockSize(stored.type).values == 0;
+    return fits ? std::optional(stored.type) : std::nullopt;
 }
 
 Tensor Weights::vector(const std::string &name, std::int64_t length) {
@@ -180,7 +196,7 @@ void Weights::place(const WeightSource::Values &values, const Declared &declared
 
 void Weights::check(const WeightSource &source) const {
     for (const auto &declared : declared_) {
-        const auto stored = source.read(declared.name);
+        const auto stored = source.describe(declared.name);
         if (withoutTrailingOnes(stored.shape) != withoutTrailingOnes(declared.shape)) {
             throw Error("MODEL_FORMAT",
                         "tensor '" + declared.name + "' has shape " + shapeText(stored.shape) +
@@ -231,6 +247,12 @@ void Weights::replace(const std::vector<std::string> &names,
 bool Weights::has(const std::string &name) const {
     return std::any_of(declared_.begin(), declared_.end(),
                        [&](const Declared &declared) { return declared.name == name; });
+}
+
+std::set<std::string> Weights::names() const {
+    std::set<std::string> names;
+    for (const auto &declared : declared_) names.insert(declared.name);
+    return names;
 }
 
 std::vector<std::string> Weights::changeableNames() const {

@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -20,16 +21,22 @@ class WeightSource {
 public:
     virtual ~WeightSource() = default;
 
-    struct Values {
+    struct Description {
         ggml_type type = GGML_TYPE_F32;  ///< F32, F16, BF16, or quantised
         std::vector<std::int64_t> shape; ///< torch order
-        const std::byte *data = nullptr; ///< not necessarily aligned
+    };
+    struct Values : Description {
+        std::shared_ptr<const std::byte> data; ///< not necessarily aligned
         std::size_t bytes = 0;
-        std::shared_ptr<const void> owner; ///< of `data`, where that is a copy
+
+        static Values owning(Description description, std::vector<std::byte> bytes);
+        static Values owning(std::vector<std::int64_t> shape, std::vector<float> floats);
     };
     /// Is there any tensor whose name starts so?
     virtual bool hasAny(const std::string &prefix) const = 0;
-    /// Throws `MODEL_FORMAT` if there is no such tensor.
+    /// Throws `MODEL_FORMAT` if there is no such tensor, `MODEL_UNSUPPORTED` if its type is none of
+    /// weights.
+    virtual Description describe(const std::string &name) const = 0;
     virtual Values read(const std::string &name) const = 0;
     /// Says that the values of `name` will not be asked for again.
     virtual void release(const std::string &name) const = 0;
@@ -67,6 +74,8 @@ public:
                  const std::function<WeightSource::Values(const std::string &)> &valuesOf,
                  Team &team, const Cancellation &cancel);
     bool has(const std::string &name) const;
+    /// The names of all that was declared.
+    std::set<std::string> names() const;
     /// The names of all that `factor` and `vector` declared.
     std::vector<std::string> changeableNames() const;
 

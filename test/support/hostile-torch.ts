@@ -176,7 +176,7 @@ export const hostilePickles: Record<string, HostileFile> = {
   ),
   'with a name of a million bytes': format(
     pickle(global('a'.repeat(1e6), 'b')),
-    /global with 1000000 bytes/,
+    /name of a module of more than 65536 bytes/,
   ),
   'of 100000 nested lists': format(
     pickle(']'.repeat(1e5), 'a'.repeat(1e5 - 1)),
@@ -191,7 +191,7 @@ export const hostilePickles: Record<string, HostileFile> = {
     pickle(`}q\0(${'NN'.repeat(20000)}u0](${'h\0'.repeat(20000)}e`),
     /mentions its parts too often/,
   ),
-  'of three million opcodes': format(pickle('N0'.repeat(1.5e6), 'N'), /more than 2097152 opcodes/),
+  'of a million opcodes': format(pickle('N0'.repeat(5e5), 'N'), /more than 524288 opcodes/),
 }
 
 // -------------------------------------------------------------------------------------------------

@@ -2,9 +2,10 @@
 import { resolveModel } from '../hub/pull.js'
 import { runJob } from '../native/job.js'
 import { checkConfig } from '../models/load-options.js'
+import { originalConfigOf } from '../models/original-config.js'
 import type { NativeInspection } from '../native/contract.js'
 import { type Arguments, type Command, UsageError } from './command.js'
-import { configFlags, configFrom } from './model-options.js'
+import { configFlags, configFrom, vaeFrom } from './model-options.js'
 import { bytes, startReport } from './report.js'
 
 export const command: Command = {
@@ -28,9 +29,11 @@ async function run({ positionals, values, signal }: Arguments): Promise<number> 
   }
   const config = checkConfig(configFrom(values))
   const path = await findModel(model, signal)
+  const vae = vaeFrom(values)
+  const originalConfig = await originalConfigOf(path)
   const { native } = await import('../native/native.js')
   const inspection = await runJob(
-    () => native().inspect(path, config),
+    () => native().inspect(path, config, { vae, originalConfig }),
     () => undefined,
     { signal },
   )

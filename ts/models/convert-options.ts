@@ -9,7 +9,7 @@ import {
   flag,
   signal,
 } from '../options/option.js'
-import { type ModelConfig, config } from './load-options.js'
+import { type ModelConfig, config, vae } from './load-options.js'
 
 /**
  * How weights are stored. Bits per weight: f32 32, f16 and bf16 16, q8_0 8.5, q6_k 6.6, q5_1 6,
@@ -26,6 +26,8 @@ export const storedTypes = [
 export interface ConvertOptions {
   /** A checkpoint of any format that `MagicMix.load` takes. */
   input: string
+  /** An autoencoder for an input without one, or in the place of its own, as for `load`. Default: none. */
+  vae?: string | undefined
   /** Ends in '.gguf' or '.safetensors', which names the format; the latter holds no q types. */
   output: string
   /**
@@ -50,6 +52,7 @@ export const convertOptions = {
     required: true,
     crosses: true,
   }),
+  vae,
   output: filledText({
     help: "ends in '.gguf' or '.safetensors', which names the format",
     required: true,
@@ -75,4 +78,7 @@ export const convertOptions = {
 } satisfies Record<keyof ConvertOptions, Option>
 
 /** The part of {@link ConvertOptions} that crosses to the engine. */
-export type NativeConvertOptions = Crossing<typeof convertOptions>
+export type NativeConvertOptions = Crossing<typeof convertOptions> & {
+  /** As for loading. */
+  originalConfig: string
+}

@@ -164,7 +164,11 @@ export interface NativeBinding {
   preflight(device: string): NativeJob<{ error: number; passed: boolean }>
   /** cores and bytes that this process may use; `root` stands before /proc and /sys */
   machine(root: string): { cores: number; memory: number }
-  inspect(path: string, config: ModelConfig): NativeJob<NativeInspection>
+  inspect(
+    path: string,
+    config: ModelConfig,
+    files?: { vae?: string | undefined; originalConfig?: string },
+  ): NativeJob<NativeInspection>
   convert(
     options: NativeConvertOptions,
     onProgress: ((event: NativeProgress) => void) | null,

@@ -11,12 +11,8 @@ void addTo(const std::vector<LoraChange> &changes, const std::string &path) {
         for (const auto &shape : shapes) {
             expectErrorAtMost([&] {
                 checkFit(change, shape, path);
-                std::vector<float> base(elementCount(shape, "weight"), 0.5f), sum = base;
-                WeightSource::Values values;
-                values.shape = shape;
-                values.data = reinterpret_cast<const std::byte *>(base.data());
-                values.bytes = base.size() * sizeof(float);
-                addChange(change, 0.5f, values, sum);
+                std::vector<float> sum(elementCount(shape, "weight"), 0.5f);
+                addChange(change, 0.5f, WeightSource::Values::owning(shape, sum), sum);
             });
         }
     }
@@ -29,7 +25,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size
     using namespace magicmix;
     const std::string path = memoryFile(data, size);
     expectErrorAtMost([&] {
-        const auto file = LoraFile::open(path);
+        const auto file = LoraFile::open(path, Cancellation());
         for (const auto &[name, module] : file->modules) {
             addTo(module.weight, path);
             addTo(module.bias, path);
