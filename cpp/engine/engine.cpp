@@ -1,6 +1,8 @@
 #include "engine/engine.h"
 
+#include "checkpoint/bundled_embeddings.h"
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/model_file.h"
 #include "diffusion/schedule.h"
 #include "embeddings/added_tokens.h"
 #include "embeddings/learnt_tokens.h"
@@ -32,6 +34,37 @@ Architecture architectureOf(const Checkpoint &checkpoint, const LearntTokens &le
     return architecture;
 }
 
+/// Those of the option, and those that LoRAs bring along. Of one name the option's counts.
+std::vector<EmbeddingFile> embeddingsOf(const LoadOptions &options, const Cancellation &cancel) {
+    std::vector<EmbeddingFile> files = options.embeddings;
+    const std::size_t given = files.size();
+    for (const auto &lora : options.loras) {
+        const std::string path = loraFileAt(lora.file);
+        for (const auto &name : bundledEmbeddings(readModelFile(path, cancel).tensors, path)) {
+            const auto known =
+                std::find_if(files.begin(), files.end(),
+                             [&](const EmbeddingFile &each) { return each.placeholder == name; });
+            if (known == files.end()) {
+                files.push_back({name, path});
+            } else if (known - files.begin() >= static_cast<std::ptrdiff_t>(given) &&
+                       known->path != path) {
+                throw Error("MODEL_UNSUPPORTED",
+                            "the LoRAs '" + known->path + "' and '" + path +
+                                "' both bring an embedding '" + name +
+                                "' along; choose the one that is meant in `embeddings`",
+                            {{"path", path}, {"placeholder", name}});
+            }
+        }
+    }
+    return files;
+}
+
+std::vector<std::string> namesOf(const std::vector<Embedding> &embeddings) {
+    std::vector<std::string> names;
+    for (const auto &embedding : embeddings) names.push_back(embedding.placeholder);
+    return names;
+}
+
 /// The length of the token table.
 int tokenRows(const Checkpoint &checkpoint) {
     const auto shape =
@@ -45,9 +78,10 @@ struct Engine::Parts {
     Parts(Checkpoint opened, const LoadOptions &options, const Cancellation &cancel)
         : checkpoint(std::move(opened)),
           added(addedPlaceholders(checkpoint.config().tokenizer.added, tokenRows(checkpoint))),
-          learnt(checkpoint, options.embeddings, cancel),
+          learnt(checkpoint, embeddingsOf(options, cancel), cancel),
           networks(architectureOf(checkpoint, learnt, options), options, checkpoint),
-          loras(checkpoint, networks.weights()), loadedLoras(options.loras) {}
+          loras(checkpoint, networks.weights(), namesOf(learnt.placeholders())),
+          loadedLoras(options.loras) {}
 
     Checkpoint checkpoint; // stays open for the weights under a LoRA
     std::vector<Embedding> added;

@@ -40,6 +40,10 @@ export const fieldCases = manifest.cases
 /** The last latents, by the names in `expected`. */
 export const fieldLatents = readSafetensors(path.join(folder, 'expected.safetensors'))
 
+export function fieldFile(name: string): string {
+  return path.join(folder, name)
+}
+
 /** Builds what the case loads below `out`; gives the options of load and the request. */
 export async function prepared(
   field: FieldCase,

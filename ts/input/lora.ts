@@ -5,8 +5,9 @@ import { type Option, filledText, list, number, object } from '../options/option
 /** A LoRA, and how strong it is. */
 export interface Lora {
   /**
-   * A file as kohya's scripts, PEFT or diffusers write it, LoRA or LoCon, for the UNet, the text
-   * encoder or both.
+   * A file as kohya's scripts, LyCORIS, PEFT, diffusers or ComfyUI write it, for the UNet, the text
+   * encoder or both, or the folder that diffusers or PEFT saved. LoRA, LoCon, DoRA, LoHa, LoKr and
+   * whole changes are read; an `adapter_config.json` beside an adapter counts.
    */
   file: string
   /** -10..10; 1 is as it was trained, 0 nothing of it. Default 1. */

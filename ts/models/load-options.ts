@@ -101,7 +101,7 @@ export interface LoadOptions {
   /**
    * Files of textual inversion by the placeholder that stands for each in prompts:
    * `{ '<cat-toy>': 'learned_embeds.safetensors' }`. Files of diffusers and of the AUTOMATIC1111 web
-   * UI are read. A placeholder has no white space and is found in prompts as it is written here, upper
+   * UI are read, and LoRAs that bring embeddings along under that name. A placeholder has no white space and is found in prompts as it is written here, upper
    * and lower case included, but not inside of a longer word. It takes as many of the 75 tokens as the
    * file has vectors. Default: none.
    */
@@ -134,7 +134,8 @@ export interface LoadOptions {
   threads?: number | undefined
   /**
    * LoRAs for every mix that names none of its own. They are merged into the weights: a step takes
-   * no longer with them. Default: none.
+   * no longer with them. The names of embeddings that their files bring along stand for these in
+   * prompts, unless `embeddings` has another of that name. Default: none.
    */
   loras?: readonly Lora[] | undefined
   /**
