@@ -202,7 +202,7 @@ describe('families', () => {
       const tensors = formulaTensors({ ...sd2, text: { ...openClip, layers: 23 } })
       for (const [type, prediction, size] of [
         ['v', 'v_prediction', 768],
-        ['epsilon', 'unknown', 512],
+        ['epsilon', 'epsilon', 512],
       ] as const) {
         const model = await modelOf(tensors, { 'modelspec.prediction_type': type })
         assert.deepEqual([model.prediction, model.nativeSize], [prediction, size])

@@ -8,11 +8,14 @@ import { MagicMix, MagicMixError } from 'magicmix'
 
 import { tinyHeads, tinyModel } from './support/models.js'
 import { coded } from './support/refusals.js'
-import { smallRequest } from './support/small-mix.js'
 import { fixture } from './support/package-root.js'
 
 describe('files that change', function () {
   this.timeout(120_000)
+  const smallRequest = {
+    ...{ layout: fixture('landscape64.png'), content: 'a corgi', seed: 1 },
+    ...{ steps: 4, width: 64, height: 64 },
+  }
   const lora = fixture('field/files/control-lora-kohya.safetensors')
   let folder: string
   let model: string

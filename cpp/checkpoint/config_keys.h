@@ -1,7 +1,5 @@
 #pragma once
 
-#include "checkpoint/json.h"
-
 #include <string>
 #include <vector>
 
@@ -25,9 +23,5 @@ struct ConfigKey {
 };
 
 const std::vector<ConfigKey> &configKeys();
-
-/// Throws `MODEL_UNSUPPORTED` naming the first key of `config`, a JSON object, that is not honoured
-/// and not harmless; `path` is for the message. `Json` that is no object passes.
-void refuseOtherKeys(const Json &config, const std::string &file, const std::string &path);
 
 } // namespace magicmix

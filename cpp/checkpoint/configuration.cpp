@@ -2,7 +2,7 @@
 
 #include "base/error.h"
 #include "base/latent.h"
-#include "checkpoint/config_keys.h"
+#include "checkpoint/config_check.h"
 #include "checkpoint/tokenizer.h"
 
 #include <algorithm>

@@ -2,7 +2,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "checkpoint/config_keys.h"
+#include "checkpoint/config_check.h"
 #include "checkpoint/configuration.h"
 #include "checkpoint/model_folder.h"
 #include "checkpoint/tokenizer.h"

@@ -1,7 +1,7 @@
 #include "checkpoint/original_config.h"
 
 #include "base/error.h"
-#include "checkpoint/config_keys.h"
+#include "checkpoint/config_check.h"
 
 #include <map>
 

@@ -2,7 +2,7 @@
 
 #include "base/error.h"
 #include "base/tokens.h"
-#include "checkpoint/config_keys.h"
+#include "checkpoint/config_check.h"
 
 #include <map>
 #include <sstream>

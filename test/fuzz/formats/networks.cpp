@@ -65,8 +65,10 @@ void change(Json &head, std::minstd_rand &random) {
     case 3: {
         if (!entry.is_object() || !entry.contains("shape") || !entry["shape"].is_array()) break;
         auto &shape = entry["shape"];
-        if (shape.size() > 1 && below(2) == 0) shape.erase(shape.size() - 1);
-        else if (shape.size() < 6) shape.push_back(1);
+        if (shape.size() > 1 && below(2) == 0)
+            shape.erase(shape.size() - 1);
+        else if (shape.size() < 6)
+            shape.push_back(1);
         break;
     }
     case 4: { // the same with another number in its name: a block, a layer, a level
