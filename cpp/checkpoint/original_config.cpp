@@ -19,7 +19,7 @@ void flatten(const Json &object, const std::string &prefix, int depth, Json &fla
     }
     for (const auto &[key, value] : object.items()) {
         const std::string full = prefix.empty() ? key : prefix + "." + key;
-        if (value.is_object() && !value.empty())
+        if (value.is_object())
             flatten(value, full, depth + 1, flat, where);
         else
             flat[full] = value;

@@ -53,11 +53,12 @@ UNet::UNet(Weights &weights, const UNetConfig &config) : config_(config) {
     }
 
     if (config.middle) {
-        middle_.emplace();
-        middle_->before = declareResBlock(weights, p + "middle_block.0", channels, channels);
-        middle_->transformer =
+        auto middle = std::make_unique<Middle>();
+        middle->before = declareResBlock(weights, p + "middle_block.0", channels, channels);
+        middle->transformer =
             declareTransformer(weights, p + "middle_block.1", channels, config.heads.back());
-        middle_->after = declareResBlock(weights, p + "middle_block.2", channels, channels);
+        middle->after = declareResBlock(weights, p + "middle_block.2", channels, channels);
+        middle_ = std::move(middle);
     }
 
     n = 0;

@@ -4,7 +4,6 @@
 #include "tensor/ops.h"
 
 #include <memory>
-#include <optional>
 
 namespace magicmix {
 
@@ -80,7 +79,7 @@ private:
         ResBlock before, after;
         Transformer transformer;
     };
-    std::optional<Middle> middle_;
+    std::unique_ptr<const Middle> middle_;
     Norm outNorm_;
     Conv out_;
     std::vector<int> crossWidths_, timeWidths_;
