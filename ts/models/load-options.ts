@@ -88,7 +88,8 @@ export interface LoadOptions {
   model?: string | undefined
   /**
    * Files of textual inversion by the placeholder that stands for each in prompts:
-   * `{ '<cat-toy>': 'learned_embeds.safetensors' }`. Files of diffusers and of the AUTOMATIC1111 web
+   * `{ '<cat-toy>': 'learned_embeds.safetensors' }`, or 'hf:' and what {@link pull} takes:
+   * `{ '<cat-toy>': 'hf:sd-concepts-library/cat-toy' }`. Files of diffusers and of the AUTOMATIC1111 web
    * UI are read. A placeholder has no white space and is found in prompts as it is written here, upper
    * and lower case included, but not inside of a longer word. It takes as many of the 75 tokens as the
    * file has vectors. Default: none.
@@ -141,7 +142,7 @@ export interface LoadOptions {
    * included, 1..2^31-1; it rejects with TIMED_OUT then. Default: no limit.
    */
   timeLimit?: number | undefined
-  /** Called while the model is downloaded and its weights are read; if it throws, loading is cancelled and rejects with that. */
+  /** Called while files are downloaded and its weights are read; if it throws, loading is cancelled and rejects with that. */
   onProgress?: ProgressListener<LoadProgressEvent> | undefined
   /** Cancels loading; it rejects with the signal's reason once all has unwound. */
   signal?: AbortSignal | undefined
@@ -252,7 +253,7 @@ export const loadOptions = {
     defaultText: 'no limit',
   }),
   onProgress: callback<ProgressListener<LoadProgressEvent>>({
-    help: 'called while the model is downloaded and its weights are read',
+    help: 'called while files are downloaded and its weights are read',
   }),
   signal: signal({ help: 'cancels loading' }),
 } satisfies Record<keyof LoadOptions, Option>
