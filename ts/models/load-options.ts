@@ -142,7 +142,7 @@ export interface LoadOptions {
    * included, 1..2^31-1; it rejects with TIMED_OUT then. Default: no limit.
    */
   timeLimit?: number | undefined
-  /** Called while files are downloaded and its weights are read; if it throws, loading is cancelled and rejects with that. */
+  /** Called while files are downloaded and weights are read; if it throws, loading is cancelled and rejects with that. */
   onProgress?: ProgressListener<LoadProgressEvent> | undefined
   /** Cancels loading; it rejects with the signal's reason once all has unwound. */
   signal?: AbortSignal | undefined
@@ -253,7 +253,7 @@ export const loadOptions = {
     defaultText: 'no limit',
   }),
   onProgress: callback<ProgressListener<LoadProgressEvent>>({
-    help: 'called while files are downloaded and its weights are read',
+    help: 'called while files are downloaded and weights are read',
   }),
   signal: signal({ help: 'cancels loading' }),
 } satisfies Record<keyof LoadOptions, Option>
