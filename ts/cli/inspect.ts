@@ -1,5 +1,5 @@
 /** `magicmix inspect`: the contents of a checkpoint, without loading it. */
-import { resolveModel } from '../hub/pull.js'
+import { type ModelKind, resolveModel } from '../hub/pull.js'
 import { runJob } from '../native/job.js'
 import { checkConfig } from '../models/load-options.js'
 import { originalConfigOf } from '../models/original-config.js'
@@ -29,7 +29,8 @@ async function run({ positionals, values, signal }: Arguments): Promise<number> 
   }
   const config = checkConfig(configFrom(values))
   const path = await findModel(model, signal)
-  const vae = vaeFrom(values)
+  const vaeName = vaeFrom(values)
+  const vae = vaeName && (await findModel(vaeName, signal, 'vae'))
   const originalConfig = await originalConfigOf(path)
   const { native } = await import('../native/native.js')
   const inspection = await runJob(
@@ -46,10 +47,14 @@ async function run({ positionals, values, signal }: Arguments): Promise<number> 
   return found ? 0 : 1
 }
 
-async function findModel(model: string, signal: AbortSignal): Promise<string> {
+async function findModel(
+  model: string,
+  signal: AbortSignal,
+  kind: ModelKind = 'model',
+): Promise<string> {
   const report = startReport()
   try {
-    return await resolveModel(model, { signal, onProgress: (event) => report.show(event) })
+    return await resolveModel(model, { signal, onProgress: (event) => report.show(event) }, kind)
   } finally {
     report.end()
   }

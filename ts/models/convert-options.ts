@@ -39,7 +39,7 @@ export interface ConvertOptions {
   overwrite?: boolean | undefined
   /** Sizes that the input does not declare; the output will. Default: none. */
   config?: ModelConfig | undefined
-  /** Called as tensors are written; if it throws, nothing is written and it rejects with that. */
+  /** Called as the input is downloaded and tensors are written; if it throws, nothing is written and it rejects with that. */
   onProgress?: ProgressListener<ConvertProgressEvent> | undefined
   /** Cancels; nothing is left behind, and it rejects with the signal's reason. */
   signal?: AbortSignal | undefined
@@ -72,7 +72,7 @@ export const convertOptions = {
   }),
   config,
   onProgress: callback<ProgressListener<ConvertProgressEvent>>({
-    help: 'called as tensors are written',
+    help: 'called as the input is downloaded and tensors are written',
   }),
   signal: signal({ help: 'cancels; nothing is left behind' }),
 } satisfies Record<keyof ConvertOptions, Option>

@@ -88,8 +88,8 @@ export interface LoadOptions {
   model?: string | undefined
   /**
    * An autoencoder (VAE) for a checkpoint that has none, or in the place of its own: a file of any
-   * format that is read, alone or in a whole checkpoint, or a folder as diffusers writes it.
-   * Default: the model's own.
+   * format that is read, alone or in a whole checkpoint, or a folder as diffusers writes it; or 'hf:'
+   * and what {@link pull} takes, such as 'hf:stabilityai/sd-vae-ft-mse'. Default: the model's own.
    */
   vae?: string | undefined
   /**
@@ -100,8 +100,10 @@ export interface LoadOptions {
   clipSkip?: number | undefined
   /**
    * Files of textual inversion by the placeholder that stands for each in prompts:
-   * `{ '<cat-toy>': 'learned_embeds.safetensors' }`. Files of diffusers and of the AUTOMATIC1111 web
-   * UI are read, and LoRAs that bring embeddings along under that name. A placeholder has no white space and is found in prompts as it is written here, upper
+   * `{ '<cat-toy>': 'learned_embeds.safetensors' }`, or 'hf:' and what {@link pull} takes:
+   * `{ '<cat-toy>': 'hf:sd-concepts-library/cat-toy' }`. Files of diffusers and of the AUTOMATIC1111 web
+   * UI are read, and LoRAs that bring embeddings along under that name. A placeholder has no white
+   * space and is found in prompts as it is written here, upper
    * and lower case included, but not inside of a longer word. It takes as many of the 75 tokens as the
    * file has vectors. Default: none.
    */
@@ -154,7 +156,7 @@ export interface LoadOptions {
    * included, 1..2^31-1; it rejects with TIMED_OUT then. Default: no limit.
    */
   timeLimit?: number | undefined
-  /** Called while the model is downloaded and its weights are read; if it throws, loading is cancelled and rejects with that. */
+  /** Called while files are downloaded and weights are read; if it throws, loading is cancelled and rejects with that. */
   onProgress?: ProgressListener<LoadProgressEvent> | undefined
   /** Cancels loading; it rejects with the signal's reason once all has unwound. */
   signal?: AbortSignal | undefined
@@ -280,7 +282,7 @@ export const loadOptions = {
     defaultText: 'no limit',
   }),
   onProgress: callback<ProgressListener<LoadProgressEvent>>({
-    help: 'called while the model is downloaded and its weights are read',
+    help: 'called while files are downloaded and weights are read',
   }),
   signal: signal({ help: 'cancels loading' }),
 } satisfies Record<keyof LoadOptions, Option>
