@@ -41,7 +41,7 @@ describe('files as people have them', function () {
       }
       if (expected.latent !== undefined) {
         const { trace } = await mixer.mix(request!)
-        assertClose(id, trace!.at(-1)!.latent, tensorValues(fieldLatents, expected.latent), 1e-4)
+        assertClose(id, trace.at(-1)!.latent, tensorValues(fieldLatents, expected.latent), 1e-4)
       }
     })
   }

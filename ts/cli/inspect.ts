@@ -1,5 +1,6 @@
 /** `magicmix inspect`: the contents of a checkpoint, without loading it. */
-import { type ModelKind, resolveModel } from '../hub/pull.js'
+import { resolveModel } from '../hub/pull.js'
+import type { ModelKind } from '../hub/selection.js'
 import { runJob } from '../native/job.js'
 import { checkConfig } from '../models/load-options.js'
 import { originalConfigOf } from '../models/original-config.js'
