@@ -75,14 +75,20 @@ Napi::Value shareOfMachine(const Napi::CallbackInfo &info) {
 
 Napi::Value inspectModel(const Napi::CallbackInfo &info) {
     return orThrow(info.Env(), [&]() -> Napi::Value {
-        Task task = [path = readText(info[0], "path"),
-                     config = readConfig(Fields(info[1], "config"))](
+        ModelFiles files;
+        if (!info[2].IsUndefined()) files = readModelFiles(Fields(info[2], "files"));
+        files.model = readText(info[0], "path");
+        Task task = [files, config = readConfig(Fields(info[1], "config"))](
                         const Cancellation &cancel, const ProgressCallback &) -> Result {
-            const auto result = std::make_shared<const Inspection>(inspect(path, config, cancel));
+            const auto result = std::make_shared<const Inspection>(inspect(files, config, cancel));
             return [result](Napi::Env env) { return toJs(env, *result); };
         };
         return submitAlone(info.Env(), std::move(task), {});
     });
+}
+
+Napi::Value allConfigKeys(const Napi::CallbackInfo &info) {
+    return orThrow(info.Env(), [&]() -> Napi::Value { return toJs(info.Env(), configKeys()); });
 }
 
 Napi::Value convertModel(const Napi::CallbackInfo &info) {
@@ -135,6 +141,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
     exports.Set("preflight", Napi::Function::New<checkDevice>(env, "preflight"));
     exports.Set("machine", Napi::Function::New<shareOfMachine>(env, "machine"));
     exports.Set("inspect", Napi::Function::New<inspectModel>(env, "inspect"));
+    exports.Set("configKeys", Napi::Function::New<allConfigKeys>(env, "configKeys"));
     exports.Set("convert", Napi::Function::New<convertModel>(env, "convert"));
     exports.Set("load", Napi::Function::New<loadModel>(env, "load"));
     exports.Set("randn", Napi::Function::New<randomNormal>(env, "randn"));

@@ -183,9 +183,18 @@ std::vector<Lora> readLoras(const Fields &fields) {
     return loras;
 }
 
+ModelFiles readModelFiles(const Fields &fields) {
+    ModelFiles files;
+    if (fields.has("vae")) files.vae = fields.text("vae");
+    if (fields.has("originalConfig")) files.originalConfig = fields.text("originalConfig");
+    return files;
+}
+
 LoadOptions readLoadOptions(const Fields &fields) {
     LoadOptions options;
-    options.model = fields.text("model");
+    options.files = readModelFiles(fields);
+    options.files.model = fields.text("model");
+    options.clipSkip = fields.integer("clipSkip");
     const Fields embeddings = fields.object("embeddings");
     for (const auto &placeholder : embeddings.keys()) {
         options.embeddings.push_back({placeholder, embeddings.text(placeholder.c_str())});
@@ -205,7 +214,8 @@ LoadOptions readLoadOptions(const Fields &fields) {
 
 ConvertOptions readConvertOptions(const Fields &fields) {
     ConvertOptions options;
-    options.input = fields.text("input");
+    options.input = readModelFiles(fields);
+    options.input.model = fields.text("input");
     options.output = fields.text("output");
     options.type = fields.text("type");
     options.compatible = fields.flag("compatible");
@@ -302,7 +312,11 @@ Napi::Value toJs(Napi::Env env, const ModelInfo &info) {
     const auto integer = [&](int value) { return Napi::Number::New(env, value); };
     const auto text = [&](const std::string &value) { return Napi::String::New(env, value); };
     const auto embedding = [&](const Embedding &each) {
-        return object({{"placeholder", text(each.placeholder)}, {"tokens", integer(each.tokens)}});
+        return object({{"placeholder", text(each.placeholder)},
+                       {"tokens", integer(static_cast<int>(each.ids.size()))},
+                       {"ids", numbers(env, each.ids)},
+                       {"anyCase", Napi::Boolean::New(env, each.anyCase)},
+                       {"wholeWord", Napi::Boolean::New(env, each.wholeWord)}});
     };
     const auto &[textEncoder, unet, vae] = info.sizes;
     return object({
@@ -412,6 +426,18 @@ Napi::Value toJs(Napi::Env env, const MixResult &result) {
     object.Set("layoutTrace", arrayOf(env, result.layoutTrace, state));
     object.Set("timings", timings);
     return object;
+}
+
+Napi::Value toJs(Napi::Env env, const std::vector<ConfigKey> &keys) {
+    const auto text = [&](const std::string &value) { return Napi::String::New(env, value); };
+    return arrayOf(env, keys, [&](const ConfigKey &key) {
+        const char *treatments[] = {"honoured", "harmless", "only"};
+        return objectOf(env, {{"file", text(key.file)},
+                              {"key", text(key.key)},
+                              {"treatment", text(treatments[static_cast<int>(key.treatment)])},
+                              {"values", text(key.values)},
+                              {"why", text(key.why)}});
+    });
 }
 
 Napi::Value toJs(Napi::Env env, const std::vector<StageValues> &stages) {

@@ -49,6 +49,8 @@ private:
 ModelConfig readConfig(const Fields &fields);
 /// Every field may be missing.
 Schedule readSchedule(const Fields &fields);
+/// All but the model itself, which has another name in every call.
+ModelFiles readModelFiles(const Fields &fields);
 LoadOptions readLoadOptions(const Fields &fields);
 ConvertOptions readConvertOptions(const Fields &fields);
 MixRequest readMixRequest(const Fields &fields);
@@ -74,5 +76,6 @@ Napi::Value toJs(Napi::Env env, const Progress &progress);
 Napi::Value toJs(Napi::Env env, const MixResult &result);
 Napi::Value toJs(Napi::Env env, const std::vector<StageValues> &stages);
 Napi::Value toJs(Napi::Env env, const DdimLevels &levels);
+Napi::Value toJs(Napi::Env env, const std::vector<ConfigKey> &keys);
 
 } // namespace magicmix::binding

@@ -186,10 +186,11 @@ describe('embeddings', function () {
         mixer.tokenize('sks-dog').map(({ index }) => index),
         [0, 1, 2, 3],
       )
+      const asWritten = { anyCase: false, wholeWord: true }
       assert.deepEqual(mixer.model.embeddings, [
-        { placeholder: 'sks', tokens: 1 },
-        { placeholder: 'sks-dog', tokens: 2 },
-        { placeholder: '<a.*>', tokens: 1 },
+        { placeholder: 'sks', tokens: 1, ids: [49408], ...asWritten },
+        { placeholder: 'sks-dog', tokens: 2, ids: [49409, 49410], ...asWritten },
+        { placeholder: '<a.*>', tokens: 1, ids: [49411], ...asWritten },
       ])
       assert.equal(mixer.model.sizes.textEncoder.vocabulary, vocabulary + 4)
     })

@@ -103,6 +103,8 @@ describe('errors', () => {
       [path.join(folder, 'no', 'folder', 'mix.png'), 'PICTURE_UNWRITABLE'],
       [path.join(folder, 'mix.bmp'), 'INVALID_ARGUMENT'],
       [path.join(folder, 'mix'), 'INVALID_ARGUMENT'],
+      ['data:image/png;base64,mix.png', 'INVALID_ARGUMENT'],
+      ['https://example.org/mix.png', 'INVALID_ARGUMENT'],
     ]
     for (const [name, code] of cases) {
       const error = await rejection(writesBadly(name))

@@ -179,7 +179,7 @@ describe('families', () => {
 
     it('1.5', async () => {
       const { family, prediction, sizes, nativeSize } = await modelOf(formulaTensors(sd15Config))
-      assert.deepEqual([family, prediction, nativeSize], ['sd1', 'epsilon', 512])
+      assert.deepEqual([family, prediction, nativeSize], ['sd1', 'unknown', 512])
       assert.deepEqual(sizes.unet.heads, [8, 8, 8, 8])
     })
 

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { access, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { pathToFileURL } from 'node:url'
 
 import { MagicMix, type Mix, type MixRequest, type ProgressEvent } from 'magicmix'
 import sharp from 'sharp'
@@ -209,6 +210,9 @@ describe('a mix', () => {
         ['mix.webp', 'webp'],
       ] as const) {
         await mix.toFile(path.join(folder, name))
+        const url = pathToFileURL(path.join(folder, `url-${name}`))
+        await mix.toFile(/png/i.test(name) ? url : url.href)
+        await access(url)
         assert.equal((await sharp(path.join(folder, name)).metadata()).format, format)
       }
       const { data } = await sharp(path.join(folder, 'mix.PNG'))

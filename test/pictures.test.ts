@@ -12,6 +12,8 @@ import sharp from 'sharp'
 import type { LayoutPicture } from 'magicmix'
 
 import { mixSize, readPicture } from '../dist/input/picture.js'
+import { packageRoot } from './support/package-root.js'
+import { runNode } from './support/programs.js'
 import { checkRequest } from '../dist/request/mix-options.js'
 
 const asked = { fit: 'cover', background: 'white', nativeSize: 512 } as const
@@ -243,6 +245,14 @@ describe('pictures', () => {
   const unreadable: [what: string, layout: () => LayoutPicture, message: RegExp][] = [
     ['a missing file', () => path.join(folder, 'none.png'), /none\.png.*no such file/],
     ['text', () => Buffer.from('no picture'), /a Buffer of 10 bytes.*unsupported image format/],
+    ['nothing', () => 'data:,', /it is empty/],
+    ['a data: URL without data', () => 'data:image/png;base64', /a comma before its data/],
+    [
+      'base64',
+      () => 'iVBORw0KGgo'.repeat(1000),
+      /^.{0,250}base64, not a path; pass \{ bytes: text/,
+    ],
+    ['the home folder', () => '~/a.png', /only a shell reads '~'/],
     ['a folder', () => folder, /cannot be read/],
   ]
   for (const [what, layout, message] of unreadable) {
@@ -250,6 +260,81 @@ describe('pictures', () => {
       await assert.rejects(readPicture(layout(), asked), { code: 'PICTURE_UNREADABLE', message })
     })
   }
+
+  const box = (brand: string) => `\0\0\0\x18ftyp${brand}\0\0\0\0mif1${brand}`
+  const formats: [name: string, begin: string, advice: RegExp][] = [
+    ['a HEIC picture (HEIF)', box('heic'), /convert it to PNG or JPEG first/],
+    ['a raw photograph of a camera', box('crx '), /convert it to PNG/],
+    ['a video', box('isom').replace('mif1', 'mp41'), /take a picture out of it/],
+    ['a BMP', 'BM', /convert it to PNG/],
+    ['a JPEG XL', '\xff\x0a', /convert it to PNG/],
+    ['a JPEG XL', '\0\0\0\x0cJXL \r\n\x87\n', /convert it to PNG/],
+    ['a JPEG 2000', '\0\0\0\x0cjP  \r\n\x87\n', /convert it to PNG/],
+    ['a Photoshop document', '8BPS\0\x01', /convert it to PNG/],
+    ['a Windows icon', '\0\0\x01\0\x01\0', /convert it to PNG/],
+    ['a PDF', '%PDF-1.7\n', /render it to PNG or JPEG first/],
+    ['a web page (HTML)', '\n<!DOCTYPE html><html><svg></svg></html>', /a server answered/],
+    ['a web page (HTML)', '<html lang="en">', /a server answered/],
+    ['text in JSON', '{"error":"Not found"}', /a server answered/],
+    ['a pointer of Git LFS', 'version https://git-lfs.github.com/spec/v1\noid', /`git lfs pull`/],
+    ['a ZIP archive', 'PK\x03\x04', /a picture that is in it/],
+    ['a PNG', '\x89PNG\r\n\x1a\n', /damaged, cut off/],
+    ['an SVG', '<?xml version="1.0"?>\n<!-- a --><svg width="8" height="8"', /damaged, cut off/],
+  ]
+  for (const [name, begin, advice] of formats) {
+    it(`names what cannot be read, and what would be right: ${name}`, async () => {
+      const bytes = Buffer.from(begin + '\0'.repeat(/^\W?[<{v]/.test(begin) ? 0 : 100), 'latin1')
+      const file = path.join(folder, 'layout')
+      await writeFile(file, bytes)
+      const dataUrl = `data:image/png;base64,${bytes.toString('base64')}`
+      for (const layout of [bytes, file, pathToFileURL(file), dataUrl, new Blob([bytes])]) {
+        await assert.rejects(readPicture(layout, asked), (error: Error & { code?: string }) => {
+          assert.equal(error.code, 'PICTURE_UNREADABLE')
+          assert.ok(error.message.includes(`it is ${name}, `), error.message)
+          assert.match(error.message, advice)
+          assert.ok(!error.message.includes('\n'))
+          return true
+        })
+      }
+    })
+  }
+
+  it('reads AVIF, GIF, TIFF, WebP and SVG', async () => {
+    for (const format of ['avif', 'gif', 'tiff', 'webp'] as const) {
+      const read = await pixelsOf(await encoded(64, 64).toFormat(format).toBuffer())
+      const [r, g, b] = read.at(10, 10) as [number, number, number]
+      assert.ok(r > 240 && g < 15 && b < 15, format)
+    }
+    const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"><title>\u00e9</title>
+      <rect width="8" height="8" fill="red"/></svg>`
+    for (const layout of [Buffer.from(svg), `data:image/svg+xml;utf8,${svg}`]) {
+      assert.deepEqual((await pixelsOf(layout)).at(5, 5), red)
+    }
+  })
+
+  it('reads a photo of 108 megapixels without ever holding them', async () => {
+    const file = path.join(folder, 'photo.jpg')
+    const [width, height] = [12_000, 9_000]
+    await sharp({ create: { width, height, channels: 3, background: '#336699' } })
+      .withMetadata({ orientation: 6 })
+      .jpeg()
+      .toFile(file)
+    const program = `
+      const { readPicture } = require(${JSON.stringify(path.join(packageRoot, 'dist/input/picture.js'))})
+      readPicture(${JSON.stringify(file)}, ${JSON.stringify(asked)}).then(({ picture }) => {
+        const { width, height, data } = picture
+        const { maxRSS } = process.resourceUsage()
+        console.log(JSON.stringify({ width, height, first: [...data.subarray(0, 3)], maxRSS }))
+      })`
+    const { stdout, stderr } = await runNode(['-e', program], folder)
+    assert.equal(stderr, '')
+    const { maxRSS, first, ...size } = JSON.parse(stdout) as { maxRSS: number; first: number[] }
+    assert.deepEqual(size, { width: 448, height: 576 })
+    for (const [i, value] of [0x33, 0x66, 0x99].entries()) {
+      assert.ok(Math.abs(first[i]! - value) <= 2, String(first))
+    }
+    assert.ok(maxRSS * 1024 < 3 * width * height, `${maxRSS} KiB`)
+  })
 
   it('refuses a picture that was cut off', async () => {
     const noise = Buffer.from(Array.from({ length: 128 * 128 * 3 }, (_, i) => (i * 7919) % 251))
@@ -268,7 +353,7 @@ describe('pictures', () => {
     )
     await assert.rejects(readPicture(huge, asked), {
       code: 'PICTURE_UNREADABLE',
-      message: /pixel limit/,
+      message: /it has 20000 x 20000 pixels, and at most 134 million are read/,
     })
   })
 

@@ -16,13 +16,16 @@ import type { ServerResponse } from 'node:http'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 
-import { type LoadProgressEvent, MagicMix, MagicMixError, pull } from 'magicmix'
+import { MagicMix, MagicMixError, convert, pull } from 'magicmix'
+import type { ConvertProgressEvent, LoadProgressEvent, ModelKind, ProgressEvent } from 'magicmix'
 
 import { Backoff } from '../dist/hub/backoff.js'
+import { resolveModel } from '../dist/hub/pull.js'
 import { HubServer, type Misbehaviour, commit } from './support/hub-server.js'
-import { tinyDiffusers } from './support/models.js'
+import { tinyDiffusers, tinyHeads, tinyModel } from './support/models.js'
 import { packageRoot } from './support/package-root.js'
 import { runNode, smallRequest } from './support/programs.js'
+import { readSafetensors, safetensorsBytes } from './support/safetensors.js'
 
 const repo = 'somebody/model'
 const file = 'sub/model.safetensors'
@@ -608,6 +611,194 @@ describe('pull', () => {
     })
   })
 
+  describe('what is added to a model', () => {
+    const lora = 'somebody/style'
+    const place = (name: string, ...parts: string[]) =>
+      path.join(home, 'hub', `models--${name.replace('/', '--')}`, 'snapshots', commit, ...parts)
+    const usual: Record<string, [kind: ModelKind, files: string[], path: string, more: string[]]> =
+      {
+        'a LoRA of diffusers': [
+          'lora',
+          ['pytorch_lora_weights.safetensors'],
+          'pytorch_lora_weights.safetensors',
+          ['README.md', 'checkpoint-500/model.safetensors', 'other.safetensors'],
+        ],
+        'a LoRA of PEFT': [
+          'lora',
+          ['adapter_config.json', 'adapter_model.safetensors'],
+          'adapter_model.safetensors',
+          ['adapter_model.bin', 'training_args.bin'],
+        ],
+        'a LoRA under a name of its own': [
+          'lora',
+          ['style.safetensors'],
+          'style.safetensors',
+          ['a.png', 'checkpoint-500/optimizer.bin', 'checkpoint-500/model.safetensors'],
+        ],
+        'an embedding': ['embedding', ['learned_embeds.bin'], 'learned_embeds.bin', ['a.jpeg']],
+        'an embedding in both formats': [
+          'embedding',
+          ['learned_embeds.safetensors'],
+          'learned_embeds.safetensors',
+          ['learned_embeds.bin'],
+        ],
+        'an embedding under a name of its own': ['embedding', ['style.pt'], 'style.pt', ['a.md']],
+        'a VAE of diffusers': [
+          'vae',
+          ['config.json', 'diffusion_pytorch_model.safetensors'],
+          '',
+          ['diffusion_pytorch_model.bin'],
+        ],
+        'the VAE of a model': [
+          'vae',
+          ['vae/config.json', 'vae/diffusion_pytorch_model.safetensors'],
+          'vae',
+          ['model_index.json', 'unet/diffusion_pytorch_model.safetensors', 'all.safetensors'],
+        ],
+        'a VAE in one file': ['vae', ['vae.safetensors'], 'vae.safetensors', ['vae.ckpt']],
+      }
+    for (const [what, [kind, files, at, more]] of Object.entries(usual)) {
+      it(`comes by the name of its repository: ${what}`, async () => {
+        hub.add(lora, Object.fromEntries([...more, ...files].map((name) => [name, name])))
+        const pulled = await pull(lora, { kind })
+        assert.deepEqual([pulled.path, pulled.files], [place(lora, at), files])
+        // the second time nothing is asked for, and offline not either
+        hub.asked = []
+        const names = [lora, `${lora}@main`].map((name) => resolveModel(`hf:${name}`, {}, kind))
+        assert.deepEqual(new Set(await Promise.all(names)), new Set([pulled.path]))
+        process.env.HF_HUB_OFFLINE = '1'
+        assert.equal((await pull(lora, { kind })).path, pulled.path)
+        assert.deepEqual(hub.asked, [])
+      })
+    }
+
+    it('is named where there are several, and the configuration comes along', async () => {
+      hub.add(lora, {
+        'a.safetensors': 'a',
+        'b.safetensors': 'b',
+        'sub/adapter_model.safetensors': 's',
+        'sub/adapter_config.json': '{}',
+      })
+      const several =
+        /a\.safetensors, b\.safetensors; name one, such as 'hf:somebody\/style\/a\.saf/
+      await assert.rejects(pull(lora, { kind: 'lora' }), failure('MODEL_NOT_FOUND', several))
+      assert.deepEqual(hub.downloads, [])
+      for (const [name, files] of [
+        ['b.safetensors', ['b.safetensors']],
+        ['sub', ['sub/adapter_config.json', 'sub/adapter_model.safetensors']],
+        [
+          'sub/adapter_model.safetensors',
+          ['sub/adapter_config.json', 'sub/adapter_model.safetensors'],
+        ],
+      ] as const) {
+        assert.deepEqual((await pull(`${lora}/${name}`, { kind: 'lora' })).files, files)
+      }
+
+      // What was named before is not taken for the only one, unless there is nobody to ask.
+      const whole = resolveModel(`hf:${lora}`, {}, 'lora')
+      await assert.rejects(whole, failure('MODEL_NOT_FOUND', several))
+    })
+
+    const wrong: [what: string, kind: ModelKind, files: string[], message: RegExp][] = [
+      [
+        'a repository without one',
+        'lora',
+        ['a.md'],
+        /no LoRA: it would be in pytorch_lora_weights/,
+      ],
+      [
+        'a whole model',
+        'lora',
+        ['model_index.json', 'unet/x.safetensors'],
+        /a whole model.*not a LoRA/,
+      ],
+      ['no embedding', 'embedding', ['a.md'], /no embedding.*learned_embeds\.safetensors/],
+      ['no VAE', 'vae', ['a.md'], /no VAE: .*\.safetensors/],
+      [
+        'a model for Flax',
+        'model',
+        ['model_index.json', 'text_encoder/flax_model.msgpack'],
+        /no weights in text_encoder\/.*flax_model\.msgpack, weights of Flax/,
+      ],
+    ]
+    for (const [what, kind, files, message] of wrong) {
+      it(`is MODEL_NOT_FOUND: ${what}`, async () => {
+        hub.add(lora, Object.fromEntries(files.map((name) => [name, name])))
+        await assert.rejects(pull(lora, { kind }), failure('MODEL_NOT_FOUND', message))
+      })
+    }
+
+    it('is loaded and mixed with by its name, which the recipe keeps', async () => {
+      const { file: loraFile, embedding } = await addedFiles(home)
+      hub.add(lora, { 'pytorch_lora_weights.safetensors': await readFile(loraFile) })
+      hub.add('somebody/toy', { 'learned_embeds.safetensors': await readFile(embedding) })
+      const model = await tinyModel('F32')
+      const repos = new Set<string>()
+      const options = { model, config: tinyHeads, precision: 'f32', threads: 1 } as const
+      const request = { ...smallRequest, steps: 2 }
+      const prompts = { ...request, content: 'a <toy>' }
+      await using here = await MagicMix.load({
+        ...options,
+        ...{ embeddings: { '<toy>': embedding }, loras: [{ file: loraFile }] },
+      })
+      const expected = await here.mix(prompts)
+
+      await using mixer = await MagicMix.load({
+        ...options,
+        ...{ embeddings: { '<toy>': 'hf:somebody/toy' }, loras: [{ file: `hf:${lora}` }] },
+        onProgress: (event) => event.stage === 'download' && repos.add(event.repo),
+      })
+      assert.deepEqual(repos, new Set(['somebody/toy', lora]))
+      const mix = await mixer.mix(prompts)
+      assert.deepEqual(mix.data, expected.data)
+      assert.deepEqual(mix.request.loras, [{ file: `hf:${lora}`, strength: 1 }])
+      assert.deepEqual((mix.toJSON().request as { loras: unknown }).loras, mix.request.loras)
+
+      await rm(path.join(home, 'hub'), { recursive: true })
+      const stages: string[] = []
+      const again = await mixer.mix({
+        ...{ ...prompts, loras: [{ file: `hf:${lora}` }] },
+        onProgress: ({ stage, download }) => stages.push(`${stage} ${download?.repo}`),
+      })
+      assert.deepEqual(again.data, expected.data)
+      assert.equal(stages[0], `download ${lora}`)
+    })
+
+    it('stops a mix in the middle of its download, by signal and by disposal', async () => {
+      hub.add(lora, { 'pytorch_lora_weights.safetensors': content })
+      const mixer = await MagicMix.load({ model: await tinyModel(), config: tinyHeads, threads: 1 })
+      storage((response) => void response.writeHead(200).write(content.subarray(0, 1000)))
+      const stop = new AbortController()
+      const request = { ...smallRequest, loras: [{ file: `hf:${lora}` }] }
+      const onProgress = ({ download }: ProgressEvent) => download && stop.abort('enough')
+      const stopped = mixer.mix({ ...request, signal: stop.signal, onProgress })
+      await assert.rejects(stopped, (error) => error === 'enough')
+
+      const thrown = mixer.mix({
+        ...request,
+        onProgress: () => {
+          throw 'no more'
+        },
+      })
+      await assert.rejects(thrown, (error) => error === 'no more')
+
+      const disposed = mixer.mix({ ...request, onProgress: () => void mixer.dispose() })
+      await assert.rejects(disposed, failure('DISPOSED', /disposed/))
+    })
+  })
+
+  describe('to the file that convert reads', () => {
+    it('comes too', async () => {
+      await hub.addFolder('somebody/whole', await tinyDiffusers())
+      const stages = new Set<string>()
+      const output = path.join(home, 'out.gguf')
+      const onProgress = ({ stage }: ConvertProgressEvent) => void stages.add(stage)
+      await convert({ input: 'hf:somebody/whole', output, onProgress })
+      assert.deepEqual([...stages], ['download', 'convert'])
+      await access(output)
+    })
+  })
+
   /** Answers all requests for large content otherwise. */
   function storage(answer: (response: ServerResponse) => void): void {
     hub.misbehave = (_, response, from) => {
@@ -642,5 +833,36 @@ function failure(code: string, message: RegExp) {
     assert.equal(error.code, code, error.message)
     assert.match(error.message, message)
     return true
+  }
+}
+
+/** A LoRA and an embedding for the tiny model. */
+async function addedFiles(folder: string): Promise<{ file: string; embedding: string }> {
+  const values = (count: number, factor: number) =>
+    Buffer.from(Float32Array.from({ length: count }, (_, i) => factor * Math.sin(i)).buffer)
+  const weight = 'model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_q.weight'
+  const [rows, columns] = readSafetensors(await tinyModel('F32')).header[weight]!.shape as [
+    number,
+    number,
+  ]
+  const name = 'lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q'
+  const file = path.join(folder, 'lora.safetensors')
+  await writeFile(
+    file,
+    safetensorsBytes(
+      {
+        [`${name}.lora_down.weight`]: entry([1, columns], 0),
+        [`${name}.lora_up.weight`]: entry([rows, 1], 4 * columns),
+      },
+      Buffer.concat([values(columns, 0.1), values(rows, 0.1)]),
+    ),
+  )
+  const embedding = path.join(folder, 'toy.safetensors')
+  await writeFile(embedding, safetensorsBytes({ '<toy>': entry([1, 64], 0) }, values(64, 0.1)))
+  return { file, embedding }
+
+  function entry(shape: number[], begin: number) {
+    const end = begin + 4 * shape.reduce((product, side) => product * side)
+    return { dtype: 'F32', shape, data_offsets: [begin, end] }
   }
 }

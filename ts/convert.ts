@@ -1,7 +1,9 @@
 /** From any checkpoint that is read to one file, in another type of weights. */
 import { calledFrom } from './errors.js'
+import { resolveModel } from './hub/pull.js'
 import { type ConvertOptions, convertOptions } from './models/convert-options.js'
-import { runJob } from './native/job.js'
+import { originalConfigOf } from './models/original-config.js'
+import { refuseAborted, runJob } from './native/job.js'
 import { native } from './native/native.js'
 import { checkOptions, crossing } from './options/option.js'
 import type { ConvertProgressEvent } from './progress.js'
@@ -22,7 +24,8 @@ export interface Conversion {
  * of the model. The output appears when it is complete, and not at all if something goes wrong.
  *
  * @throws {@link MagicMixError} INVALID_ARGUMENT, UNKNOWN_OPTION, MODEL_NOT_FOUND, MODEL_FORMAT,
- * MODEL_UNSUPPORTED, DISK_FULL, FILE_UNWRITABLE; or the signal's reason; or what `onProgress` threw
+ * MODEL_UNSUPPORTED, DISK_FULL, FILE_UNWRITABLE; for a model from the hub also ACCESS_DENIED,
+ * DOWNLOAD_FAILED, DOWNLOAD_DAMAGED; or the signal's reason; or what `onProgress` threw
  * @example
  * ```ts
  * await convert({ input: 'sd-v1-4.safetensors', output: 'sd-v1-4-q8_0.gguf', type: 'q8_0' })
@@ -31,8 +34,13 @@ export interface Conversion {
 export function convert(options: ConvertOptions): Promise<Conversion> {
   return calledFrom(convert, async () => {
     const checked = checkOptions(convertOptions, options, 'convert', '', 'the options of convert')
+    refuseAborted(checked.signal)
+    const input = await resolveModel(checked.input, checked)
+    const vae = checked.vae && (await resolveModel(checked.vae, checked, 'vae'))
+    const originalConfig = await originalConfigOf(input)
+    const wanted = { ...crossing(convertOptions, checked), input, vae, originalConfig }
     return runJob(
-      (report) => native().convert(crossing(convertOptions, checked), report),
+      (report) => native().convert(wanted, report),
       ({ step, steps, etaMs }): ConvertProgressEvent => ({ stage: 'convert', step, steps, etaMs }),
       checked,
     )

@@ -13,6 +13,7 @@ export {
   type MagicMixErrorJson,
 } from './errors.js'
 export { type PullOptions, type PulledModel, pull } from './hub/pull.js'
+export type { ModelKind } from './hub/selection.js'
 export type { AttentionScale, FilledAttentionScale } from './input/attention.js'
 export type { JsonPixels, LayoutPrompt } from './input/layout.js'
 export type { FilledLora, Lora } from './input/lora.js'
@@ -56,6 +57,7 @@ export type {
   ModelLicense,
   ProgressEvent,
   ProgressListener,
+  TensorsProgressEvent,
   WeightsProgressEvent,
 } from './progress.js'
 export type { Picture } from './pixels.js'

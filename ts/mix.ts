@@ -1,9 +1,11 @@
 /** The result of a mix. */
 import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
+import { fileURLToPath } from 'node:url'
 
 import { MagicMixError, calledFrom } from './errors.js'
 import type { NativeMixResult, NativeState } from './native/contract.js'
+import { isUrl } from './input/picture-forms.js'
 import { type Sharp, sharp } from './sharp.js'
 import type { FilledMixRequest } from './request/mix-options.js'
 import { embeddedRecipe } from './request/recipe.js'
@@ -134,10 +136,12 @@ export class Mix {
    * so that the mix can be made again; {@link toBuffer} embeds no metadata. Files are named without
    * their folders.
    *
+   * @param file a path, or a `file:` URL
    * @throws {@link MagicMixError} INVALID_ARGUMENT, PICTURE_UNWRITABLE
    */
-  async toFile(file: string): Promise<void> {
+  async toFile(file: string | URL): Promise<void> {
     return calledFrom(Mix.prototype.toFile, async () => {
+      file = pathOf(file)
       const bytes = await this.withRecipe(formatOf(file))
       try {
         await writeFile(file, bytes)
@@ -172,6 +176,17 @@ export class Mix {
 
   private get recipe(): Record<string, unknown> {
     return embeddedRecipe(this.request)
+  }
+}
+
+/** The path of what may be a `file:` URL. */
+function pathOf(file: string | URL): string {
+  const href = isUrl(file) ? file.href : file
+  if (typeof href !== 'string' || !/^(file|data|https?):/i.test(href)) return href
+  try {
+    return fileURLToPath(href)
+  } catch {
+    throw invalid('file', 'a path, or a file: URL,', href)
   }
 }
 

@@ -5,7 +5,7 @@ import { isPrompt } from './input/layout.js'
 import { readPicture, sizeOfMix } from './input/picture.js'
 import { useDevice } from './devices/devices.js'
 import { CallersOwn, MagicMixError, calledFrom, callSite } from './errors.js'
-import { resolveModel } from './hub/pull.js'
+import { resolveEmbeddings, resolveLoras, resolveModel } from './hub/pull.js'
 import { IsolatedMixer } from './isolate/isolated-mixer.js'
 import { Mix } from './mix.js'
 import { MixQueue, type MixerStats, type Outcome, type Queue, type Turn } from './mix-queue.js'
@@ -13,11 +13,12 @@ import type { FilledLora } from './input/lora.js'
 import { ClipTokens, type Token } from './input/tokens.js'
 import { type LoadOptions, checkLoadOptions } from './models/load-options.js'
 import { type ModelInfo, frozen } from './models/model-info.js'
+import { originalConfigOf } from './models/original-config.js'
 import type { NativeMixRequest, NativeMixer, NativeProgress } from './native/contract.js'
-import { refuseAborted, runJob } from './native/job.js'
+import { type Watch, refuseAborted, runJob } from './native/job.js'
 import { Listener } from './native/listener.js'
 import { native } from './native/native.js'
-import type { LoadProgressEvent, ProgressEvent } from './progress.js'
+import type { DownloadProgressEvent, LoadProgressEvent, ProgressEvent } from './progress.js'
 import {
   type CheckedMixRequest,
   type FilledMixRequest,
@@ -70,15 +71,14 @@ export class MagicMix {
   private constructor(
     private readonly native: NativeMixer,
     tokens: ClipTokens,
-    private readonly loras: FilledLora[],
+    private readonly loras: OwnLoras,
     maxQueue: number,
     private readonly timeLimit: number | undefined,
     private readonly loadTime: number,
   ) {
     this.mixes = new MixQueue(maxQueue)
     this.model = frozen(native.info)
-    const { embeddings, sizes } = this.model
-    this.tokens = tokens.withLearnt(embeddings, sizes.textEncoder.vocabulary)
+    this.tokens = tokens.withLearnt(this.model.embeddings)
   }
 
   /**
@@ -86,8 +86,8 @@ export class MagicMix {
    *
    * @throws {@link MagicMixError} INVALID_ARGUMENT, UNKNOWN_OPTION, MODEL_NOT_FOUND, MODEL_FORMAT,
    * MODEL_UNSUPPORTED, CONFIG_NEEDED, DEVICE_UNAVAILABLE, OUT_OF_MEMORY, OUT_OF_THREADS,
-   * ADDON_UNAVAILABLE; with `isolate` also DEVICE_FAILED; for a
-   * model from the hub also ACCESS_DENIED, DOWNLOAD_FAILED, DOWNLOAD_DAMAGED, DISK_FULL; or the
+   * ADDON_UNAVAILABLE; with `isolate` also DEVICE_FAILED; for what comes from the
+   * hub also ACCESS_DENIED, DOWNLOAD_FAILED, DOWNLOAD_DAMAGED, DISK_FULL; or the
    * signal's reason
    * @example
    * ```ts
@@ -100,12 +100,17 @@ export class MagicMix {
       const { native: nativeOptions, isolate, maxQueue = Infinity, timeLimit, ...watch } = checked
       if (!isolate) native() // or there is no need to go on
       refuseAborted(watch.signal)
+      // What is small comes first: a mistake in it is not found after gigabytes.
+      const embeddings = await resolveEmbeddings(nativeOptions.embeddings, watch)
+      const loras = await resolveLoras(nativeOptions.loras, watch)
+      const vae = nativeOptions.vae && (await resolveModel(nativeOptions.vae, watch, 'vae'))
       const model = await resolveModel(nativeOptions.model, watch)
       const started = performance.now()
       const tokens = await ClipTokens.load()
       // The driver of a GPU is loaded where it is used.
       const device = isolate ? nativeOptions.device : await useDevice(nativeOptions.device)
-      const wanted = { ...nativeOptions, model, device }
+      const originalConfig = await originalConfigOf(model)
+      const wanted = { ...nativeOptions, model, vae, embeddings, loras, device, originalConfig }
       const mixer = await runJob(
         (report) => (isolate ? IsolatedMixer.load(wanted, report) : native().load(wanted, report)),
         loadEvent,
@@ -113,7 +118,8 @@ export class MagicMix {
         (unwanted) => unwanted.dispose(),
       )
       const loadTime = performance.now() - started
-      return new MagicMix(mixer, tokens, nativeOptions.loras, maxQueue, timeLimit, loadTime)
+      const own = { named: nativeOptions.loras, found: loras }
+      return new MagicMix(mixer, tokens, own, maxQueue, timeLimit, loadTime)
     })
   }
 
@@ -143,7 +149,8 @@ export class MagicMix {
    *
    * @throws {@link MagicMixError} INVALID_ARGUMENT, UNKNOWN_OPTION, PROMPT_TOO_LONG,
    * PHRASE_NOT_FOUND, PHRASE_TRUNCATED, PICTURE_UNREADABLE, QUEUE_FULL, TIMED_OUT, OUT_OF_MEMORY,
-   * NOT_FINITE, DEVICE_FAILED, DISPOSED; for `loras` also MODEL_NOT_FOUND, MODEL_FORMAT, MODEL_UNSUPPORTED; or the
+   * NOT_FINITE, DEVICE_FAILED, DISPOSED; for `loras` also MODEL_NOT_FOUND, MODEL_FORMAT, MODEL_UNSUPPORTED, and from
+   * the hub ACCESS_DENIED, DOWNLOAD_FAILED, DOWNLOAD_DAMAGED, DISK_FULL; or the
    * signal's reason; or what `onProgress` threw
    * @example
    * ```ts
@@ -175,10 +182,14 @@ export class MagicMix {
     let outcome: Outcome = 'failed'
     try {
       const layout = await stop.race(readLayout(checked, this.model.nativeSize, stop.signal))
+      const loras = checked.loras
+        ? await stop.race(resolveLoras(checked.loras, downloadWatch(checked.onProgress, stop)))
+        : this.loras.found
       const queued = await stop.race(turn.ready(placeReporter(checked.onProgress, stop)))
-      const filled = fill(checked, layout, this.loras)
+      const filled = fill(checked, layout, this.loras.named)
       const result = await runJob(
-        (report) => this.native.mix(nativeRequest(checked, filled, prompts, layout), report),
+        (report) =>
+          this.native.mix(nativeRequest(checked, { ...filled, loras }, prompts, layout), report),
         mixEvent,
         { signal: stop.signal, onProgress: checked.onProgress },
       )
@@ -287,6 +298,14 @@ export class MagicMix {
   }
 }
 
+/** LoRAs of the mixer, for every mix that names none. */
+interface OwnLoras {
+  /** As they were given. */
+  named: FilledLora[]
+  /** With the paths of their files. */
+  found: FilledLora[]
+}
+
 /** A span of the tracing channel. */
 interface MixSpan {
   model: ModelInfo
@@ -335,6 +354,19 @@ function placeReporter(
   const listener = new Listener<ProgressEvent>(onProgress, failed)
   const waiting = { stage: 'queued', step: 0, steps: 0, timestep: 0, etaMs: 0 } as const
   return (position) => listener.notify({ ...waiting, position })
+}
+
+/** Downloads of LoRAs, as events of a mix. */
+function downloadWatch(
+  onProgress: CheckedMixRequest['onProgress'],
+  { signal }: Stop,
+): Watch<DownloadProgressEvent> {
+  if (!onProgress) return { signal }
+  const toMix = (download: DownloadProgressEvent): ProgressEvent => {
+    const { stage, step, steps, etaMs } = download
+    return { stage, step, steps, timestep: 0, etaMs, download }
+  }
+  return { signal, onProgress: (event) => onProgress(toMix(event)) }
 }
 
 function disposed(): MagicMixError {

@@ -10,12 +10,12 @@ export type ProgressListener<Event> = (event: Event) => unknown
 /** An event of {@link MixRequest.onProgress}. */
 export interface ProgressEvent {
   /**
-   * 'queued': other mixes come first; 'encode': the picture and the prompts are encoded; 'layout': the
+   * 'download': a LoRA comes from the hub; 'queued': other mixes come first; 'encode': the picture and the prompts are encoded; 'layout': the
    * layout of a layout prompt is made; 'content': the steps of the mix; 'decode': the latent is
    * decoded to pixels.
    */
-  stage: 'queued' | 'encode' | 'layout' | 'content' | 'decode'
-  /** Steps of this stage that are done. */
+  stage: 'download' | 'queued' | 'encode' | 'layout' | 'content' | 'decode'
+  /** Steps of this stage that are done; of 'download' files. */
   step: number
   /** Steps that this stage has. */
   steps: number
@@ -25,6 +25,8 @@ export interface ProgressEvent {
   etaMs: number
   /** Of 'queued': the mixes that come first, the one that runs among them. */
   position?: number
+  /** Of 'download': what comes, and how much of it is there. */
+  download?: DownloadProgressEvent
   /**
    * A rough small picture of the coming one, if `previewEvery` asks for it: RGB
    * `[height/8, width/8, 3]`, one pixel per latent cell.
@@ -48,7 +50,10 @@ export interface WeightsProgressEvent {
 }
 
 /** An event of {@link ConvertOptions.onProgress}. */
-export interface ConvertProgressEvent {
+export type ConvertProgressEvent = TensorsProgressEvent | DownloadProgressEvent
+
+/** Tensors are being written. */
+export interface TensorsProgressEvent {
   /** The kind of event. */
   stage: 'convert'
   /** Tensors that are written. */
@@ -67,7 +72,7 @@ export interface ModelLicense {
   readonly url: string
 }
 
-/** A model comes from the hub. The first event comes before anything is downloaded. */
+/** A model, LoRA, embedding or VAE comes from the hub. The first event comes before anything is downloaded. */
 export interface DownloadProgressEvent {
   /** The kind of event. */
   stage: 'download'

@@ -50,8 +50,14 @@ void ByteReader::skip(std::uint64_t bytes, const char *what) {
 }
 
 std::string_view ByteReader::line(const char *what) {
-    const std::uint64_t most = std::min(left(), kLargestWindow);
-    const auto rest = window(most).substr(0, static_cast<std::size_t>(most));
+    // What the window has already is mostly enough.
+    const std::uint64_t windowEnd = windowStart_ + window_.size();
+    std::uint64_t most = std::min(left(), at_ < windowEnd ? windowEnd - at_ : 0);
+    auto rest = window(most).substr(0, static_cast<std::size_t>(most));
+    if (rest.find('\n') == std::string_view::npos) {
+        most = std::min(left(), kLargestWindow);
+        rest = window(most).substr(0, static_cast<std::size_t>(most));
+    }
     const std::size_t length = rest.find('\n');
     if (length == std::string_view::npos) {
         if (rest.size() < left()) {

@@ -4,11 +4,15 @@
 #include "base/text.h"
 #include "checkpoint/diffusers.h"
 #include "checkpoint/model_file.h"
+#include "checkpoint/names.h"
 #include "checkpoint/openclip.h"
+#include "checkpoint/original_config.h"
 #include "checkpoint/unsupported.h"
+#include "checkpoint/vae_file.h"
 #include "model/names.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <set>
 
@@ -17,73 +21,146 @@ namespace {
 
 constexpr std::size_t kMaxNameBytes = 128;
 
-/// The original name as the networks use it, or "" for what mixing does not need.
-std::string normalised(const std::string &name) {
-    const std::string oldText = kTransformersPrefix;
-    std::string result = name;
-    // Some tools save the text encoder without its inner prefix.
-    if (startsWith(name, oldText) && !startsWith(name, kTextPrefix)) {
-        result = kTextPrefix + name.substr(oldText.size());
+/// Some tools save the text encoder without its inner prefix.
+std::string withInnerPrefix(const std::string &name) {
+    const bool outer = startsWith(name, kTransformersPrefix) && !startsWith(name, kTextPrefix);
+    return outer ? kTextPrefix + name.substr(std::string(kTransformersPrefix).size()) : name;
+}
+
+bool isOfNetworks(const std::string &name) {
+    return startsWith(name, kUnetPrefix) || startsWith(name, kVaePrefix) ||
+           startsWith(name, kTextPrefix);
+}
+
+/// Parts of the three networks that have no part in mixing: counters, what training needed, and
+/// what CLIP compares texts with pictures by.
+bool isOfNoUse(const std::string &name) {
+    if (contains(name, "position_ids")) return true;
+    for (const char *part : {"loss.", "model_ema."}) {
+        if (startsWith(name, kVaePrefix + std::string(part))) return true;
     }
-    const bool ours = startsWith(result, kUnetPrefix) || startsWith(result, kVaePrefix) ||
-                      startsWith(result, kTextPrefix);
-    const bool counts = result.size() > 12 && result.find("position_ids") != std::string::npos;
-    return ours && !counts ? result : "";
+    for (const char *part :
+         {"text_projection", "logit_scale", "visual_projection", "vision_model."}) {
+        if (startsWith(name, kTextPrefix + std::string(part))) return true;
+    }
+    return false;
+}
+
+/// An empty tensor in a file says what kind of model it is, as trainers and ComfyUI have it.
+ModelConfig configOfMarkers(const StoredTensors &tensors) {
+    ModelConfig config;
+    if (tensors.count("v_pred") > 0) config.unet.prediction = "v_prediction";
+    if (tensors.count("ztsnr") > 0) {
+        config.schedule.emplace();
+        config.schedule->zeroTerminalSnr = true;
+    }
+    return config;
+}
+
+std::string someOf(const std::vector<std::string> &names) {
+    constexpr std::size_t some = 3;
+    std::string text;
+    for (std::size_t i = 0; i < std::min(some, names.size()); i++) {
+        text += (i == 0 ? "'" : ", '") + names[i].substr(0, kMaxNameBytes) + "'";
+    }
+    if (names.size() > some) text += " and " + std::to_string(names.size() - some) + " more";
+    return text;
 }
 
 } // namespace
 
-Checkpoint Checkpoint::open(const std::string &path, const Cancellation &cancel) {
-    namespace fs = std::filesystem;
+Checkpoint Checkpoint::open(const ModelFiles &files, const Cancellation &cancel) {
+    const std::string &path = files.model;
     Checkpoint checkpoint;
     checkpoint.path_ = path;
+    std::error_code ignored;
+    if (std::filesystem::is_directory(std::filesystem::u8path(path), ignored)) {
+        checkpoint.readFolder(cancel);
+    } else {
+        checkpoint.readFile(cancel);
+    }
+    if (const std::string &text = files.originalConfig; !text.empty()) {
+        const std::string where = "the .yaml beside '" + path + "'";
+        const Json config = parseJson(text.data(), text.size(), where);
+        checkpoint.config_ = checkpoint.config_.overriddenBy(readOriginalConfig(config, where));
+    }
+    if (!files.vae.empty()) checkpoint.replaceVae(files.vae, cancel);
+    return checkpoint;
+}
 
-    const auto add = [&](const StoredTensors &tensors, const std::string &prefix,
-                         auto originalName) {
+void Checkpoint::readFolder(const Cancellation &cancel) {
+    format_ = "diffusers";
+    const DiffusersFolder folder = readDiffusersFolder(path_, cancel);
+    const OriginalNames names(folder);
+    config_ = folder.config;
+    const auto addAll = [&](const StoredTensors &tensors, const std::string &prefix,
+                            auto originalName) {
         for (const auto &[name, tensor] : tensors) {
-            // No tensor of ours has a longer name; long ones are not worth a regular expression.
-            const std::string original = name.size() < kMaxNameBytes ? originalName(name) : "";
-            const std::string full = original.empty() ? "" : normalised(prefix + original);
-            if (full.empty()) {
-                checkpoint.unknown_.push_back(name);
-            } else if (!checkpoint.tensors_.emplace(full, tensor).second) {
-                throw Error("MODEL_FORMAT",
-                            "'" + path + "' has two tensors for '" + full + "', one called '" +
-                                name + "'",
-                            {{"tensor", name}});
-            }
+            const std::string original = originalName(name);
+            add(name, original.empty() ? "" : prefix + original, tensor);
         }
     };
+    addAll(folder.unet, kUnetPrefix, [&](const auto &name) { return names.unet(name); });
+    addAll(folder.vae, kVaePrefix, [&](const auto &name) { return names.vae(name); });
+    addAll(folder.textEncoder, kTransformersPrefix,
+           [&](const auto &name) { return names.textEncoder(name); });
+}
 
-    std::error_code ignored;
-    if (fs::is_directory(fs::u8path(path), ignored)) {
-        checkpoint.format_ = "diffusers";
-        const DiffusersFolder folder = readDiffusersFolder(path, cancel);
-        const OriginalNames names(folder);
-        checkpoint.config_ = folder.config;
-        add(folder.unet, kUnetPrefix, [&](const auto &name) { return names.unet(name); });
-        add(folder.vae, kVaePrefix, [&](const auto &name) { return names.vae(name); });
-        add(folder.textEncoder, kTransformersPrefix,
-            [&](const auto &name) { return names.textEncoder(name); });
-        return checkpoint;
-    }
-
-    const ModelFile file = readModelFile(path, cancel);
-    checkpoint.format_ = file.format;
-    checkpoint.config_ = file.config;
-    refuseOtherFamilies(file.tensors, path);
+void Checkpoint::readFile(const Cancellation &cancel) {
+    const ModelFile file = readModelFile(path_, cancel);
+    format_ = file.format;
+    refuseOtherFamilies(file.tensors, path_);
+    config_ = file.config.overriddenBy(configOfMarkers(file.tensors));
     const bool openClip = hasOpenClipText(file.tensors);
-    if (openClip) checkpoint.config_.textEncoder.activation = "gelu";
-    add(withTransformersNames(file.tensors), "", [](const auto &name) { return name; });
-    checkpoint.dropUnusedTextLayer(openClip);
-    if (checkpoint.tensors_.empty()) {
+    if (openClip) config_.textEncoder.activation = "gelu";
+    for (const auto &[name, tensor] : withTransformersNames(file.tensors)) {
+        const auto vae = after(name, kVaePrefix);
+        const std::string original =
+            withInnerPrefix(vae ? kVaePrefix + vaeOriginalName(*vae) : name);
+        // Files have more than the three networks: averages over the training, an optimiser's
+        // state.
+        if (isOfNetworks(original))
+            add(name, original, tensor);
+        else
+            unknown_.push_back(name);
+    }
+    dropUnusedTextLayer(openClip);
+    if (tensors_.empty()) {
         throw Error("MODEL_FORMAT",
-                    "'" + path +
+                    "'" + path_ +
                         "' has no tensor of a Stable Diffusion checkpoint (no name starts with '" +
                         kUnetPrefix + "'); give a checkpoint of Stable Diffusion 1.x or 2.x",
-                    {{"path", path}});
+                    {{"path", path_}});
     }
-    return checkpoint;
+}
+
+/// A tensor of one of the networks; `original` is "" if these have no such name.
+void Checkpoint::add(const std::string &name, const std::string &original,
+                     const StoredTensor &tensor) {
+    const std::string full = withInnerPrefix(original);
+    if (full.empty() ? contains(name, "position_ids") : isOfNoUse(full)) {
+        unknown_.push_back(name);
+    } else if (full.empty()) {
+        leftover_.push_back(name);
+    } else if (!tensors_.emplace(full, tensor).second) {
+        throw Error("MODEL_FORMAT",
+                    "'" + path_ + "' has two tensors for '" + full + "', one called '" + name + "'",
+                    {{"tensor", name}});
+    }
+}
+
+void Checkpoint::replaceVae(const std::string &path, const Cancellation &cancel) {
+    const VaeFile vae = readVae(path, cancel);
+    const auto first = tensors_.lower_bound(kVaePrefix);
+    auto last = first;
+    while (last != tensors_.end() && startsWith(last->first, kVaePrefix)) ++last;
+    tensors_.erase(first, last);
+    for (const auto &[name, tensor] : vae.tensors) add(tensor.name, name, tensor);
+    for (const auto &name : vae.leftover) leftover_.push_back(name);
+    // Of the one that goes only what it does not say itself, such as the factor of latents.
+    config_.vae.channels.clear();
+    config_.vae.layers.reset();
+    config_.vae = config_.vae.overriddenBy(vae.config);
 }
 
 /// Stable Diffusion 2.x takes the states that go into the last of OpenCLIP's 24 layers. Some files
@@ -104,6 +181,10 @@ void Checkpoint::dropUnusedTextLayer(bool openClip) {
     tensors_.erase(first, last);
 }
 
+bool Checkpoint::isWhole() const {
+    return hasAny(kUnetPrefix) && hasAny(kVaePrefix) && hasAny(kTextPrefix);
+}
+
 void Checkpoint::requireAllNetworks() const {
     const std::pair<const char *, const char *> networks[] = {{kUnetPrefix, "a UNet"},
                                                               {kVaePrefix, "an autoencoder (VAE)"},
@@ -116,9 +197,29 @@ void Checkpoint::requireAllNetworks() const {
     }
     if (missing.empty()) return;
     throw Error("MODEL_FORMAT",
-                "'" + path_ + "' lacks " + missing +
-                    "; give a whole checkpoint, with a UNet, an autoencoder and a text encoder",
+                "'" + path_ + "' lacks " + missing + "; " +
+                    (hasAny(kVaePrefix) || !hasAny(kUnetPrefix) || !hasAny(kTextPrefix)
+                         ? "give a whole checkpoint, with a UNet, an autoencoder and a text encoder"
+                         : "give an autoencoder with the option vae, such as the file "
+                           "vae-ft-mse-840000-ema-pruned.safetensors"),
                 {{"path", path_}});
+}
+
+void Checkpoint::requireNothingLeft(const std::set<std::string> &used, int textLayers) const {
+    const std::string layers = kTextPrefix + std::string("encoder.layers.");
+    std::vector<std::string> left = leftover_;
+    for (const auto &[name, tensor] : tensors_) {
+        const auto layer = after(name, layers);
+        const bool unused = layer && std::atoi(layer->c_str()) >= textLayers;
+        if (used.count(name) == 0 && !unused) left.push_back(tensor.name);
+    }
+    if (left.empty()) return;
+    throw Error("MODEL_UNSUPPORTED",
+                "'" + path_ + "' has " + std::to_string(left.size()) +
+                    (left.size() == 1 ? " tensor" : " tensors") +
+                    " that the networks of Stable Diffusion have no place for: " + someOf(left) +
+                    "; it is a model of another kind, and without them its pictures would be wrong",
+                {{"path", path_}, {"tensor", left.front()}});
 }
 
 std::set<const InputFile *> Checkpoint::files() const {

@@ -9,12 +9,18 @@
 
 namespace magicmix {
 
+/// Where a model is read from.
+struct ModelFiles {
+    std::string model; ///< a file of a format that is read, with original names, or a folder
+    std::string vae;   ///< where the autoencoder is taken from instead (vae_file.h), or ""
+    std::string originalConfig; ///< JSON text of the .yaml beside a file (original_config.h), or ""
+};
+
 /// A model on disk: named tensors in the original Stable Diffusion naming, wherever they lie.
 class Checkpoint final : public WeightSource {
 public:
-    /// `path` is a file of a format that is read, with original names, or a diffusers folder.
     /// Throws `MODEL_NOT_FOUND`, `MODEL_FORMAT` or `MODEL_UNSUPPORTED`.
-    static Checkpoint open(const std::string &path, const Cancellation &cancel);
+    static Checkpoint open(const ModelFiles &files, const Cancellation &cancel);
 
     const std::string &path() const { return path_; }
     const std::string &format() const {
@@ -23,12 +29,19 @@ public:
     const ModelConfig &config() const { return config_; }
     /// By original name.
     const StoredTensors &tensors() const { return tensors_; }
-    /// Names in the file that have no place in the original naming.
+    /// Names in the files that mixing has no use for.
     const std::vector<std::string> &unknown() const { return unknown_; }
     std::uint64_t fileBytes() const;
 
+    /// Are all three networks there?
+    bool isWhole() const;
     /// Throws `MODEL_FORMAT` if a whole network is missing, and says which.
     void requireAllNetworks() const;
+
+    /// Throws `MODEL_UNSUPPORTED` if the files have tensors of these networks that are not among
+    /// those `used`: a network of another kind, which would compute something else. Layers of the
+    /// text encoder from `textLayers` on may be left.
+    void requireNothingLeft(const std::set<std::string> &used, int textLayers) const;
 
     /// Throws if a file is gone or has changed: what is read now would be of another model.
     void requireUnchanged() const;
@@ -40,7 +53,11 @@ public:
 
 private:
     Checkpoint() = default;
+    void readFolder(const Cancellation &cancel);
+    void readFile(const Cancellation &cancel);
+    void add(const std::string &name, const std::string &original, const StoredTensor &tensor);
     void dropUnusedTextLayer(bool openClip);
+    void replaceVae(const std::string &path, const Cancellation &cancel);
     std::set<const InputFile *> files() const;
     const StoredTensor &tensor(const std::string &name) const;
 
@@ -48,6 +65,7 @@ private:
     ModelConfig config_;
     StoredTensors tensors_;
     std::vector<std::string> unknown_;
+    std::vector<std::string> leftover_; ///< of networks in use, without a place in them
 };
 
 } // namespace magicmix

@@ -2,7 +2,10 @@
 
 #include "base/error.h"
 #include "base/latent.h"
+#include "checkpoint/config_check.h"
+#include "checkpoint/tokenizer.h"
 
+#include <algorithm>
 #include <cctype>
 #include <cmath>
 
@@ -12,11 +15,12 @@ namespace {
 /// Reads the configuration of one part of a model and complains in its name.
 class Part {
 public:
-    Part(const Json &parts, const char *name, const std::string &where)
-        : where_(where + ", " + name + "/config.json") {
+    Part(const Json &parts, const char *name, const std::string &where, const char *configFile)
+        : where_(where + ", " + name + "/" + configFile) {
         const auto found = parts.find(name);
         if (found != parts.end()) json_ = *found;
         if (!json_.is_object()) fail("is not a JSON object");
+        refuseOtherKeys(json_, std::string(name) + "/" + configFile, where_);
     }
 
     std::optional<int> count(const char *key) const {
@@ -33,6 +37,28 @@ public:
         std::vector<int> values;
         for (const auto &value : *found) values.push_back(toCount(key, value));
         return values;
+    }
+
+    /// A number, or a list that repeats it.
+    std::optional<int> same(const char *key) const {
+        const std::vector<int> values = counts(key);
+        if (values.empty()) return std::nullopt;
+        if (std::any_of(values.begin(), values.end(), [&](int n) { return n != values.front(); })) {
+            throw Error(
+                "MODEL_UNSUPPORTED",
+                where_ + ": " + key + " is " + json_.at(key).dump() +
+                    ", which is not supported: every level has the same in Stable Diffusion",
+                {{"path", where_}, {"key", std::string(key)}});
+        }
+        return values.front();
+    }
+
+    void requireOneOf(const char *key, const std::string &value,
+                      const std::vector<std::string> &known) const {
+        if (std::find(known.begin(), known.end(), value) != known.end()) return;
+        throw Error("MODEL_UNSUPPORTED",
+                    where_ + ": " + key + " is '" + value + "', which is not supported",
+                    {{"path", where_}, {"key", std::string(key)}});
     }
 
     std::optional<double> number(const char *key) const {
@@ -85,17 +111,8 @@ public:
         return static_cast<int>(*value);
     }
 
-    /// Refuses a key that says something other than that.
-    void requireAbsent(const char *key, const std::string &why) const {
-        const auto found = json_.find(key);
-        if (found == json_.end() || found->is_null() || *found == Json(false)) return;
-        throw Error("MODEL_UNSUPPORTED",
-                    where_ + ": " + key + " is " + found->dump() +
-                        ", which is not supported: " + why,
-                    {{"path", where_}, {"key", std::string(key)}});
-    }
-
     bool has(const char *key) const { return json_.contains(key); }
+    bool isNull(const char *key) const { return has(key) && json_.at(key).is_null(); }
 
     std::optional<std::string> text(const char *key) const {
         const auto found = json_.find(key);
@@ -162,9 +179,6 @@ Schedule readSchedule(const Part &part) {
     } else {
         schedule.clipRange.reset();
     }
-    part.requireAbsent("trained_betas", "only schedules between two betas are");
-    part.requireAbsent("thresholding", "it is for models of pixels");
-    part.requireAbsent("use_flow_sigmas", "the model was trained to flow matching");
     return schedule;
 }
 
@@ -190,7 +204,7 @@ ModelConfig readConfiguration(const Json &parts, const std::string &where) {
         throw Error("MODEL_FORMAT", where + " is not a JSON object", {{"path", where}});
     }
     ModelConfig config;
-    const Part unet(parts, "unet", where);
+    const Part unet(parts, "unet", where, "config.json");
     // In Stable Diffusion's files `attention_head_dim` has always meant the number of heads.
     config.unet.heads = unet.counts("num_attention_heads");
     if (config.unet.heads.empty()) config.unet.heads = unet.counts("attention_head_dim");
@@ -201,19 +215,34 @@ ModelConfig readConfiguration(const Json &parts, const std::string &where) {
     // Its first versions noted a wrong one for every model.
     const bool early = isBefore09(unet.text("_diffusers_version").value_or(""));
     if (early && config.unet.sampleSize == 32) config.unet.sampleSize = 64;
+    config.unet.channels = unet.counts("block_out_channels");
+    config.unet.layers = unet.same("layers_per_block");
+    config.unet.contextWidth = unet.same("cross_attention_dim");
+    if (const auto middle = unet.text("mid_block_type")) {
+        unet.requireOneOf("mid_block_type", *middle, {"UNetMidBlock2DCrossAttn"});
+        config.unet.middle = true;
+    } else if (unet.isNull("mid_block_type")) {
+        config.unet.middle = false;
+    }
 
-    const Part text(parts, "text_encoder", where);
+    const Part text(parts, "text_encoder", where, "config.json");
     config.textEncoder.heads = text.count("num_attention_heads");
+    config.textEncoder.layers = text.count("num_hidden_layers");
     config.textEncoder.activation = text.text("hidden_act");
 
-    const Part vae(parts, "vae", where);
+    const Part vae(parts, "vae", where, "config.json");
     config.vae.normGroups = vae.count("norm_num_groups");
     config.vae.scalingFactor = vae.number("scaling_factor");
+    config.vae.channels = vae.counts("block_out_channels");
+    config.vae.layers = vae.count("layers_per_block");
     config.vae.latentRgb =
         vae.matrix("latent_rgb", 3, kLatentChannels + 1); // ours; diffusers has none
 
+    if (parts.contains("tokenizer")) {
+        config.tokenizer = tokenizerFromJson(parts["tokenizer"], where + ", tokenizer");
+    }
     if (parts.contains("scheduler")) {
-        const Part scheduler(parts, "scheduler", where);
+        const Part scheduler(parts, "scheduler", where, "scheduler_config.json");
         config.unet.prediction = scheduler.text("prediction_type");
         config.schedule = readSchedule(scheduler);
     }
@@ -230,7 +259,10 @@ Json configurationOf(const ModelConfig &config) {
     put("unet", "norm_num_groups", config.unet.normGroups);
     put("unet", "sample_size", config.unet.sampleSize);
     put("text_encoder", "num_attention_heads", config.textEncoder.heads);
+    put("text_encoder", "num_hidden_layers", config.textEncoder.layers);
     put("text_encoder", "hidden_act", config.textEncoder.activation);
+    const Json tokenizer = tokenizerAsJson(config.tokenizer);
+    if (!tokenizer.empty()) parts["tokenizer"] = tokenizer;
     put("vae", "norm_num_groups", config.vae.normGroups);
     put("vae", "scaling_factor", config.vae.scalingFactor);
     for (std::size_t row = 0; row < config.vae.latentRgb.size(); row += kLatentChannels + 1) {

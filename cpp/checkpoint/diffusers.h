@@ -17,6 +17,16 @@ struct DiffusersFolder {
 /// unet/, vae/, text_encoder/ and scheduler/.
 DiffusersFolder readDiffusersFolder(const std::string &path, const Cancellation &cancel);
 
+/// The autoencoder of a folder, which is its own or that of a whole model.
+struct DiffusersVae {
+    StoredTensors tensors;
+    ModelConfig::Vae config;
+};
+DiffusersVae readDiffusersVae(const std::string &path, const Cancellation &cancel);
+
+/// The levels of an autoencoder with diffusers' names.
+int vaeLevels(const StoredTensors &vae);
+
 /// The original names of the tensors of a folder; those that have none get an empty string. Covers
 /// text encoders saved with and without the prefix `text_model.`.
 class OriginalNames {

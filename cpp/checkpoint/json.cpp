@@ -72,14 +72,17 @@ Json parseJson(const char *text, std::size_t length, const std::string &what) {
     }
 }
 
-Json parseJsonFile(const std::string &path) {
+std::string readTextFile(const std::string &path) {
     const auto file = InputFile::open(path);
     if (file->size() > kMaxFileBytes) {
         throw Error("MODEL_FORMAT", "'" + path + "' is too large for a configuration file",
                     {{"path", path}});
     }
-    const std::string text =
-        withoutNonNumbers(file->readText(0, static_cast<std::size_t>(file->size())));
+    return file->readText(0, static_cast<std::size_t>(file->size()));
+}
+
+Json parseJsonFile(const std::string &path) {
+    const std::string text = withoutNonNumbers(readTextFile(path));
     return parseJson(text.data(), text.size(), "'" + path + "'");
 }
 

@@ -13,7 +13,9 @@ using Json = nlohmann::json;
 /// 64 and more values than half a million. Throws `MODEL_FORMAT`; `what` names the text in the
 /// message.
 Json parseJson(const char *text, std::size_t length, const std::string &what);
-/// The same for a file of at most 16 MiB.
+/// A file of at most 16 MiB.
+std::string readTextFile(const std::string &path);
+/// The same for such a file.
 Json parseJsonFile(const std::string &path);
 
 /// May `text` stand in JSON? Names from files that are no JSON have to be tested.

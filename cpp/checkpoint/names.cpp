@@ -125,4 +125,18 @@ ModuleNames vaeNames(int levels) {
     return names;
 }
 
+std::string vaeOriginalName(const std::string &name) {
+    const std::string attention = ".mid.attn_1.";
+    const std::size_t at = name.find(attention);
+    if (at == std::string::npos) return name;
+    const std::size_t part = at + attention.size();
+    for (const auto &[diffusers, original] : kVaeAttention) {
+        const std::string left = std::string(diffusers) + ".";
+        if (name.compare(part, left.size(), left) == 0) {
+            return name.substr(0, part) + original + "." + name.substr(part + left.size());
+        }
+    }
+    return name;
+}
+
 } // namespace magicmix

@@ -31,5 +31,7 @@ struct UnetOutline {
 ModuleNames unetNames(const UnetOutline &outline);
 /// With the names of attention in old repositories (`query`, `proj_attn`).
 ModuleNames vaeNames(int levels);
+/// An original name of the autoencoder in which some tools left diffusers' names of attention.
+std::string vaeOriginalName(const std::string &name);
 
 } // namespace magicmix

@@ -18,6 +18,8 @@ constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;
 constexpr std::uint64_t kLengthBytes = 8;
 constexpr std::size_t kMaxDimensions = 8;
 constexpr int kMaxHeaderDepth = 16;
+constexpr int kMaxEntryValues = 64; // a type, a shape, two offsets, and what others might add
+constexpr std::size_t kMaxQuotedName = 200;
 constexpr std::size_t kMaxTensors = 1 << 16;
 constexpr const char *kMetadata = "__metadata__";
 
@@ -194,6 +196,13 @@ private:
 
     /// Into the entry, or into an array in it. What lies deeper has no meaning.
     void put(Json given) {
+        if (name_ != kMetadata && ++values_ > kMaxEntryValues) {
+            throw Error("MODEL_FORMAT",
+                        where_ + " describes tensor '" + name_.substr(0, kMaxQuotedName) +
+                            "' by more than " + std::to_string(kMaxEntryValues) +
+                            " values: it has more than 8 dimensions, or is none",
+                        {{"tensor", name_.substr(0, kMaxQuotedName)}});
+        }
         if (depth_ == 2 && entry_.is_object()) {
             if (name_ == kMetadata) return note(given);
             entry_[key_] = std::move(given);
@@ -211,6 +220,7 @@ private:
 
     void finish() {
         cancel_.throwIfRequested();
+        values_ = 0;
         if (name_ == kMetadata) {
             if (std::exchange(hasMetadata_, true)) twice();
             return;
@@ -242,6 +252,7 @@ private:
     std::string name_, key_; ///< of the entry, and in the entry
     Json entry_;
     bool hasMetadata_ = false;
+    int values_ = 0; ///< in the entry
 };
 
 ModelConfig configOf(const std::map<std::string, std::string> &metadata, const std::string &path) {

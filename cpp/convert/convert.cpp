@@ -11,6 +11,9 @@
 #include "convert/output_file.h"
 #include "convert/rounding.h"
 #include "convert/rules.h"
+#include "model/autoencoder.h"
+#include "model/text_encoder.h"
+#include "model/unet.h"
 #include "tensor/conversion.h"
 #include "tensor/machine.h"
 
@@ -49,9 +52,34 @@ void checkOutput(const ConvertOptions &options) {
     }
 }
 
-std::vector<PlannedTensor> plan(const Checkpoint &checkpoint, ggml_type wanted, Layout layout) {
+/// Of a file with one network or two, which can be completed when it is loaded.
+std::set<std::string> allTensors(const Checkpoint &checkpoint) {
+    std::set<std::string> names;
+    for (const auto &[name, tensor] : checkpoint.tensors()) names.insert(name);
+    return names;
+}
+
+/// The tensors that the networks would use. Everything that loading would refuse for want of a
+/// place, this does, too.
+std::set<std::string> usedTensors(const Checkpoint &checkpoint, ModelConfig config) {
+    if (!checkpoint.isWhole()) return allTensors(checkpoint);
+    // Heads have no tensors of their own.
+    if (config.unet.heads.empty() && !config.unet.headWidth) config.unet.heads = {1};
+    if (!config.textEncoder.heads) config.textEncoder.heads = 1;
+    const Architecture architecture = deduceArchitecture(checkpoint, config);
+    Weights weights(Precision::F32, nullptr);
+    const TextEncoder text(weights, architecture.text);
+    const UNet unet(weights, architecture.unet);
+    const Autoencoder vae(weights, architecture.vae);
+    weights.check(checkpoint);
+    checkpoint.requireNothingLeft(weights.names(), architecture.text.layers);
+    return weights.names();
+}
+
+std::vector<PlannedTensor> plan(const Checkpoint &checkpoint, const std::set<std::string> &names,
+                                ggml_type wanted, Layout layout) {
     std::vector<PlannedTensor> tensors;
-    for (const auto &[name, stored] : checkpoint.tensors()) {
+    for (const auto &name : names) {
         const auto values = checkpoint.describe(name);
         PlannedTensor tensor;
         tensor.name = name;
@@ -115,17 +143,18 @@ Conversion convert(const ConvertOptions &options, const Cancellation &cancel,
     const ggml_type wanted = parseStoredType(options.type);
     checkOutput(options);
     const Checkpoint checkpoint = Checkpoint::open(options.input, cancel);
+    // The declarations of the input, overridden by the caller's.
+    const ModelConfig config = checkpoint.config().overriddenBy(options.config);
 
     Conversion conversion;
     conversion.path = options.output;
     std::vector<PlannedTensor> tensors =
-        plan(checkpoint, wanted, options.compatible ? Layout::Common : Layout::Compact);
+        plan(checkpoint, usedTensors(checkpoint, config), wanted,
+             options.compatible ? Layout::Common : Layout::Compact);
     if (tensors.empty()) {
-        throw Error("MODEL_FORMAT", "'" + options.input + "' has no tensor that mixing needs",
-                    {{"path", options.input}});
+        throw Error("MODEL_FORMAT", "'" + options.input.model + "' has no tensor that mixing needs",
+                    {{"path", options.input.model}});
     }
-    // The declarations of the input, overridden by the caller's.
-    const ModelConfig config = checkpoint.config().overriddenBy(options.config);
     const auto makeHead = endsWith(options.output, ".gguf") ? ggufHead : safetensorsHead;
     const auto head = makeHead(tensors, configurationOf(config).dump());
     conversion.bytes = tensors.back().offset + tensors.back().bytes;

@@ -2,6 +2,7 @@
 
 #include "base/cancellation.h"
 #include "base/progress.h"
+#include "checkpoint/checkpoint.h"
 #include "model/model_config.h"
 
 #include <cstdint>
@@ -11,7 +12,7 @@
 namespace magicmix {
 
 struct ConvertOptions {
-    std::string input;  ///< a file of any format that is read, or a folder
+    ModelFiles input;
     std::string output; ///< ends in ".gguf" or ".safetensors"
     /// Of the large weights: "f32", "f16", "bf16"; in GGUF also "q8_0", "q6_k", "q5_k", "q5_1",
     /// "q5_0", "q4_k", "q4_1", "q4_0", "q3_k", "q2_k".

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
+#include <vector>
 
 namespace magicmix {
 
@@ -10,11 +12,12 @@ struct EmbeddingFile {
     std::string path;
 };
 
-/// A placeholder that is loaded. Its tokens' ids follow those of the placeholder before it, the
-/// first's those of CLIP's own vocabulary.
+/// A placeholder that is loaded, and how it is found in a prompt.
 struct Embedding {
     std::string placeholder;
-    int tokens = 0; ///< how many it takes in a prompt
+    std::vector<std::int32_t> ids; ///< of its tokens in a prompt
+    bool anyCase = false;          ///< found in upper and lower case alike
+    bool wholeWord = true;         ///< if it begins or ends as a word, not found in a longer one
 };
 
 } // namespace magicmix

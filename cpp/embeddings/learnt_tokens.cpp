@@ -2,9 +2,12 @@
 
 #include "base/numbers.h"
 #include "base/tokens.h"
+#include "checkpoint/bundled_embeddings.h"
 #include "checkpoint/model_file.h"
 #include "model/names.h"
 #include "tensor/conversion.h"
+
+#include <numeric>
 
 namespace magicmix {
 namespace {
@@ -21,8 +24,9 @@ std::string tokenTable() { return std::string(kTextPrefix) + "embeddings.token_e
 }
 
 /// The tensor with the vectors: diffusers calls it as the placeholder was called in training, the
-/// AUTOMATIC1111 web UI `emb_params`, or in its pickles `string_to_param` with a `*`. A placeholder
-/// may be called otherwise than in training, unless the file has several.
+/// AUTOMATIC1111 web UI `emb_params`, or in its pickles `string_to_param` with a `*`. A LoRA can
+/// bring several along. A placeholder may be called otherwise than in training, unless the file has
+/// several.
 const StoredTensor &vectorsOf(const EmbeddingFile &file, const StoredTensors &tensors) {
     for (const char *other : {"clip_l", "clip_g"}) {
         if (tensors.count(other) > 0) {
@@ -34,6 +38,7 @@ const StoredTensor &vectorsOf(const EmbeddingFile &file, const StoredTensors &te
         const auto found = tensors.find(name);
         if (found != tensors.end()) return found->second;
     }
+    if (const StoredTensor *bundled = bundledVectors(tensors, file.placeholder)) return *bundled;
     if (tensors.size() == 1) return tensors.begin()->second;
     std::string some;
     std::size_t listed = 0;
@@ -51,6 +56,7 @@ const StoredTensor &vectorsOf(const EmbeddingFile &file, const StoredTensors &te
 std::vector<float> readVectors(const EmbeddingFile &file, std::uint64_t width,
                                const Cancellation &cancel) {
     const ModelFile model = readModelFile(file.path, cancel);
+    bundledEmbeddings(model.tensors, file.path); // refuses those of other families
     const StoredTensor &tensor = vectorsOf(file, model.tensors);
     const auto &shape = tensor.shape;
     const std::uint64_t count = elementCount(shape, "'" + tensor.name + "'");
@@ -103,7 +109,9 @@ LearntTokens::LearntTokens(const WeightSource &base, const std::vector<Embedding
     base.release(tokenTable());
     for (const auto &file : files) {
         const std::vector<float> vectors = readVectors(file, width, cancel);
-        placeholders_.push_back({file.placeholder, static_cast<int>(vectors.size() / width)});
+        std::vector<std::int32_t> ids(vectors.size() / width);
+        std::iota(ids.begin(), ids.end(), static_cast<std::int32_t>(rows.size() / width));
+        placeholders_.push_back({file.placeholder, std::move(ids)});
         rows.insert(rows.end(), vectors.begin(), vectors.end());
     }
 
@@ -113,7 +121,7 @@ LearntTokens::LearntTokens(const WeightSource &base, const std::vector<Embedding
 
 int LearntTokens::count() const {
     int count = 0;
-    for (const auto &placeholder : placeholders_) count += placeholder.tokens;
+    for (const auto &placeholder : placeholders_) count += static_cast<int>(placeholder.ids.size());
     return count;
 }
 

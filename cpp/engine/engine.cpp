@@ -1,39 +1,107 @@
 #include "engine/engine.h"
 
+#include "checkpoint/bundled_embeddings.h"
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/model_file.h"
 #include "diffusion/schedule.h"
+#include "embeddings/added_tokens.h"
 #include "embeddings/learnt_tokens.h"
 #include "engine/mix_run.h"
 #include "engine/networks.h"
 #include "lora/loras.h"
+#include "model/names.h"
 #include "model/pixels.h"
 #include "model/probe.h"
+
+#include <algorithm>
 
 namespace magicmix {
 namespace {
 
 Architecture architectureOf(const Checkpoint &checkpoint, const LearntTokens &learnt,
-                            const ModelConfig &config) {
+                            const LoadOptions &options) {
     Architecture architecture =
-        deduceArchitecture(checkpoint, checkpoint.config().overriddenBy(config));
+        deduceArchitecture(checkpoint, checkpoint.config().overriddenBy(options.config));
     architecture.text.vocabulary += learnt.count();
+    if (options.clipSkip > architecture.text.layers) {
+        throw Error("INVALID_ARGUMENT",
+                    "clipSkip is " + std::to_string(options.clipSkip) +
+                        ", but the text encoder has only " +
+                        std::to_string(architecture.text.layers) + " layers",
+                    {{"clipSkip", static_cast<double>(options.clipSkip)}});
+    }
+    architecture.text.layers -= options.clipSkip - 1;
     return architecture;
+}
+
+/// Those of the option, and those that LoRAs bring along. Of one name the option's counts.
+std::vector<EmbeddingFile> embeddingsOf(const LoadOptions &options, const Cancellation &cancel) {
+    std::vector<EmbeddingFile> files = options.embeddings;
+    const std::size_t given = files.size();
+    for (const auto &lora : options.loras) {
+        const std::string path = loraFileAt(lora.file);
+        for (const auto &name : bundledEmbeddings(readModelFile(path, cancel).tensors, path)) {
+            const auto known =
+                std::find_if(files.begin(), files.end(),
+                             [&](const EmbeddingFile &each) { return each.placeholder == name; });
+            if (known == files.end()) {
+                files.push_back({name, path});
+            } else if (known - files.begin() >= static_cast<std::ptrdiff_t>(given) &&
+                       known->path != path) {
+                throw Error("MODEL_UNSUPPORTED",
+                            "the LoRAs '" + known->path + "' and '" + path +
+                                "' both bring an embedding '" + name +
+                                "' along; choose the one that is meant in `embeddings`",
+                            {{"path", path}, {"placeholder", name}});
+            }
+        }
+    }
+    return files;
+}
+
+std::vector<std::string> namesOf(const std::vector<Embedding> &embeddings) {
+    std::vector<std::string> names;
+    for (const auto &embedding : embeddings) names.push_back(embedding.placeholder);
+    return names;
+}
+
+/// The length of the token table.
+int tokenRows(const Checkpoint &checkpoint) {
+    const auto shape =
+        checkpoint.describe(kTextPrefix + std::string("embeddings.token_embedding.weight")).shape;
+    return shape.size() == 2 ? static_cast<int>(std::min<std::int64_t>(shape[0], 1 << 20)) : 0;
 }
 
 } // namespace
 
 struct Engine::Parts {
     Parts(Checkpoint opened, const LoadOptions &options, const Cancellation &cancel)
-        : checkpoint(std::move(opened)), learnt(checkpoint, options.embeddings, cancel),
-          networks(architectureOf(checkpoint, learnt, options.config), options, checkpoint),
-          loras(checkpoint, networks.weights()), loadedLoras(options.loras) {}
+        : checkpoint(std::move(opened)),
+          added(addedPlaceholders(checkpoint.config().tokenizer.added, tokenRows(checkpoint))),
+          learnt(checkpoint, embeddingsOf(options, cancel), cancel),
+          networks(architectureOf(checkpoint, learnt, options), options, checkpoint),
+          loras(checkpoint, networks.weights(), namesOf(learnt.placeholders())),
+          loadedLoras(options.loras) {}
 
     Checkpoint checkpoint; // stays open for the weights under a LoRA
+    std::vector<Embedding> added;
     LearntTokens learnt;
     Networks networks;
     Loras loras;
     std::vector<Lora> loadedLoras;
     ModelInfo info;
+
+    /// Those of the model's own tokenizer, and those of files, which win.
+    std::vector<Embedding> placeholders() const {
+        std::vector<Embedding> all = learnt.placeholders();
+        for (const Embedding &each : added) {
+            const auto same = [&](const Embedding &other) {
+                return other.placeholder == each.placeholder;
+            };
+            if (std::none_of(all.begin(), all.end(), same)) all.push_back(each);
+        }
+        return all;
+    }
 
     void useLoras(const std::vector<Lora> &wanted, const Cancellation &cancel) {
         loras.use(wanted, networks.device(), cancel);
@@ -45,26 +113,29 @@ struct Engine::Parts {
     void detectPrediction(const Cancellation &cancel) {
         auto &prediction = networks.architecture.schedule.prediction;
         if (prediction) return;
-        const Tokens tokens = emptyPrompt(networks.architecture.family->text.padding);
+        const Tokens tokens = emptyPrompt(networks.architecture.text.padding);
         const auto states = runTextEncoder(networks.text(), tokens, cancel);
         const PromptContext empty = runContext(networks.unet(), {states}, cancel);
-        prediction = probePrediction(networks.unet(), empty, cancel);
+        const auto usual = networks.architecture.family->unet.usualPrediction;
+        prediction = probePrediction(networks.unet(), empty, usual, cancel);
     }
 };
 
 std::unique_ptr<Engine> Engine::load(const LoadOptions &options, const Cancellation &cancel,
                                      const ProgressCallback &progress) {
-    Checkpoint checkpoint = Checkpoint::open(options.model, cancel);
+    Checkpoint checkpoint = Checkpoint::open(options.files, cancel);
     checkpoint.requireAllNetworks();
     cancel.throwIfRequested();
     auto parts = std::make_unique<Parts>(std::move(checkpoint), options, cancel);
     parts->networks.check(parts->learnt);
+    parts->checkpoint.requireNothingLeft(parts->networks.names(),
+                                         parts->networks.architecture.text.layers);
     parts->networks.requireMemoryToLoad();
     parts->networks.load(parts->learnt, cancel, progress);
     parts->detectPrediction(cancel);
     parts->useLoadedLoras(cancel);
     parts->info = describe(parts->checkpoint, parts->networks);
-    parts->info.embeddings = parts->learnt.placeholders();
+    parts->info.embeddings = parts->placeholders();
     return std::unique_ptr<Engine>(new Engine(std::move(parts)));
 }
 

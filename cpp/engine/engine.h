@@ -25,6 +25,7 @@
 #include "base/error.h"
 #include "base/latent.h"
 #include "base/progress.h"
+#include "checkpoint/config_keys.h"
 #include "convert/convert.h"
 #include "diffusion/ddim.h"
 #include "diffusion/random.h"

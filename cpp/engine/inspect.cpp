@@ -7,10 +7,10 @@
 
 namespace magicmix {
 
-Inspection inspect(const std::string &path, const ModelConfig &config, const Cancellation &cancel) {
-    const Checkpoint checkpoint = Checkpoint::open(path, cancel);
+Inspection inspect(const ModelFiles &files, const ModelConfig &config, const Cancellation &cancel) {
+    const Checkpoint checkpoint = Checkpoint::open(files, cancel);
     Inspection inspection;
-    inspection.path = path;
+    inspection.path = files.model;
     inspection.format = checkpoint.format();
     inspection.fileBytes = checkpoint.fileBytes();
     inspection.ignored = checkpoint.unknown();
@@ -23,6 +23,7 @@ Inspection inspect(const std::string &path, const ModelConfig &config, const Can
         Networks networks(deduceArchitecture(checkpoint, checkpoint.config().overriddenBy(config)),
                           LoadOptions{}, checkpoint);
         networks.check(checkpoint);
+        checkpoint.requireNothingLeft(networks.names(), networks.architecture.text.layers);
         inspection.model = describe(checkpoint, networks);
         inspection.family = inspection.model->family;
         inspection.workingBytes = networks.nativeWorkingBytes();
@@ -53,8 +54,7 @@ ModelInfo describe(const Checkpoint &checkpoint, const Networks &networks) {
     parameters.vae = networks.parameters(kVaePrefix);
     parameters.total = parameters.textEncoder + parameters.unet + parameters.vae;
 
-    info.sizes.textEncoder = {text.width, text.layers, text.heads, text.vocabulary,
-                              family->text.padding};
+    info.sizes.textEncoder = {text.width, text.layers, text.heads, text.vocabulary, text.padding};
     info.sizes.unet = {unet.channels, unet.heads, unet.layers, unet.contextWidth, unet.normGroups};
     info.sizes.vae = {vae.channels, vae.normGroups, vae.scalingFactor};
     return info;

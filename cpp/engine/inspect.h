@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/cancellation.h"
+#include "checkpoint/checkpoint.h"
 #include "embeddings/embedding.h"
 #include "model/model_config.h"
 
@@ -11,7 +12,6 @@
 
 namespace magicmix {
 
-class Checkpoint;
 class Networks;
 
 /// The description of a model, in the shape that users see.
@@ -76,7 +76,7 @@ struct Inspection {
 
 /// Reads the headers of a checkpoint.
 /// Throws `MODEL_NOT_FOUND` and `MODEL_FORMAT`.
-Inspection inspect(const std::string &path, const ModelConfig &config, const Cancellation &cancel);
+Inspection inspect(const ModelFiles &files, const ModelConfig &config, const Cancellation &cancel);
 
 /// Describes networks whose weights are declared, and perhaps loaded.
 ModelInfo describe(const Checkpoint &checkpoint, const Networks &networks);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "checkpoint/checkpoint.h"
 #include "embeddings/embedding.h"
 #include "lora/lora.h"
 #include "model/model_config.h"
@@ -10,7 +11,8 @@
 namespace magicmix {
 
 struct LoadOptions {
-    std::string model; ///< a file of any format that is read, or a folder
+    ModelFiles files;
+    int clipSkip = 1; ///< 1: text states behind the text encoder's last layer; 2: the one before
     std::vector<EmbeddingFile> embeddings;
     std::string device = "cpu"; ///< an id of `listDevices`
     bool textEncoderOnCpu = false, vaeOnCpu = false;

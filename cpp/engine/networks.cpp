@@ -52,6 +52,12 @@ std::uint64_t Networks::bytes() const {
     return main_.weights.bytes() + (cpu_ ? cpu_->weights.bytes() : 0);
 }
 
+std::set<std::string> Networks::names() const {
+    std::set<std::string> names = main_.weights.names();
+    if (cpu_) names.merge(cpu_->weights.names());
+    return names;
+}
+
 void Networks::check(const WeightSource &source) const {
     main_.weights.check(source);
     if (cpu_) cpu_->weights.check(source);

@@ -12,6 +12,8 @@
 #include "tensor/weights.h"
 
 #include <memory>
+#include <set>
+#include <string>
 
 namespace magicmix {
 
@@ -52,6 +54,8 @@ public:
     /// Bytes that the weights take on all devices.
     std::uint64_t bytes() const;
 
+    /// Of all tensors that the networks use.
+    std::set<std::string> names() const;
     /// Checks every shape. Throws `MODEL_FORMAT` naming the tensor.
     void check(const WeightSource &source) const;
     void load(const WeightSource &source, const Cancellation &cancel,

@@ -2,139 +2,51 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "checkpoint/json.h"
+#include "checkpoint/bundled_embeddings.h"
 #include "checkpoint/model_file.h"
+#include "lora/module_names.h"
+#include "lora/modules.h"
+#include "lora/peft_config.h"
+#include "lora/tensor_names.h"
 
 #include <algorithm>
-#include <optional>
-#include <utility>
-#include <vector>
 
 namespace magicmix {
 namespace {
 
-enum class Role { Down, Up, Mid, Alpha };
+namespace fs = std::filesystem;
 
-struct Ending {
-    const char *text;
-    Role role;
-};
-// How kohya's scripts, PEFT and diffusers through the years end the names of tensors.
-constexpr Ending kEndings[] = {
-    {".lora_down.weight", Role::Down},
-    {".lora_up.weight", Role::Up},
-    {".lora_mid.weight", Role::Mid},
-    {".alpha", Role::Alpha},
-    {".lora_A.weight", Role::Down},
-    {".lora_B.weight", Role::Up},
-    {".lora_A.default.weight", Role::Down},
-    {".lora_B.default.weight", Role::Up},
-    {".lora_linear_layer.down.weight", Role::Down},
-    {".lora_linear_layer.up.weight", Role::Up},
-    {".lora.down.weight", Role::Down},
-    {".lora.up.weight", Role::Up},
-    {"_lora.down.weight", Role::Down},
-    {"_lora.up.weight", Role::Up},
-};
+// Those of diffusers and of PEFT.
+constexpr const char *kFilesInFolders[] = {"pytorch_lora_weights.safetensors",
+                                           "pytorch_lora_weights.bin", "adapter_model.safetensors",
+                                           "adapter_model.bin"};
+constexpr const char *kPeftConfig = "adapter_config.json";
 
-// Methods that are called LoRA as well, by a part of the names that only they have.
-constexpr std::pair<const char *, const char *> kOtherMethods[] = {
-    {".hada_", "LoHa"},         {".lokr_", "LoKr"},   {"dora_scale", "DoRA"},
-    {"lora_magnitude", "DoRA"}, {".oft_", "OFT"},     {".boft_", "BOFT"},
-    {".diff", "whole weights"}, {".on_input", "IA3"}, {".ia3_l", "IA3"},
-    {".glora_", "GLoRA"},
-};
-
-/// A module's name without what some tools put around it.
-std::string normalised(std::string module) {
-    const auto drop = [&](const std::string &part) {
-        const auto at = module.find(part);
-        if (at != std::string::npos) module.erase(at, part.size());
-    };
-    if (startsWith(module, "lora_")) return module; // kohya
-    drop("base_model.model.");
-    drop(".processor");
-    if (endsWith(module, ".to_out")) module += ".0";
-    for (const char *block : {"down_blocks.", "mid_block.", "up_blocks."}) {
-        if (startsWith(module, block)) return "unet." + module;
-    }
-    return startsWith(module, "text_model.") ? "text_encoder." + module : module;
+/// "0", "1", ...: what torch.save makes of a list.
+bool isListed(const std::string &name) {
+    constexpr std::size_t mostDigits = 6;
+    return !name.empty() && name.size() <= mostDigits &&
+           std::all_of(name.begin(), name.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
-std::optional<std::pair<std::string, Role>> parseName(const std::string &name) {
-    for (const auto &[text, role] : kEndings) {
-        if (!endsWith(name, text) || name == text) continue;
-        const std::string module = name.substr(0, name.size() - std::string(text).size());
-        return std::pair(normalised(module), role);
-    }
-    return std::nullopt;
+bool isNamelessList(const StoredTensors &tensors) {
+    return !tensors.empty() && std::all_of(tensors.begin(), tensors.end(),
+                                           [](const auto &entry) { return isListed(entry.first); });
 }
 
-[[noreturn]] void refuse(const std::string &path, const std::string &name) {
-    for (const auto &[part, method] : kOtherMethods) {
-        if (name.find(part) == std::string::npos) continue;
-        throw Error("MODEL_UNSUPPORTED",
-                    "'" + path + "' holds " + method + " (tensor '" + name +
-                        "'); LoRA and LoCon can be used",
-                    {{"path", path}, {"tensor", name}});
-    }
-    throw Error("MODEL_UNSUPPORTED",
-                "'" + path + "' has the tensor '" + name + "', which no LoRA has",
-                {{"path", path}, {"tensor", name}});
+/// The oldest trainers save up and down of every module in turns.
+LoraTensorName placeInList(const std::string &name) {
+    const int index = std::stoi(name);
+    return {listedModule(index / 2), index % 2 == 0 ? LoraPart::Up : LoraPart::Down};
 }
 
-/// What newer versions of diffusers note of the configuration with which PEFT trained: for every
-/// part of the model ("unet", "text_encoder") an alpha, and others for single modules.
-class PeftNotes {
-public:
-    explicit PeftNotes(const ModelFile &file, const std::string &path) {
-        const auto text = file.metadata.find("lora_adapter_metadata");
-        if (text == file.metadata.end()) return;
-        const std::string where = "lora_adapter_metadata of '" + path + "'";
-        notes_ = parseJson(text->second.data(), text->second.size(), where);
-        if (!notes_.is_object()) notes_ = Json::object();
-        for (const char *part : {"unet", "text_encoder"}) {
-            const auto flag = notes_.find(std::string(part) + ".use_rslora");
-            if (flag == notes_.end() || *flag != true) continue;
-            throw Error("MODEL_UNSUPPORTED",
-                        "'" + path + "' holds a rank-stabilised LoRA; LoRA and LoCon can be used",
-                        {{"path", path}});
-        }
-    }
-
-    std::optional<double> alphaOf(const std::string &module) const {
-        const std::string part = module.substr(0, module.find('.'));
-        const auto patterns = notes_.find(part + ".alpha_pattern");
-        if (patterns != notes_.end() && patterns->is_object()) {
-            for (const auto &[pattern, alpha] : patterns->items()) {
-                if (alpha.is_number() && endsWith(module, "." + pattern)) {
-                    return alpha.get<double>();
-                }
-            }
-        }
-        const auto alpha = notes_.find(part + ".lora_alpha");
-        if (alpha == notes_.end() || !alpha->is_number()) return std::nullopt;
-        return alpha->get<double>();
-    }
-
-private:
-    Json notes_ = Json::object();
-};
-
-} // namespace
-
-std::shared_ptr<const LoraFile> LoraFile::open(const std::string &path,
-                                               const Cancellation &cancel) {
-    struct Found {
-        std::shared_ptr<StoredTensor> parts[4];
-    };
-    std::map<std::string, Found> modules;
-    const ModelFile stored = readModelFile(path, cancel);
-    const PeftNotes notes(stored, path);
-    for (const auto &[name, tensor] : stored.tensors) {
-        const auto parsed = parseName(name);
-        if (!parsed) refuse(path, name);
-        auto &part = modules[parsed->first].parts[static_cast<int>(parsed->second)];
+std::map<std::string, LoraParts> partsOf(const StoredTensors &tensors, const std::string &path) {
+    std::map<std::string, LoraParts> modules;
+    const bool list = isNamelessList(tensors);
+    for (const auto &[name, tensor] : tensors) {
+        if (isOfBundledEmbedding(name)) continue;
+        const LoraTensorName parsed = list ? placeInList(name) : parseLoraTensor(name, path);
+        auto &part = modules[parsed.module][parsed.part];
         if (part) {
             throw Error("MODEL_FORMAT",
                         "'" + path + "' has two tensors for the same thing: '" + part->name +
@@ -143,26 +55,77 @@ std::shared_ptr<const LoraFile> LoraFile::open(const std::string &path,
         }
         part = std::make_shared<StoredTensor>(tensor);
     }
+    return modules;
+}
 
+/// The path of PEFT's configuration, which lies beside an adapter; empty if this is none, or has
+/// none.
+std::string configBeside(const StoredTensors &tensors, const std::string &path) {
+    const fs::path file = fs::u8path(path);
+    const bool adapter = file.stem() == "adapter_model" ||
+                         std::any_of(tensors.begin(), tensors.end(), [](const auto &entry) {
+                             return isOfPeftAdapter(entry.first);
+                         });
+    const fs::path config = file.parent_path() / kPeftConfig;
+    std::error_code none;
+    return adapter && fs::exists(config, none) ? config.u8string() : "";
+}
+
+std::optional<fs::file_time_type> timeOf(const std::string &path) {
+    std::error_code failed;
+    const auto time = fs::last_write_time(fs::u8path(path), failed);
+    return failed ? std::nullopt : std::optional(time);
+}
+
+} // namespace
+
+std::shared_ptr<const LoraFile> LoraFile::open(const std::string &path,
+                                               const Cancellation &cancel) {
+    const ModelFile stored = readModelFile(path, cancel);
     auto file = std::make_shared<LoraFile>();
     file->path = path;
-    for (auto &[module, found] : modules) {
-        const auto part = [&parts = found.parts](Role role) {
-            return parts[static_cast<int>(role)];
-        };
-        if (!part(Role::Down) || !part(Role::Up)) {
-            throw Error("MODEL_FORMAT",
-                        "'" + path + "' has only one of the two matrices of '" + module + "'",
-                        {{"path", path}, {"module", module}});
-        }
-        file->modules.emplace(module,
-                              LoraModule{*part(Role::Down), *part(Role::Up), part(Role::Mid),
-                                         part(Role::Alpha), notes.alphaOf(module)});
+    file->embeddings = bundledEmbeddings(stored.tensors, path);
+    const auto modules = partsOf(stored.tensors, path);
+    if (modules.empty()) {
+        throw Error("MODEL_FORMAT", "'" + path + "' has no tensors of a LoRA", {{"path", path}});
     }
-    if (file->modules.empty()) {
-        throw Error("MODEL_FORMAT", "'" + path + "' has no tensors", {{"path", path}});
+    file->isList = isNamelessList(stored.tensors);
+    file->file_ = stored.tensors.begin()->second.file;
+    file->configPath_ = configBeside(stored.tensors, path);
+    file->configWritten_ = timeOf(file->configPath_);
+    const PeftConfig config = file->configPath_.empty() ? PeftConfig::fromMetadata(stored, path)
+                                                        : PeftConfig::fromFile(file->configPath_);
+    for (const auto &[name, parts] : modules) {
+        cancel.throwIfRequested();
+        file->modules.emplace(name, moduleOf(name, parts, config, path));
     }
     return file;
+}
+
+bool LoraFile::isReplaced() const {
+    return (file_ && file_->isReplaced()) || timeOf(configPath_) != configWritten_;
+}
+
+std::string loraFileAt(const std::string &path) {
+    const fs::path folder = fs::u8path(path);
+    std::error_code none;
+    if (!fs::is_directory(folder, none)) return path;
+    std::string wanted, found;
+    for (const char *name : kFilesInFolders) {
+        wanted += (wanted.empty() ? "" : ", ") + std::string(name);
+        if (!fs::exists(folder / name, none)) continue;
+        if (!found.empty()) {
+            throw Error("MODEL_UNSUPPORTED",
+                        "the folder '" + path + "' has two LoRAs, '" + found + "' and '" + name +
+                            "'; name one of the files",
+                        {{"path", path}});
+        }
+        found = name;
+    }
+    if (!found.empty()) return (folder / found).u8string();
+    throw Error("MODEL_NOT_FOUND",
+                "the folder '" + path + "' has no LoRA: none of " + wanted + " is in it",
+                {{"path", path}});
 }
 
 } // namespace magicmix

@@ -1,6 +1,7 @@
 #include "lora/loras.h"
 
-#include "lora/low_rank.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "lora/module_names.h"
 #include "tensor/conversion.h"
 #include "tensor/machine.h"
@@ -14,7 +15,30 @@ namespace {
 // At most this many unknown names are listed.
 constexpr std::size_t kListedNames = 3;
 
+const std::string kWeight = ".weight", kBias = ".bias";
+
+bool isBias(const std::string &weight) { return endsWith(weight, kBias); }
+
+[[noreturn]] void refuse(const LoraFile &file, const std::string &why) {
+    throw Error("MODEL_UNSUPPORTED", "the LoRA '" + file.path + "' " + why, {{"path", file.path}});
+}
+
+/// "'a', 'b', and 7 more"
+std::string someOf(const std::vector<std::string> &names) {
+    std::string text;
+    for (std::size_t i = 0; i < std::min(names.size(), kListedNames); i++) {
+        text += (text.empty() ? "'" : ", '") + names[i] + "'";
+    }
+    const std::size_t more = names.size() - std::min(names.size(), kListedNames);
+    return more == 0 ? text : text + ", and " + std::to_string(more) + " more";
+}
+
 } // namespace
+
+const std::vector<LoraChange> &Loras::Part::changesOf(const std::string &weight) const {
+    const LoraModule &changed = file->modules.at(module);
+    return isBias(weight) ? changed.bias : changed.weight;
+}
 
 /// The weights that are not the same in both.
 std::vector<std::string> Loras::differences(const Merged &a, const Merged &b) {
@@ -35,7 +59,7 @@ void Loras::use(const std::vector<Lora> &wanted, const Device &device, const Can
     const std::vector<std::string> changed = differences(next, merged_);
     if (changed.empty()) return;
     base_.requireUnchanged();
-    Team team = device.team(threadsToMerge(changed, device));
+    Team team = device.team(threadsToMerge(next, changed, device));
     cancel.throwIfRequested();
 
     // Should even going back fail, these are unlike anything: made by no file.
@@ -66,13 +90,21 @@ void Loras::makeLike(const Merged &wanted, const std::vector<std::string> &names
     }
 }
 
-/// Every thread holds a weight as f32, and as the file has it.
-int Loras::threadsToMerge(const std::vector<std::string> &names, const Device &device) const {
-    std::uint64_t largest = 0;
+/// Every thread holds a weight as f32, and as the file has it; with DoRA once more.
+int Loras::threadsToMerge(const Merged &wanted, const std::vector<std::string> &names,
+                          const Device &device) const {
+    std::uint64_t largest = 0, copies = 2;
     for (const auto &name : names) {
         largest = std::max(largest, elementCount(base_.describe(name).shape, name));
+        const auto parts = wanted.find(name);
+        if (parts == wanted.end()) continue;
+        for (const auto &part : parts->second) {
+            for (const auto &change : part.changesOf(name)) {
+                if (change.lengths) copies = 3;
+            }
+        }
     }
-    const std::uint64_t each = 2 * sizeof(float) * largest;
+    const std::uint64_t each = copies * sizeof(float) * largest;
     const std::uint64_t free = machineShare().memory;
     if (free == 0) return device.threads();
     if (each <= free) {
@@ -90,42 +122,97 @@ int Loras::threadsToMerge(const std::vector<std::string> &names, const Device &d
 Loras::Merged Loras::plan(const std::vector<Lora> &wanted, const Cancellation &cancel) const {
     Merged merged;
     if (wanted.empty()) return merged;
-    std::vector<std::string> factors;
+    std::vector<std::string> changeable;
     for (const Weights *weights : weights_) {
-        const auto names = weights->factorNames();
-        factors.insert(factors.end(), names.begin(), names.end());
+        const auto names = weights->changeableNames();
+        changeable.insert(changeable.end(), names.begin(), names.end());
     }
-    const auto modules = loraModules(factors);
+    const auto modules = loraModules(changeable);
     for (const auto &lora : wanted) {
-        const auto file = opened(lora.file, cancel);
-        std::string unsupported;
-        std::size_t unsupportedCount = 0;
-        for (const auto &[name, module] : file->modules) {
-            const auto weight = modules.find(name);
-            if (weight == modules.end()) {
-                if (unsupportedCount++ < kListedNames) {
-                    unsupported += (unsupported.empty() ? "'" : ", '") + name + "'";
-                }
-                continue;
-            }
-            checkFit(module, base_.describe(weight->second).shape, file->path);
-            if (lora.strength != 0) {
-                merged[weight->second].push_back({file, name, lora.strength});
-            }
-        }
-        if (unsupportedCount > 0) {
-            throw Error("MODEL_UNSUPPORTED",
-                        "the LoRA '" + file->path + "' is for another network: this model has no " +
-                            unsupported +
-                            (unsupportedCount > kListedNames
-                                 ? ", and " + std::to_string(unsupportedCount - kListedNames) +
-                                       " more of its " + std::to_string(file->modules.size()) +
-                                       " modules"
-                                 : ""),
-                        {{"path", file->path}});
-        }
+        const auto file = opened(loraFileAt(lora.file), cancel);
+        requireEmbeddings(*file);
+        planFile(file, lora.strength, modules, merged);
     }
     return merged;
+}
+
+/// They are rows of the token table, which is made when a model is loaded.
+void Loras::requireEmbeddings(const LoraFile &file) const {
+    for (const auto &name : file.embeddings) {
+        if (std::find(embeddings_.begin(), embeddings_.end(), name) != embeddings_.end()) continue;
+        refuse(file, "brings the embedding '" + name +
+                         "' along, which has to be loaded with the model: name the file in the "
+                         "`loras` or the `embeddings` of MagicMix.load");
+    }
+}
+
+void Loras::planFile(const std::shared_ptr<const LoraFile> &file, float strength,
+                     const std::map<std::string, std::string> &modules, Merged &merged) const {
+    if (file->isList) {
+        std::size_t places = 0;
+        while (modules.count(listedModule(static_cast<int>(places))) > 0) places++;
+        if (places != file->modules.size()) {
+            refuse(*file, "is for another network: a list of " +
+                              std::to_string(file->modules.size()) +
+                              " pairs of matrices without names, while the attention of this "
+                              "model has " +
+                              std::to_string(places) + " linear layers");
+        }
+    }
+    std::vector<std::string> unknown;
+    std::map<std::string, std::string> used; // names in the file by original names
+    for (const auto &[name, module] : file->modules) {
+        auto place = modules.find(name);
+        if (place != modules.end()) {
+            const auto [other, isFirst] = used.emplace(place->second, name);
+            if (!isFirst) {
+                throw Error("MODEL_FORMAT",
+                            "the LoRA '" + file->path +
+                                "' changes the same module under two names: '" + other->second +
+                                "' and '" + name + "'",
+                            {{"path", file->path}, {"module", name}});
+            }
+            planModule(file, name, place->second, strength, &merged);
+            continue;
+        }
+        // Models that were made for clip skip lack the last layers of the text encoder: what is
+        // meant for those has nothing to act on.
+        const auto first = sameInFirstTextLayer(name);
+        if (first) place = modules.find(*first);
+        if (place == modules.end()) {
+            unknown.push_back(name);
+        } else {
+            planModule(file, name, place->second, strength, nullptr);
+        }
+    }
+    if (!unknown.empty()) {
+        refuse(*file, "is for another network: of its " + std::to_string(file->modules.size()) +
+                          " modules this model has no " + someOf(unknown));
+    }
+    if (used.empty()) {
+        refuse(*file, "is for layers of the text encoder that this model lacks, and nothing else");
+    }
+}
+
+/// Checks what a file changes of the module that is called `place` here, and adds it to `merged`
+/// if that is not null.
+void Loras::planModule(const std::shared_ptr<const LoraFile> &file, const std::string &module,
+                       const std::string &place, float strength, Merged *merged) const {
+    const LoraModule &changed = file->modules.at(module);
+    const auto plan = [&](const std::vector<LoraChange> &changes, const std::string &weight) {
+        if (changes.empty()) return;
+        const bool has = std::any_of(weights_.begin(), weights_.end(),
+                                     [&](const Weights *each) { return each->has(weight); });
+        if (!has) {
+            refuse(*file, "is for another network: '" + changes[0].tensors().front()->name +
+                              "' is for a bias that this model has not");
+        }
+        const auto shape = base_.describe(weight).shape;
+        for (const auto &change : changes) checkFit(change, shape, file->path);
+        if (merged && strength != 0) (*merged)[weight].push_back({file, module, strength});
+    };
+    plan(changed.weight, place + kWeight);
+    plan(changed.bias, place + kBias);
 }
 
 /// A file that is in use is not opened again, unless it was rewritten meanwhile.
@@ -144,7 +231,9 @@ WeightSource::Values Loras::merge(const std::string &weight, const std::vector<P
     std::vector<float> sum(elementCount(base.shape, weight));
     toFloats(base.type, base.data.get(), 0, sum.size(), sum.data());
     for (const auto &part : parts) {
-        addLowRank(part.file->modules.at(part.module), part.strength, sum);
+        for (const auto &change : part.changesOf(weight)) {
+            addChange(change, part.strength, base, sum);
+        }
     }
     return WeightSource::Values::owning(base.shape, std::move(sum));
 }

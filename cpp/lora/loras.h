@@ -13,13 +13,16 @@ namespace magicmix {
 /// nothing of it is left.
 class Loras {
 public:
-    /// `weights`: all of the model's, by the device on which they lie.
-    Loras(const Checkpoint &base, std::vector<Weights *> weights)
-        : base_(base), weights_(std::move(weights)) {}
+    /// `weights`: all of the model's, by the device on which they lie; `embeddings`: what stands
+    /// for learnt tokens in prompts.
+    Loras(const Checkpoint &base, std::vector<Weights *> weights,
+          std::vector<std::string> embeddings)
+        : base_(base), weights_(std::move(weights)), embeddings_(std::move(embeddings)) {}
 
     /// Makes the weights those of the checkpoint with `wanted` on top, and with nothing else, on
     /// as many of the device's threads as there is memory for. Throws what `LoraFile::open` throws,
-    /// `MODEL_UNSUPPORTED` if a file is for another network, what `Checkpoint::requireUnchanged`
+    /// `MODEL_UNSUPPORTED` if a file is for another network or brings embeddings along that were
+    /// not loaded, what `Checkpoint::requireUnchanged`
     /// throws, and `OUT_OF_MEMORY`, all before anything is touched. If it is cancelled on the way,
     /// the weights are made again what they were.
     void use(const std::vector<Lora> &wanted, const Device &device, const Cancellation &cancel);
@@ -27,9 +30,10 @@ public:
 private:
     struct Part {
         std::shared_ptr<const LoraFile> file;
-        std::string module;
+        std::string module; ///< in the file
         float strength = 1;
 
+        const std::vector<LoraChange> &changesOf(const std::string &weight) const;
         bool operator==(const Part &other) const {
             return file == other.file && module == other.module && strength == other.strength;
         }
@@ -39,15 +43,22 @@ private:
 
     static std::vector<std::string> differences(const Merged &a, const Merged &b);
     Merged plan(const std::vector<Lora> &wanted, const Cancellation &cancel) const;
+    void planFile(const std::shared_ptr<const LoraFile> &file, float strength,
+                  const std::map<std::string, std::string> &modules, Merged &merged) const;
+    void planModule(const std::shared_ptr<const LoraFile> &file, const std::string &module,
+                    const std::string &place, float strength, Merged *merged) const;
+    void requireEmbeddings(const LoraFile &file) const;
     std::shared_ptr<const LoraFile> opened(const std::string &path,
                                            const Cancellation &cancel) const;
     void makeLike(const Merged &wanted, const std::vector<std::string> &names, Team &team,
                   const Cancellation &cancel);
-    int threadsToMerge(const std::vector<std::string> &names, const Device &device) const;
+    int threadsToMerge(const Merged &wanted, const std::vector<std::string> &names,
+                       const Device &device) const;
     WeightSource::Values merge(const std::string &weight, const std::vector<Part> &parts) const;
 
     const Checkpoint &base_;
     std::vector<Weights *> weights_;
+    std::vector<std::string> embeddings_;
     Merged merged_;
 };
 

@@ -5,6 +5,8 @@
 #include "base/tokens.h"
 #include "model/names.h"
 
+#include <algorithm>
+
 namespace magicmix {
 namespace {
 
@@ -12,8 +14,6 @@ constexpr std::int64_t kMaxWidth = 1 << 16;
 constexpr int kMaxLevels = 8;
 constexpr int kMaxTextLayers = 64;
 constexpr int kMaxLayers = 16; // of a level
-// The largest id of CLIP's vocabulary, the end of text, is 49407.
-constexpr std::int64_t kVocabulary = 49408;
 
 std::string numbered(const std::string &before, int n, const std::string &after) {
     return before + std::to_string(n) + after;
@@ -81,10 +81,16 @@ TextEncoderConfig deduceText(const Shapes &shapes, const ModelConfig::TextEncode
     config.vocabulary = shapes.size(table, 0, 2, 1 << 20);
     config.width = shapes.size(table, 1, 2);
     config.layers = shapes.count(p + "encoder.layers.", kMaxTextLayers);
+    if (declared.layers.value_or(1) > config.layers) {
+        throw Error("MODEL_FORMAT", "the text encoder's configuration says num_hidden_layers " +
+                                        std::to_string(*declared.layers) + ", but its file has " +
+                                        std::to_string(config.layers) + " layers");
+    }
+    config.layers = declared.layers.value_or(config.layers);
     config.hidden = shapes.size(p + "encoder.layers.0.mlp.fc1.weight", 0, 2);
-    if (config.vocabulary < kVocabulary) {
+    if (config.vocabulary < kClipTokens) {
         unsupported("the text encoder knows " + std::to_string(config.vocabulary) +
-                    " tokens; CLIP has " + std::to_string(kVocabulary));
+                    " tokens; CLIP has " + std::to_string(kClipTokens));
     }
     const int positions = shapes.size(p + "embeddings.position_embedding.weight", 0, 2);
     if (positions != kContextLength) {
@@ -125,9 +131,8 @@ std::string unetOfChannels(int channels) {
     }
 }
 
-std::optional<Prediction> deducePrediction(const ModelConfig::Unet &declared,
-                                           const Family &family) {
-    if (!declared.prediction) return family.unet.prediction;
+std::optional<Prediction> declaredPrediction(const ModelConfig::Unet &declared) {
+    if (!declared.prediction) return std::nullopt;
     for (const Prediction prediction : {Prediction::Noise, Prediction::Velocity}) {
         if (*declared.prediction == predictionName(prediction)) return prediction;
     }
@@ -149,6 +154,32 @@ std::vector<int> deduceHeads(const UNetConfig &unet, const ModelConfig::Unet &de
     if (!family) needHeads("UNet", "{ unet: { heads: ... } }");
     if (family->unet.headWidth > 0) return headsOfWidth(unet.channels, family->unet.headWidth);
     return std::vector<int>(levels, family->unet.heads);
+}
+
+/// The keys of the first cross-attention.
+std::string firstTransformer(const UNetConfig &unet) {
+    const auto level = std::find(unet.attention.begin(), unet.attention.end(), true);
+    if (level == unet.attention.end()) unsupported("the UNet has no cross-attention: no prompt");
+    const auto n = static_cast<int>(level - unet.attention.begin());
+    return numbered(std::string(kUnetPrefix) + "input_blocks.", 1 + n * (unet.layers + 1),
+                    ".1.transformer_blocks.0.attn2.to_k.weight");
+}
+
+/// What the configuration says of a network has to be what its weights show.
+void requireSame(const char *key, const std::vector<int> &declared, const std::vector<int> &found,
+                 const char *network) {
+    if (declared.empty() || declared == found) return;
+    const auto text = [](const std::vector<int> &values) {
+        return shapeText({values.begin(), values.end()});
+    };
+    throw Error("MODEL_FORMAT",
+                "the " + std::string(network) + "'s configuration says " + key + " " +
+                    text(declared) + ", but its file has " + text(found),
+                {{"key", std::string(key)}});
+}
+
+void requireSame(const char *key, std::optional<int> declared, int found, const char *network) {
+    if (declared) requireSame(key, std::vector<int>{*declared}, {found}, network);
 }
 
 UNetConfig deduceUnet(const Shapes &shapes, const ModelConfig::Unet &declared) {
@@ -182,12 +213,23 @@ UNetConfig deduceUnet(const Shapes &shapes, const ModelConfig::Unet &declared) {
                         "tensors of a downsampling layer ('0.op.') in it",
                     {{"tensor", p + "input_blocks.1.0.op."}});
     }
-    if (shapes.hasAny(p + "middle_block.1.transformer_blocks.1.")) {
+    config.middle = shapes.hasAny(p + "middle_block.");
+    const std::string keys = firstTransformer(config);
+    config.contextWidth = shapes.size(keys, 1, 2);
+    const std::string block = keys.substr(0, keys.find("0.attn2"));
+    if (shapes.hasAny(block + "1.") || shapes.hasAny(p + "middle_block.1.transformer_blocks.1.")) {
         unsupported(
             "the UNet has transformers of several blocks; Stable Diffusion 1.x and 2.x have one");
     }
-    config.contextWidth =
-        shapes.size(p + "middle_block.1.transformer_blocks.0.attn2.to_k.weight", 1, 2);
+    requireSame("block_out_channels", declared.channels, config.channels, "UNet");
+    requireSame("layers_per_block", declared.layers, config.layers, "UNet");
+    requireSame("cross_attention_dim", declared.contextWidth, config.contextWidth, "UNet");
+    if (declared.middle.value_or(config.middle) != config.middle) {
+        throw Error("MODEL_FORMAT", std::string("the UNet's configuration gives it ") +
+                                        (config.middle ? "no" : "a") +
+                                        " middle block (mid_block_type), but its file has " +
+                                        (config.middle ? "one" : "none"));
+    }
 
     config.heads = deduceHeads(config, declared);
     config.normGroups = declared.normGroups.value_or(config.normGroups);
@@ -213,6 +255,8 @@ AutoencoderConfig deduceVae(const Shapes &shapes, const ModelConfig::Vae &declar
                     " levels; that of Stable Diffusion has 4");
     }
     config.layers = shapes.count(p + "encoder.down.0.block.", kMaxLayers);
+    requireSame("block_out_channels", declared.channels, config.channels, "autoencoder");
+    requireSame("layers_per_block", declared.layers, config.layers, "autoencoder");
     const int latent = shapes.size(p + "post_quant_conv.weight", 0, 2);
     if (latent != kLatentChannels) {
         unsupported("the autoencoder's latent has " + std::to_string(latent) + " channels, not " +
@@ -243,10 +287,12 @@ Architecture deduceArchitecture(const WeightSource &source, const ModelConfig &c
     Architecture architecture;
     architecture.text = deduceText(shapes, config.textEncoder);
     architecture.family = familyOfActivation(architecture.text.exactGelu ? "gelu" : "quick_gelu");
+    architecture.text.padding =
+        config.tokenizer.padding.value_or(architecture.family->text.padding);
     architecture.unet = deduceUnet(shapes, config.unet);
     architecture.vae = deduceVae(shapes, config.vae, *architecture.family);
     architecture.schedule = config.schedule.value_or(Schedule{});
-    architecture.schedule.prediction = deducePrediction(config.unet, *architecture.family);
+    architecture.schedule.prediction = declaredPrediction(config.unet);
     architecture.sampleSize = config.unet.sampleSize;
     if (config.unet.sampleSize && *config.unet.sampleSize > kMaxSide / kPixelsPerCell) {
         unsupported("the model was trained on latents of " +

@@ -15,7 +15,8 @@ namespace magicmix {
 struct TextEncoderConfig {
     std::string prefix; ///< of its tensors
     int width = 0, layers = 0, heads = 0, hidden = 0, vocabulary = 0;
-    bool exactGelu = false; ///< OpenCLIP's; CLIP has the quick one
+    bool exactGelu = false;   ///< OpenCLIP's; CLIP has the quick one
+    std::int32_t padding = 0; ///< token id behind the end of a prompt
 };
 
 struct UNetConfig {
@@ -23,6 +24,7 @@ struct UNetConfig {
     std::vector<int> heads;      ///< by level
     std::vector<bool> attention; ///< does the level have transformers?
     int layers = 0;              ///< ResBlocks per level on the way down; one more on the way up
+    bool middle = true;          ///< distilled models have no blocks in the middle
     int contextWidth = 0;
     int normGroups = 32;
 };

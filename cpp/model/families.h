@@ -20,9 +20,11 @@ struct Family {
     } text;
     struct Unet {
         int finestChannels;
-        int heads;                            ///< on every level, or 0
-        int headWidth;                        ///< channels per head on every level, or 0
-        std::optional<Prediction> prediction; ///< where all models of the family predict the same
+        int heads;     ///< on every level, or 0
+        int headWidth; ///< channels per head on every level, or 0
+        /// Where nearly all models of the family predict the same: what they are taken for unless
+        /// their answers say something else.
+        std::optional<Prediction> usualPrediction;
     } unet;
     int nativeSize;         ///< side in pixels of the pictures that it was trained on
     int nativeSizeVelocity; ///< the same for models that predict velocity

@@ -15,6 +15,16 @@ void override(std::vector<T> &values, const std::vector<T> &wanted) {
 
 } // namespace
 
+ModelConfig::Vae ModelConfig::Vae::overriddenBy(const Vae &other) const {
+    Vae vae = *this;
+    override(vae.normGroups, other.normGroups);
+    override(vae.scalingFactor, other.scalingFactor);
+    override(vae.latentRgb, other.latentRgb);
+    override(vae.channels, other.channels);
+    override(vae.layers, other.layers);
+    return vae;
+}
+
 ModelConfig ModelConfig::overriddenBy(const ModelConfig &caller) const {
     ModelConfig config = *this;
     if (caller.unet.headWidth) config.unet.heads.clear(); // the two say the same thing
@@ -23,11 +33,16 @@ ModelConfig ModelConfig::overriddenBy(const ModelConfig &caller) const {
     override(config.unet.prediction, caller.unet.prediction);
     override(config.unet.normGroups, caller.unet.normGroups);
     override(config.unet.sampleSize, caller.unet.sampleSize);
+    override(config.unet.channels, caller.unet.channels);
+    override(config.unet.layers, caller.unet.layers);
+    override(config.unet.contextWidth, caller.unet.contextWidth);
+    override(config.unet.middle, caller.unet.middle);
     override(config.textEncoder.heads, caller.textEncoder.heads);
+    override(config.textEncoder.layers, caller.textEncoder.layers);
     override(config.textEncoder.activation, caller.textEncoder.activation);
-    override(config.vae.normGroups, caller.vae.normGroups);
-    override(config.vae.scalingFactor, caller.vae.scalingFactor);
-    override(config.vae.latentRgb, caller.vae.latentRgb);
+    override(config.tokenizer.padding, caller.tokenizer.padding);
+    override(config.tokenizer.added, caller.tokenizer.added);
+    config.vae = config.vae.overriddenBy(caller.vae);
     override(config.schedule, caller.schedule);
     return config;
 }

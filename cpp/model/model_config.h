@@ -2,11 +2,20 @@
 
 #include "diffusion/schedule.h"
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
 namespace magicmix {
+
+/// A token that a model learnt beside CLIP's; its vector is a row of the token table.
+struct AddedToken {
+    std::string text;
+    std::int32_t id = 0;
+    bool anyCase = false;   ///< found in upper and lower case alike
+    bool wholeWord = false; ///< not found inside of a longer word
+};
 
 /// Declarations about a model beside its weights, by its files or by the caller: everything that
 /// shapes of tensors do not show. Files of diffusers, GGUF and safetensors fill it in checkpoint/.
@@ -17,15 +26,28 @@ struct ModelConfig {
         std::optional<std::string> prediction; ///< "epsilon" or "v_prediction"
         std::optional<int> normGroups;
         std::optional<int> sampleSize; ///< side of the latents that it was trained on, in cells
+        // What the shapes show as well; a model whose files disagree is refused.
+        std::vector<int> channels;
+        std::optional<int> layers, contextWidth;
+        std::optional<bool> middle;
     } unet;
     struct TextEncoder {
         std::optional<int> heads;
+        std::optional<int> layers;             ///< of those in the file, how many are run
         std::optional<std::string> activation; ///< "quick_gelu" or "gelu"
     } textEncoder;
+    struct Tokenizer {
+        std::optional<std::int32_t> padding; ///< token id behind the end of a prompt
+        std::vector<AddedToken> added;       ///< behind CLIP's own, by id
+    } tokenizer;
     struct Vae {
         std::optional<int> normGroups;
         std::optional<double> scalingFactor;
         std::vector<double> latentRgb; ///< as in AutoencoderConfig; empty if not declared
+        std::vector<int> channels;     ///< shapes show these two as well
+        std::optional<int> layers;
+
+        Vae overriddenBy(const Vae &other) const;
     } vae;
 
     /// Of the training; its prediction is `unet.prediction`.

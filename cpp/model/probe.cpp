@@ -38,13 +38,20 @@ std::vector<std::int32_t> emptyPrompt(std::int32_t padding) {
 }
 
 Prediction probePrediction(const Placed<UNet> &unet, const PromptContext &empty,
-                           const Cancellation &cancel) {
+                           std::optional<Prediction> usual, const Cancellation &cancel) {
     constexpr CellSize size{kSide, kSide};
     UNetSession session(unet, size, 1);
     session.setPrompts({&empty});
+    const auto answer = [&](const Latent &noise) {
+        return session.predict(noise, kLastTimestep, cancel).front();
+    };
     const Latent noise = Generator(0).randn(size.values());
-    const Latent predicted = session.predict(noise, kLastTimestep, cancel).front();
-    return correlation(noise, predicted) > kThreshold ? Prediction::Noise : Prediction::Velocity;
+    const Latent first = answer(noise);
+    if (correlation(noise, first) > kThreshold) return Prediction::Noise;
+    if (!usual) return Prediction::Velocity;
+    // Behind the last timestep lies the same picture, the mean of all, whatever the noise is.
+    const Latent second = answer(Generator(1).randn(size.values()));
+    return correlation(first, second) > kThreshold ? Prediction::Velocity : *usual;
 }
 
 } // namespace magicmix

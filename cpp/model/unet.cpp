@@ -52,9 +52,14 @@ UNet::UNet(Weights &weights, const UNetConfig &config) : config_(config) {
         down_.push_back(std::move(level));
     }
 
-    middle0_ = declareResBlock(weights, p + "middle_block.0", channels, channels);
-    middle1_ = declareTransformer(weights, p + "middle_block.1", channels, config.heads.back());
-    middle2_ = declareResBlock(weights, p + "middle_block.2", channels, channels);
+    if (config.middle) {
+        auto middle = std::make_unique<Middle>();
+        middle->before = declareResBlock(weights, p + "middle_block.0", channels, channels);
+        middle->transformer =
+            declareTransformer(weights, p + "middle_block.1", channels, config.heads.back());
+        middle->after = declareResBlock(weights, p + "middle_block.2", channels, channels);
+        middle_ = std::move(middle);
+    }
 
     n = 0;
     for (int l = levels - 1; l >= 0; l--) {
@@ -175,10 +180,12 @@ Tensor UNet::predict(Ops &ops, Tensor latents, const std::vector<Tensor> &timeSh
         }
     }
 
-    x = withTime(x, middle0_);
-    x = transformer(ops, x, middle1_, context[middle1_.index]);
-    x = withTime(x, middle2_);
-    ops.stagePicture("middle_block", x);
+    if (middle_) {
+        x = withTime(x, middle_->before);
+        x = transformer(ops, x, middle_->transformer, context[middle_->transformer.index]);
+        x = withTime(x, middle_->after);
+        ops.stagePicture("middle_block", x);
+    }
 
     int n = 0;
     for (const Level &level : up_) {

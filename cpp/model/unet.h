@@ -75,8 +75,11 @@ private:
     Linear time0_, time2_;
     Conv in_;
     std::vector<Level> down_, up_; // in the order of execution
-    ResBlock middle0_, middle2_;
-    Transformer middle1_;
+    struct Middle {
+        ResBlock before, after;
+        Transformer transformer;
+    };
+    std::unique_ptr<const Middle> middle_;
     Norm outNorm_;
     Conv out_;
     std::vector<int> crossWidths_, timeWidths_;

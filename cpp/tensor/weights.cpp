@@ -140,9 +140,7 @@ Tensor Weights::factor(const std::string &name, const std::vector<std::int64_t> 
                        kernels::WeightShape &packing) {
     const std::optional<ggml_type> type = quantisedType(name, shape, packing);
     if (kernels_ == nullptr) {
-        Tensor tensor = declare(name, shape, type.value_or(weightType(precision_)));
-        declared_.back().isFactor = true;
-        return tensor;
+        return declare(name, shape, type.value_or(weightType(precision_)));
     }
 
     packing.storage = type ? kernels::Storage::Blocks : storageOf(precision_);
@@ -150,7 +148,6 @@ Tensor Weights::factor(const std::string &name, const std::vector<std::int64_t> 
     const std::int64_t bytes = kernels::packedBytes(*kernels_, packing);
     Tensor tensor = declare(name, {withAlignment(bytes, 1)}, GGML_TYPE_I8);
     declared_.back().shape = shape;
-    declared_.back().isFactor = true;
     declared_.back().packing = packing;
     declared_.back().blocks = type;
     return tensor;
@@ -173,8 +170,10 @@ Tensor Weights::vector(const std::string &name, std::int64_t length) {
 }
 
 Tensor Weights::table(const std::string &name, std::int64_t rows, std::int64_t width) {
-    return declare(name, {rows, width},
-                   precision_ == Precision::F32 ? GGML_TYPE_F32 : GGML_TYPE_F16);
+    Tensor tensor =
+        declare(name, {rows, width}, precision_ == Precision::F32 ? GGML_TYPE_F32 : GGML_TYPE_F16);
+    declared_.back().isTable = true;
+    return tensor;
 }
 
 void Weights::place(const WeightSource::Values &values, const Declared &declared) const {
@@ -250,10 +249,16 @@ bool Weights::has(const std::string &name) const {
                        [&](const Declared &declared) { return declared.name == name; });
 }
 
-std::vector<std::string> Weights::factorNames() const {
+std::set<std::string> Weights::names() const {
+    std::set<std::string> names;
+    for (const auto &declared : declared_) names.insert(declared.name);
+    return names;
+}
+
+std::vector<std::string> Weights::changeableNames() const {
     std::vector<std::string> names;
     for (const auto &declared : declared_) {
-        if (declared.isFactor) names.push_back(declared.name);
+        if (!declared.isTable) names.push_back(declared.name);
     }
     return names;
 }

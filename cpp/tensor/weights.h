@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -73,8 +74,10 @@ public:
                  const std::function<WeightSource::Values(const std::string &)> &valuesOf,
                  Team &team, const Cancellation &cancel);
     bool has(const std::string &name) const;
-    /// The names of all that `factor` declared.
-    std::vector<std::string> factorNames() const;
+    /// The names of all that was declared.
+    std::set<std::string> names() const;
+    /// The names of all that `factor` and `vector` declared.
+    std::vector<std::string> changeableNames() const;
 
     /// Before loading: treats everything that was declared as placed, so that graphs can be
     /// measured.
@@ -93,7 +96,7 @@ private:
         std::string name;
         std::vector<std::int64_t> shape;
         Tensor tensor;
-        bool isFactor = false;
+        bool isTable = false;
         std::optional<kernels::WeightShape> packing;
         std::optional<ggml_type> blocks; ///< of a factor that stays quantised
     };

@@ -12,7 +12,7 @@ import type { FormulaConfig } from '../support/formula-model.js'
 import { ggufBytes, ggufTypes, value } from '../support/gguf-writer.js'
 import { hostileGguf } from '../support/hostile-gguf.js'
 import { fixture } from '../support/package-root.js'
-import { safetensorsBytes } from '../support/safetensors.js'
+import { headerOf, safetensorsBytes } from '../support/safetensors.js'
 import {
   legacyFile,
   pickled,
@@ -178,11 +178,78 @@ function torchSeeds(): Seeds {
   }
 }
 
+/** Heads of whole models, which become networks: see `formats/networks.cpp`. */
+function networksSeeds(): Seeds {
+  const sizes = (channels: number[]): FormulaConfig => ({
+    text: { vocabulary: 49408, positions: 77, width: 2, layers: 2, mlpWidth: 4 },
+    unet: { latentChannels: 4, channels, layersPerLevel: 1 },
+    vae: { channels: [2, 2, 2, 4], layersPerLevel: 1 },
+  })
+  const config = {
+    unet: { num_attention_heads: 1, norm_num_groups: 2, sample_size: 8 },
+    text_encoder: { num_attention_heads: 1 },
+    vae: { norm_num_groups: 2 },
+  }
+  const head = (channels: number[], dropped?: RegExp) => {
+    const specs = formulaTensors(sizes(channels)).filter(({ name }) => !dropped?.test(name))
+    const { header } = headerOf(specs, 'F16')
+    return JSON.stringify({
+      __metadata__: { 'magicmix.config': JSON.stringify(config) },
+      ...header,
+    })
+  }
+  return {
+    model: head([2, 4]),
+    oneLevel: head([2]),
+    withoutMiddle: head([2, 4], /middle_block/),
+    withoutVae: head([2, 4], /first_stage_model/),
+  }
+}
+
+/** A module of every method, for the shapes of `formats/lora.cpp`. */
+function loraSeeds(): Seeds {
+  const of = (module: string, parts: Record<string, number[]>, metadata?: object) =>
+    safetensors(
+      Object.entries(parts).map(([part, shape]) => ({ name: `${module}.${part}`, shape })),
+      metadata,
+    )
+  const module = 'lora_unet_conv_in'
+  const factors = { 'lora_down.weight': [2, 4], 'lora_up.weight': [4, 2] }
+  const kernels = { hada_w1_a: [2, 4], hada_w1_b: [2, 4], hada_t1: [2, 2, 3, 3] }
+  const more = { hada_w2_a: [2, 4], hada_w2_b: [2, 4], hada_t2: [2, 2, 3, 3] }
+  const notes = {
+    ...{ 'unet.r': 2, 'unet.lora_alpha': 3, 'unet.use_rslora': true, 'unet.bias': 'none' },
+    ...{ 'unet.alpha_pattern': { '^conv_in$': 2 }, 'unet.rank_pattern': { 'x\\.y': 3 } },
+  }
+  const list = ['0', '1'].map((key) =>
+    pickledTensor({ ...{ storage: 'FloatStorage', key, elements: 16, shape: [4, 4] } }),
+  )
+  return {
+    lora: of(module, { ...factors, alpha: [] }),
+    dora: of(module, { ...factors, dora_scale: [4, 1] }),
+    mid: of(module, { ...factors, 'lora_mid.weight': [2, 2, 3, 3] }),
+    loha: of(module, { ...kernels, ...more }),
+    lokr: of(module, { lokr_w1: [2, 2], lokr_w2_a: [2, 1], lokr_w2_b: [1, 18], alpha: [1] }),
+    whole: of(module, { diff: [4, 4], diff_b: [4] }),
+    peft: of(
+      'base_model.model.conv_in',
+      { 'lora_A.x.weight': [2, 4], 'lora_B.x.weight': [4, 2] },
+      { lora_adapter_metadata: JSON.stringify(notes) },
+    ),
+    bundle: of('bundle_emb', { 'name.clip_l': [1, 4], 'name.string_to_param.*': [4] }),
+    list: torchArchive(pickled.whole(pickled.list(...list)), {
+      ...{ '0': Buffer.alloc(64), '1': Buffer.alloc(64) },
+    }),
+  }
+}
+
 const formats: Record<string, () => Seeds> = {
   gguf: ggufSeeds,
   safetensors: safetensorsSeeds,
   torch: torchSeeds,
   diffusers: diffusersSeeds,
+  networks: networksSeeds,
+  lora: loraSeeds,
 }
 
 const root = process.argv[2]

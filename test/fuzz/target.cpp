@@ -2,7 +2,9 @@
 
 #include "base/error.h"
 #include "checkpoint/checkpoint.h"
-#include "model/architecture.h"
+#include "engine/inspect.h"
+
+#include <algorithm>
 
 #include <cstdio>
 #include <cstdlib>
@@ -25,19 +27,36 @@ void require(bool done, const char *what) {
 
 void touchEnds(const WeightSource::Values &values) {
     if (values.bytes == 0) return;
-    touched = touched + std::to_integer<unsigned>(values.data[0]) +
-              std::to_integer<unsigned>(values.data[values.bytes - 1]);
+    touched = touched + std::to_integer<unsigned>(*values.data) +
+              std::to_integer<unsigned>(values.data.get()[values.bytes - 1]);
+}
+
+} // namespace
+
+const Cancellation &never() {
+    static const Cancellation cancel;
+    return cancel;
+}
+
+namespace {
+
+std::string fileOf(const void *data, std::size_t bytes, std::size_t size) {
+    static const int file = ::memfd_create("checkpoint", MFD_CLOEXEC);
+    require(file >= 0, "memfd_create");
+    require(::ftruncate(file, 0) == 0 && ::ftruncate(file, static_cast<off_t>(size)) == 0,
+            "ftruncate");
+    require(::pwrite(file, data, bytes, 0) == static_cast<ssize_t>(bytes), "pwrite");
+    return "/proc/self/fd/" + std::to_string(file);
 }
 
 } // namespace
 
 std::string memoryFile(const std::uint8_t *data, std::size_t size) {
-    static const int file = ::memfd_create("checkpoint", MFD_CLOEXEC);
-    require(file >= 0, "memfd_create");
-    require(::ftruncate(file, 0) == 0 && ::ftruncate(file, static_cast<off_t>(size)) == 0,
-            "ftruncate");
-    require(::pwrite(file, data, size, 0) == static_cast<ssize_t>(size), "pwrite");
-    return "/proc/self/fd/" + std::to_string(file);
+    return fileOf(data, size, size);
+}
+
+std::string memoryFile(const std::string &head, std::size_t size) {
+    return fileOf(head.data(), head.size(), std::max(size, head.size()));
 }
 
 void expectErrorAtMost(const std::function<void()> &read) {
@@ -55,13 +74,14 @@ void touch(const StoredTensors &tensors) {
 }
 
 void openAsModel(const std::string &path) {
-    const Checkpoint checkpoint = Checkpoint::open(path);
+    ModelFiles files;
+    files.model = path;
+    inspect(files, {}, never());
+    const Checkpoint checkpoint = Checkpoint::open(files, never());
     for (const auto &[name, tensor] : checkpoint.tensors()) {
         const std::string &one = name;
         expectErrorAtMost([&] { touchEnds(checkpoint.read(one)); });
-        checkpoint.release(name);
     }
-    deduceArchitecture(checkpoint, checkpoint.config());
 }
 
 } // namespace magicmix

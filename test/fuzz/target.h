@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/cancellation.h"
 #include "checkpoint/stored_tensor.h"
 
 #include <cstddef>
@@ -19,7 +20,14 @@ void expectErrorAtMost(const std::function<void()> &read);
 /// found.
 void touch(const StoredTensors &tensors);
 
-/// Opens a file or folder as the engine does, up to where networks would be built.
+/// A file in memory that begins with `head` and is filled up with zeros to `size` bytes.
+std::string memoryFile(const std::string &head, std::size_t size);
+
+/// Inspects a file or folder as the engine does: names, configuration, networks built and checked,
+/// the memory of a mix measured. Then touches all of its values.
 void openAsModel(const std::string &path);
+
+/// Never raised.
+const Cancellation &never();
 
 } // namespace magicmix

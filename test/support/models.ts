@@ -68,7 +68,7 @@ function digest(config: FormulaConfig): string {
 const underway = new Map<string, Promise<string>>()
 
 /** Makes a file or folder of the cache unless it is there, and never shows it half made. */
-function made(name: string, make: (target: string) => Promise<void>): Promise<string> {
+export function made(name: string, make: (target: string) => Promise<void>): Promise<string> {
   let promise = underway.get(name)
   if (promise === undefined) {
     promise = makeOnce(name, make)

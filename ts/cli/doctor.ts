@@ -111,8 +111,11 @@ async function measure(
   const { native } = await import('../native/native.js')
   const { native: options } = checkLoadOptions({ model, device, precision })
   const file = await resolveModel(options.model, {})
+  const { originalConfigOf } = await import('../models/original-config.js')
+  const originalConfig = await originalConfigOf(file)
   const id = await useDevice(device)
-  const mixer = await native().load({ ...options, model: file, device: id }, null).done
+  const wanted = { ...options, model: file, device: id, originalConfig }
+  const mixer = await native().load(wanted, null).done
   try {
     const results: Measured[] = []
     for (const [width, height] of sizes) results.push(await measureAt(mixer, width, height))

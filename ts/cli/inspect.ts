@@ -1,10 +1,12 @@
 /** `magicmix inspect`: the contents of a checkpoint, without loading it. */
 import { resolveModel } from '../hub/pull.js'
+import type { ModelKind } from '../hub/selection.js'
 import { runJob } from '../native/job.js'
 import { checkConfig } from '../models/load-options.js'
+import { originalConfigOf } from '../models/original-config.js'
 import type { NativeInspection } from '../native/contract.js'
 import { type Arguments, type Command, UsageError } from './command.js'
-import { configFlags, configFrom } from './model-options.js'
+import { configFlags, configFrom, vaeFrom } from './model-options.js'
 import { bytes, startReport } from './report.js'
 
 export const command: Command = {
@@ -28,9 +30,12 @@ async function run({ positionals, values, signal }: Arguments): Promise<number> 
   }
   const config = checkConfig(configFrom(values))
   const path = await findModel(model, signal)
+  const vaeName = vaeFrom(values)
+  const vae = vaeName && (await findModel(vaeName, signal, 'vae'))
+  const originalConfig = await originalConfigOf(path)
   const { native } = await import('../native/native.js')
   const inspection = await runJob(
-    () => native().inspect(path, config),
+    () => native().inspect(path, config, { vae, originalConfig }),
     () => undefined,
     { signal },
   )
@@ -43,10 +48,14 @@ async function run({ positionals, values, signal }: Arguments): Promise<number> 
   return found ? 0 : 1
 }
 
-async function findModel(model: string, signal: AbortSignal): Promise<string> {
+async function findModel(
+  model: string,
+  signal: AbortSignal,
+  kind: ModelKind = 'model',
+): Promise<string> {
   const report = startReport()
   try {
-    return await resolveModel(model, { signal, onProgress: (event) => report.show(event) })
+    return await resolveModel(model, { signal, onProgress: (event) => report.show(event) }, kind)
   } finally {
     report.end()
   }

@@ -1,7 +1,12 @@
 /** Progress on standard error: a bar on a terminal, else plain lines. */
 import { SingleBar } from 'cli-progress'
 
-import type { ConvertProgressEvent, LoadProgressEvent, ProgressEvent } from '../progress.js'
+import type {
+  ConvertProgressEvent,
+  DownloadProgressEvent,
+  LoadProgressEvent,
+  ProgressEvent,
+} from '../progress.js'
 
 type ReportedEvent = ProgressEvent | LoadProgressEvent | ConvertProgressEvent
 
@@ -15,15 +20,17 @@ export function startReport(stream: NodeJS.WriteStream = process.stderr): Report
   return withLicense(stream, stream.isTTY ? bar(stream) : lines(stream))
 }
 
-/** Says of a model, before it is downloaded, where it comes from and under which licence. */
+/** Says of a repository, before it is downloaded, where it comes from and under which licence. */
 function withLicense(stream: NodeJS.WriteStream, report: Report): Report {
-  let said = false
+  const said = new Set<string>()
   return {
     show(event) {
-      if (event.stage === 'download' && !said) {
-        const { repo, license, totalBytes } = event
+      const download = downloadOf(event)
+      if (download && !said.has(download.repo)) {
+        const { repo, license, totalBytes } = download
+        report.end()
         stream.write(`${repo}: ${bytes(totalBytes)}, ${licenseText(license)}\n`)
-        said = true
+        said.add(repo)
       }
       report.show(event)
     },
@@ -55,6 +62,12 @@ const stageTexts = {
   decode: 'painting',
 }
 
+/** Of a mix the download of a LoRA is within the event. */
+function downloadOf(event: ReportedEvent): DownloadProgressEvent | undefined {
+  if ('download' in event) return event.download
+  return 'totalBytes' in event ? event : undefined
+}
+
 function bar(stream: NodeJS.WriteStream): Report {
   const single = new SingleBar({
     stream,
@@ -69,6 +82,7 @@ function bar(stream: NodeJS.WriteStream): Report {
       const { value, total, ...texts } = amount(event)
       const payload = { stage: stageTexts[event.stage].padEnd(17), ...texts }
       if (stage === event.stage) {
+        single.setTotal(total)
         single.update(value, payload)
       } else {
         if (stage !== undefined) single.stop()
@@ -100,11 +114,12 @@ function lines(stream: NodeJS.WriteStream): Report {
 
 /** How far an event is, as numbers and for people: steps, but bytes of a download. */
 function amount(event: ReportedEvent) {
-  if (event.stage !== 'download') {
+  const download = downloadOf(event)
+  if (!download) {
     const { step, steps, etaMs } = event
     return { value: step, total: steps, done: `${step}`, all: `${steps}`, left: timeLeft(etaMs) }
   }
-  const { bytes: value, totalBytes: total, bytesPerSecond, etaMs } = event
+  const { bytes: value, totalBytes: total, bytesPerSecond, etaMs } = download
   const rate = bytesPerSecond > 0 ? `${bytes(bytesPerSecond)}/s ` : ''
   return { value, total, done: bytes(value), all: bytes(total), left: rate + timeLeft(etaMs) }
 }

@@ -15,7 +15,7 @@ export interface Reference {
   repo: string
   /** Branch, tag or commit. */
   revision: string
-  /** Path of one file in the repository; without it, a folder as diffusers writes it. */
+  /** Path of a file, or of a folder, in the repository; without it, the repository itself. */
   file: string | undefined
   /** Known beforehand for the models with a short name. */
   license: License | undefined
@@ -74,6 +74,42 @@ export function nameOf({ repo, revision, file }: Reference): string {
   return repo + (revision === 'main' ? '' : `@${revision}`) + (file === undefined ? '' : `/${file}`)
 }
 
+/** 'hf:...' for a page or file of the hub, given by its address; undefined for any other address. */
+export function nameOfAddress(text: string): string | undefined {
+  const address = text.replace(/^hf:\/\//i, 'https://huggingface.co/')
+  if (!URL.canParse(address)) return undefined
+  const { protocol, host, pathname } = new URL(address)
+  const mirror = process.env.HF_ENDPOINT ?? ''
+  const hosts = ['huggingface.co', 'www.huggingface.co', 'hf.co']
+  if (URL.canParse(mirror)) hosts.push(new URL(mirror).host)
+  if (!/^https?:$/.test(protocol) || !hosts.includes(host)) return undefined
+  const [org, name, view, revision, ...file] = pathname.split('/').filter(Boolean).map(unescaped)
+  if (org === undefined || name === undefined || /^(datasets|spaces|api)$/.test(org))
+    return undefined
+  const repo = `${org}/${name}`
+  if (!/^(blob|resolve|raw|tree)$/.test(view ?? '') || revision === undefined)
+    return asHubName(repo)
+  const revisionText = revision === 'main' ? '' : `@${revision}`
+  return asHubName([repo + revisionText, ...file].join('/'))
+}
+
+/** 'hf:...' for a text that has the form of a name on the hub. */
+export function asHubName(text: string): string | undefined {
+  try {
+    return `hf:${nameOf(parseReference(text))}`
+  } catch {
+    return undefined
+  }
+}
+
+function unescaped(part: string): string {
+  try {
+    return decodeURIComponent(part)
+  } catch {
+    return part
+  }
+}
+
 /** A repository that may be meant by one that does not exist: many have moved. */
 export function similarRepo(repo: string): string | undefined {
   const known = Object.values(shortNames).map((each) => each.repo)
@@ -99,12 +135,14 @@ export function isSafePath(path: string): boolean {
 function malformed(text: string, revision: string | undefined): MagicMixError {
   const known = Object.keys(shortNames)
   const near = closest(text, known)
+  const address = nameOfAddress(text.replace(/^hf:(?!\/\/)/, ''))
+  const meant = address?.slice('hf:'.length) ?? (distance(text, near) <= 2 ? near : undefined)
   return new MagicMixError(
     'INVALID_ARGUMENT',
     `Expected ORG/NAME, ORG/NAME/FILE or ORG/NAME@REVISION/FILE on the hub, or one of ` +
       `${known.join(', ')}, but received '${text}'` +
       (revision === undefined ? '' : ` with revision '${revision}'`) +
-      (distance(text, near) <= 2 ? `; did you mean '${near}'?` : ''),
+      (meant === undefined ? '' : `; did you mean '${meant}'?`),
     { name: 'model', received: text, ...(revision === undefined ? {} : { revision }) },
   )
 }

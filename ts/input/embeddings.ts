@@ -46,33 +46,43 @@ function checkEmbeddings(value: unknown): Record<string, string> {
   )
 }
 
+/** What is looked for in a prompt, and how. */
+export interface Findable {
+  readonly placeholder: string
+  readonly anyCase: boolean
+  readonly wholeWord: boolean
+}
+
 /**
  * Cuts `text` into placeholders and the text between them. Where several begin at the same place the
- * longest wins; one that begins or ends as a word does is not found inside of a longer word.
+ * longest wins.
  */
-export function splitAt<P extends { placeholder: string }>(
+export function splitAt<P extends Findable>(
   text: string,
   placeholders: readonly P[],
 ): (string | P)[] {
   if (placeholders.length === 0) return [text]
   const byLength = [...placeholders].sort((a, b) => b.placeholder.length - a.placeholder.length)
-  const anyOfThem = new RegExp(
-    byLength.map(({ placeholder }) => asWord(placeholder)).join('|'),
-    'gu',
-  )
+  const anyOfThem = new RegExp(byLength.map((each) => `(${patternOf(each)})`).join('|'), 'gu')
   const parts: (string | P)[] = []
   let end = 0
-  for (const { 0: found, index } of text.matchAll(anyOfThem)) {
-    parts.push(text.slice(end, index), ...byLength.filter((each) => each.placeholder === found))
+  for (const { 0: found, index, ...groups } of text.matchAll(anyOfThem)) {
+    const which = byLength.findIndex((_, i) => groups[i + 1] !== undefined)
+    parts.push(text.slice(end, index), byLength[which]!)
     end = index + found.length
   }
   return [...parts, text.slice(end)]
 }
 
-function asWord(placeholder: string): string {
+function patternOf({ placeholder, anyCase, wholeWord }: Findable): string {
   const escaped = placeholder.replace(/[\\^$.*+?()[\]{}|/]/g, String.raw`\$&`)
+  const pattern = anyCase ? escaped.replace(/\p{L}/gu, inAnyCase) : escaped
   const inWord = String.raw`[\p{L}\p{M}\p{N}_]`
-  const before = new RegExp(`^${inWord}`, 'u').test(placeholder) ? `(?<!${inWord})` : ''
-  const after = new RegExp(`${inWord}$`, 'u').test(placeholder) ? `(?!${inWord})` : ''
-  return before + escaped + after
+  const before = wholeWord && new RegExp(`^${inWord}`, 'u').test(placeholder)
+  const after = wholeWord && new RegExp(`${inWord}$`, 'u').test(placeholder)
+  return (before ? `(?<!${inWord})` : '') + pattern + (after ? `(?!${inWord})` : '')
+}
+
+function inAnyCase(letter: string): string {
+  return `[${letter.toLowerCase()}${letter.toUpperCase()}]`
 }

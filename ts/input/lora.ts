@@ -5,8 +5,11 @@ import { type Option, filledText, list, number, object } from '../options/option
 /** A LoRA, and how strong it is. */
 export interface Lora {
   /**
-   * A file as kohya's scripts, PEFT or diffusers write it, LoRA or LoCon, for the UNet, the text
-   * encoder or both.
+   * A file as kohya's scripts, LyCORIS, PEFT, diffusers or ComfyUI write it, for the UNet, the text
+   * encoder or both, or the folder that diffusers or PEFT saved. LoRA, LoCon, DoRA, LoHa, LoKr and
+   * whole changes are read; an `adapter_config.json` beside an adapter counts. Or 'hf:' and what
+   * {@link pull} takes, such as 'hf:ORG/NAME', or 'hf:ORG/NAME/FILE' where the repository has several:
+   * it is downloaded unless it is in the cache.
    */
   file: string
   /** -10..10; 1 is as it was trained, 0 nothing of it. Default 1. */
@@ -17,7 +20,7 @@ export interface Lora {
 export type FilledLora = { [K in keyof Lora]-?: Exclude<Lora[K], undefined> }
 
 const loraOptions = {
-  file: filledText({ help: 'the file', required: true }),
+  file: filledText({ help: 'the file, or hf:NAME', required: true }),
   strength: number(-10, 10, { help: '1 is as it was trained, 0 nothing of it', default: 1 }),
 } satisfies Record<keyof Lora, Option>
 

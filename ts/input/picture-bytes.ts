@@ -28,15 +28,17 @@ export async function keep(picture: LayoutPicture, signal?: AbortSignal): Promis
 
 function ofUrl(href: string): KeptPicture {
   if (/^file:/i.test(href)) return fileURLToPath(href)
-  const [, kind = '', data = ''] = /^data:([^,]*),(.*)$/is.exec(href) ?? []
+  const [, kind = '', data] = /^data:([^,]*),(.*)$/is.exec(href) ?? []
+  if (data === undefined) throw new Error('a data: URL has a comma before its data')
   return /;base64$/i.test(kind)
     ? Buffer.from(decodeURIComponent(data), 'base64')
     : Buffer.from(unescapeBytes(data))
 }
 
-/** `%ff` is a byte, which need not be UTF-8. */
+/** `%ff` is a byte, which need not be UTF-8; other characters are. */
 function unescapeBytes(text: string): Uint8Array {
-  const bytes = text.replace(/%([0-9a-f]{2})/gi, (_, digits: string) =>
+  const utf8 = Buffer.from(text).toString('latin1')
+  const bytes = utf8.replace(/%([0-9a-f]{2})/gi, (_, digits: string) =>
     String.fromCharCode(parseInt(digits, 16)),
   )
   return Buffer.from(bytes, 'latin1')

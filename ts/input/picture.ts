@@ -1,11 +1,12 @@
 /** Layout pictures: from whatever `sharp` reads to RGB pixels of the size of the mix. */
 import { createHash } from 'node:crypto'
 
-import { MagicMixError, messageOf } from '../errors.js'
+import { MagicMixError } from '../errors.js'
 import type { Picture } from '../pixels.js'
 import { type Sharp, sharp } from '../sharp.js'
 import { describe, invalid } from '../options/validate.js'
 import { fileBytes, keep } from './picture-bytes.js'
+import { problemOf, problemOfPath, shrinksOnLoad } from './picture-problem.js'
 import {
   type EncodedPicture,
   type Fit,
@@ -21,8 +22,12 @@ import {
   isUrl,
 } from './picture-forms.js'
 
-/** Pictures of more pixels are refused before they are decoded. */
-const maxInputPixels = 100_000_000
+/**
+ * Pictures of more pixels are refused before they are decoded: their memory grows with them, but for
+ * JPEGs, which are made smaller as they are decoded.
+ */
+const maxPixels = 2 ** 27
+const maxJpegPixels = 2 ** 28
 
 /** How {@link readPicture} makes a picture fit. */
 export interface PictureOptions {
@@ -52,9 +57,9 @@ export async function readPicture(
   { width, height, fit, background, nativeSize, signal }: PictureOptions,
 ): Promise<ReadPicture> {
   await checkColour(background)
-  return readable(picture, async () => {
+  return readable(picture, async (seen) => {
     const kept = await keep(picture, signal)
-    const source = await open(kept, signal)
+    const source = await open(kept, seen, signal)
     const size = mixSize(await orientedSize(source), nativeSize, width, height)
     const { data, info } = await (
       await inColour(source)
@@ -79,25 +84,35 @@ export async function sizeOfMix(
   if (isDeferred(picture)) {
     throw invalid('layout', 'a picture that can be read again (its bytes)', picture)
   }
-  return readable(picture, async () =>
-    mixSize(await orientedSize(await open(await keep(picture))), nativeSize, width, height),
+  return readable(picture, async (seen) =>
+    mixSize(await orientedSize(await open(await keep(picture), seen)), nativeSize, width, height),
   )
 }
 
 /** Throws what {@link readPicture} throws if there is no picture. */
 export async function checkPicture(picture: KeptPicture, background: string): Promise<void> {
   await checkColour(background)
-  await readable(picture, async () => orientedSize(await open(await keep(picture))))
+  await readable(picture, async (seen) => orientedSize(await open(await keep(picture), seen)))
 }
 
-async function readable<T>(picture: LayoutPicture, read: () => Promise<T>): Promise<T> {
+/** The file of a picture, once it is here. */
+interface Seen {
+  bytes?: Uint8Array
+}
+
+async function readable<T>(picture: LayoutPicture, read: (seen: Seen) => Promise<T>): Promise<T> {
+  const seen: Seen = {}
   try {
-    return await read()
+    return await read(seen)
   } catch (error) {
     if (error instanceof MagicMixError) throw error
+    const problem =
+      typeof picture === 'string' && !seen.bytes
+        ? problemOfPath(picture, error)
+        : problemOf(error, error instanceof OwnProblem ? undefined : seen.bytes)
     throw new MagicMixError(
       'PICTURE_UNREADABLE',
-      `The layout picture (${nameOf(picture)}) cannot be read: ${messageOf(error)}`,
+      `The layout picture (${nameOf(picture)}) cannot be read: ${problem}`,
       { picture: nameOf(picture) },
       { cause: error },
     )
@@ -118,15 +133,31 @@ export function mixSize(
   return { width: width ?? roundSide(wide, unit), height: height ?? roundSide(high, unit) }
 }
 
-async function open(picture: KeptPicture, signal?: AbortSignal): Promise<Sharp> {
-  const limits = { limitInputPixels: maxInputPixels, failOn: 'error' } as const
+/** An error that says everything already. */
+class OwnProblem extends Error {}
+
+async function open(picture: KeptPicture, seen: Seen, signal?: AbortSignal): Promise<Sharp> {
   if (isSharp(picture)) return openRendered(picture)
   if (isRaw(picture)) {
     const { data, width, height, channels } = picture
-    return sharp(bufferOf(data), { ...limits, raw: { width, height, channels } })
+    return sharp(bufferOf(data), { limitInputPixels: false, raw: { width, height, channels } })
   }
-  if (isEncoded(picture)) return sharp(await bytesOf(picture, signal), limits)
-  return sharp(isBytes(picture) ? bufferOf(picture) : await fileBytes(picture, signal), limits)
+  const bytes = isEncoded(picture)
+    ? await bytesOf(picture, signal)
+    : isBytes(picture)
+      ? bufferOf(picture)
+      : await fileBytes(picture, signal)
+  seen.bytes = bytes
+  const source = sharp(bytes, { limitInputPixels: false, failOn: 'error' })
+  const { width, height } = await source.metadata()
+  const most = shrinksOnLoad(bytes) ? maxJpegPixels : maxPixels
+  if (width * height > most) {
+    throw new OwnProblem(
+      `it has ${width} x ${height} pixels, and at most ${Math.floor(most / 1e6)} million are read; ` +
+        'make it smaller first',
+    )
+  }
+  return source
 }
 
 async function bytesOf(picture: EncodedPicture, signal?: AbortSignal): Promise<Buffer> {
@@ -148,7 +179,7 @@ async function openRendered(picture: Sharp): Promise<Sharp> {
     .raw({ depth: 'uchar' }) // a depth of the user's own would stay
     .toBuffer({ resolveWithObject: true })
   const { width, height, channels } = info
-  return sharp(data, { raw: { width, height, channels } })
+  return sharp(data, { limitInputPixels: false, raw: { width, height, channels } })
 }
 
 /** Before sharp 0.34 that was `rotate` without an angle. */
@@ -192,7 +223,10 @@ async function checkColour(background: string): Promise<void> {
 function nameOf(picture: LayoutPicture): string {
   if (isUrl(picture)) return nameOf(picture.href)
   if (typeof picture === 'string') {
-    return /^data:/i.test(picture) ? `a data: URL of ${picture.length} characters` : picture
+    if (/^data:/i.test(picture)) return `a data: URL of ${picture.length} characters`
+    return picture.length > 300
+      ? `${picture.slice(0, 60)}... of ${picture.length} characters`
+      : picture
   }
   if (isDeferred(picture)) return isBytesHolder(picture) ? 'a blob or response' : 'a stream'
   if (isEncoded(picture)) return 'path' in picture ? picture.path : 'bytes in base64'

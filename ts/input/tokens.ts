@@ -12,7 +12,7 @@ import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
-import { splitAt } from './embeddings.js'
+import { type Findable, splitAt } from './embeddings.js'
 import { MagicMixError } from '../errors.js'
 import { text as checkedText } from '../options/validate.js'
 
@@ -48,7 +48,7 @@ export interface Token {
 export class ClipTokens {
   private constructor(
     private readonly tokenizer: BpeTokenizer,
-    private readonly learnt: readonly PlacedEmbedding[] = [],
+    private readonly learnt: readonly Learnt[] = [],
   ) {}
 
   private static shared: Promise<ClipTokens> | undefined
@@ -59,17 +59,8 @@ export class ClipTokens {
     return this.shared
   }
 
-  /**
-   * The same tokenizer, which finds placeholders of embeddings as well. Their ids are the last of
-   * the model's `vocabulary`.
-   */
-  withLearnt(embeddings: readonly Embedding[], vocabulary: number): ClipTokens {
-    let firstId = vocabulary - embeddings.reduce((sum, { tokens }) => sum + tokens, 0)
-    const learnt = embeddings.map((embedding) => {
-      const placed = { ...embedding, firstId }
-      firstId += embedding.tokens
-      return placed
-    })
+  /** The same tokenizer, which finds placeholders of embeddings as well. */
+  withLearnt(learnt: readonly Learnt[]): ClipTokens {
     return new ClipTokens(this.tokenizer, learnt)
   }
 
@@ -101,16 +92,12 @@ export class ClipTokens {
   }
 }
 
-interface Embedding {
-  readonly placeholder: string
-  /** How many it takes in a prompt. */
-  readonly tokens: number
-}
-type PlacedEmbedding = Embedding & { firstId: number }
+/** A placeholder and the ids that it stands for. */
+type Learnt = Findable & { readonly ids: readonly number[] }
 type UnplacedToken = Omit<Token, 'index'>
 
-function learntTokens({ placeholder, firstId, tokens }: PlacedEmbedding): UnplacedToken[] {
-  return Array.from({ length: tokens }, (_, i) => ({ id: firstId + i, text: placeholder }))
+function learntTokens({ placeholder, ids }: Learnt): UnplacedToken[] {
+  return ids.map((id) => ({ id, text: placeholder }))
 }
 
 /** As many whole words from the beginning of `text` as are tokenised: more than could fit. */

@@ -9,7 +9,7 @@ import {
   flag,
   signal,
 } from '../options/option.js'
-import { type ModelConfig, config } from './load-options.js'
+import { type ModelConfig, config, vae } from './load-options.js'
 
 /**
  * How weights are stored. Bits per weight: f32 32, f16 and bf16 16, q8_0 8.5, q6_k 6.6, q5_1 6,
@@ -26,6 +26,8 @@ export const storedTypes = [
 export interface ConvertOptions {
   /** A checkpoint of any format that `MagicMix.load` takes. */
   input: string
+  /** An autoencoder for an input without one, or in the place of its own, as for `load`. Default: none. */
+  vae?: string | undefined
   /** Ends in '.gguf' or '.safetensors', which names the format; the latter holds no q types. */
   output: string
   /**
@@ -44,7 +46,7 @@ export interface ConvertOptions {
   overwrite?: boolean | undefined
   /** Sizes that the input does not declare; the output will. Default: none. */
   config?: ModelConfig | undefined
-  /** Called as tensors are written; if it throws, nothing is written and it rejects with that. */
+  /** Called as the input is downloaded and tensors are written; if it throws, nothing is written and it rejects with that. */
   onProgress?: ProgressListener<ConvertProgressEvent> | undefined
   /** Cancels; nothing is left behind, and it rejects with the signal's reason. */
   signal?: AbortSignal | undefined
@@ -57,6 +59,7 @@ export const convertOptions = {
     required: true,
     crosses: true,
   }),
+  vae,
   output: filledText({
     help: "ends in '.gguf' or '.safetensors', which names the format",
     required: true,
@@ -82,10 +85,13 @@ export const convertOptions = {
   }),
   config,
   onProgress: callback<ProgressListener<ConvertProgressEvent>>({
-    help: 'called as tensors are written',
+    help: 'called as the input is downloaded and tensors are written',
   }),
   signal: signal({ help: 'cancels; nothing is left behind' }),
 } satisfies Record<keyof ConvertOptions, Option>
 
 /** The part of {@link ConvertOptions} that crosses to the engine. */
-export type NativeConvertOptions = Crossing<typeof convertOptions>
+export type NativeConvertOptions = Crossing<typeof convertOptions> & {
+  /** As for loading. */
+  originalConfig: string
+}

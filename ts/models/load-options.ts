@@ -87,9 +87,23 @@ export interface LoadOptions {
    */
   model?: string | undefined
   /**
+   * An autoencoder (VAE) for a checkpoint that has none, or in the place of its own: a file of any
+   * format that is read, alone or in a whole checkpoint, or a folder as diffusers writes it; or 'hf:'
+   * and what {@link pull} takes, such as 'hf:stabilityai/sd-vae-ft-mse'. Default: the model's own.
+   */
+  vae?: string | undefined
+  /**
+   * From which layer of the text encoder its states are taken, 1..64: 1 is the last, 2 the one before
+   * it, as many models made from SD 1.x expect. The final norm follows either. Of SD 2.x the last
+   * layer that is used counts, the last but one of the original. Default 1.
+   */
+  clipSkip?: number | undefined
+  /**
    * Files of textual inversion by the placeholder that stands for each in prompts:
-   * `{ '<cat-toy>': 'learned_embeds.safetensors' }`. Files of diffusers and of the AUTOMATIC1111 web
-   * UI are read. A placeholder has no white space and is found in prompts as it is written here, upper
+   * `{ '<cat-toy>': 'learned_embeds.safetensors' }`, or 'hf:' and what {@link pull} takes:
+   * `{ '<cat-toy>': 'hf:sd-concepts-library/cat-toy' }`. Files of diffusers and of the AUTOMATIC1111 web
+   * UI are read, and LoRAs that bring embeddings along under that name. A placeholder has no white
+   * space and is found in prompts as it is written here, upper
    * and lower case included, but not inside of a longer word. It takes as many of the 75 tokens as the
    * file has vectors. Default: none.
    */
@@ -122,7 +136,8 @@ export interface LoadOptions {
   threads?: number | undefined
   /**
    * LoRAs for every mix that names none of its own. They are merged into the weights: a step takes
-   * no longer with them. Default: none.
+   * no longer with them. The names of embeddings that their files bring along stand for these in
+   * prompts, unless `embeddings` has another of that name. Default: none.
    */
   loras?: readonly Lora[] | undefined
   /**
@@ -141,7 +156,7 @@ export interface LoadOptions {
    * included, 1..2^31-1; it rejects with TIMED_OUT then. Default: no limit.
    */
   timeLimit?: number | undefined
-  /** Called while the model is downloaded and its weights are read; if it throws, loading is cancelled and rejects with that. */
+  /** Called while files are downloaded and weights are read; if it throws, loading is cancelled and rejects with that. */
   onProgress?: ProgressListener<LoadProgressEvent> | undefined
   /** Cancels loading; it rejects with the signal's reason once all has unwound. */
   signal?: AbortSignal | undefined
@@ -185,6 +200,14 @@ export const config = object(
   { help: 'sizes that the files do not declare', default: {}, defaultText: 'none', crosses: true },
 )
 
+/** The option `vae`, of every call that reads a model. */
+export const vae = filledText({
+  help: 'an autoencoder for a model without one, or in the place of its own',
+  defaultText: "the model's own",
+  crosses: true,
+  cli: { flag: 'vae', value: 'PATH' },
+})
+
 /** To the engine 0 is one per available core. */
 function threadsOfEnvironment(): number {
   const text = process.env.MAGICMIX_THREADS
@@ -199,6 +222,13 @@ export const loadOptions = {
     defaultText: 'the one in the package',
     crosses: true,
     cli: { flag: 'model', short: 'm', value: 'PATH' },
+  }),
+  vae,
+  clipSkip: integer(1, 64, {
+    help: "the text encoder's last layer, counted from the end: many SD 1.x models expect 2",
+    default: 1,
+    crosses: true,
+    cli: { flag: 'clip-skip', value: 'N' },
   }),
   embeddings,
   config,
@@ -252,7 +282,7 @@ export const loadOptions = {
     defaultText: 'no limit',
   }),
   onProgress: callback<ProgressListener<LoadProgressEvent>>({
-    help: 'called while the model is downloaded and its weights are read',
+    help: 'called while files are downloaded and weights are read',
   }),
   signal: signal({ help: 'cancels loading' }),
 } satisfies Record<keyof LoadOptions, Option>
@@ -261,6 +291,8 @@ export const loadOptions = {
 export type NativeLoadOptions = Crossing<typeof loadOptions> & {
   /** The best instruction set that is allowed, or 'off'; empty: no limit. */
   kernels: string
+  /** JSON text of the .yaml beside the model; empty if there is none. */
+  originalConfig: string
 }
 
 /** Checked {@link LoadOptions}. */
@@ -279,6 +311,7 @@ export function checkLoadOptions(options: unknown = {}): CheckedLoadOptions {
   const native = {
     ...crossing(loadOptions, checked),
     kernels: process.env.MAGICMIX_KERNELS ?? '',
+    originalConfig: '', // until the model's place is known
   }
   return { native, isolate, maxQueue, timeLimit, onProgress, signal }
 }

@@ -70,18 +70,27 @@ export interface ModelInfo {
       readonly scalingFactor: number
     }
   }
-  /** The `embeddings` that were loaded. */
-  readonly embeddings: readonly {
-    /** The text that stands for it in prompts. */
-    readonly placeholder: string
-    /** Tokens that it takes in a prompt. */
-    readonly tokens: number
-  }[]
+  /** The `embeddings` that were loaded, and the tokens that the model's own tokenizer has learnt. */
+  readonly embeddings: readonly Placeholder[]
   /** Memory, in bytes. */
   readonly memory: {
     /** Of the weights on their devices. */
     readonly weights: number
   }
+}
+
+/** A text that stands for learnt tokens in prompts. */
+export interface Placeholder {
+  /** The text. */
+  readonly placeholder: string
+  /** Tokens that it takes in a prompt. */
+  readonly tokens: number
+  /** Their ids. */
+  readonly ids: readonly number[]
+  /** Is it found in upper and lower case alike? */
+  readonly anyCase: boolean
+  /** If it begins or ends as a word does: is it not found inside of a longer word? */
+  readonly wholeWord: boolean
 }
 
 interface PerPart<T> {

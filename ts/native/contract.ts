@@ -153,6 +153,18 @@ export interface NativeMixer {
   dispose(): Promise<void>
 }
 
+/** What becomes of a key in a configuration file of a model. */
+export interface NativeConfigKey {
+  /** 'unet/config.json' ... */
+  file: string
+  /** a dot and '*' at its end stand for all keys below it */
+  key: string
+  treatment: 'honoured' | 'harmless' | 'only'
+  /** of 'only': JSON list of the accepted values */
+  values: string
+  why: string
+}
+
 export interface NativeBinding {
   /** of the backends that were loaded, the CPU last */
   devices(): NativeDevice[]
@@ -164,7 +176,12 @@ export interface NativeBinding {
   preflight(device: string): NativeJob<{ error: number; passed: boolean }>
   /** cores and bytes that this process may use; `root` stands before /proc and /sys */
   machine(root: string): { cores: number; memory: number }
-  inspect(path: string, config: ModelConfig): NativeJob<NativeInspection>
+  inspect(
+    path: string,
+    config: ModelConfig,
+    files?: { vae?: string | undefined; originalConfig?: string },
+  ): NativeJob<NativeInspection>
+  configKeys(): NativeConfigKey[]
   convert(
     options: NativeConvertOptions,
     onProgress: ((event: NativeProgress) => void) | null,

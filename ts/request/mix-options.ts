@@ -40,7 +40,8 @@ const samplers = ['ddim'] as const
 export interface MixRequest {
   /**
    * Where shape, colour and pose come from: a picture (path, encoded bytes, a `sharp` instance or
-   * raw pixels), or a prompt. At most 100 megapixels, and 32768 pixels per side for raw pixels. A
+   * raw pixels), or a prompt. JPEG, PNG, WebP, AVIF, TIFF, GIF and SVG are read: a JPEG of at most 268
+   * megapixels, others of at most 134; raw pixels have at most 32768 per side. A
    * `sharp` instance is rendered as it stands, after its EXIF orientation has been applied. The
    * forms that JSON can hold are taken too: `{ path }`, `{ bytes }` in base64, each with the file's
    * `sha256` if it is to be verified.

@@ -76,8 +76,13 @@ export function embeddedRecipe(request: FilledMixRequest): Record<string, unknow
   return {
     layout: isPrompt(layout) ? layout : describedPicture(layout),
     ...rest,
-    loras: loras.map(({ file, strength }) => ({ file: path.basename(file), strength })),
+    loras: loras.map(({ file, strength }) => ({ file: withoutFolder(file), strength })),
   }
+}
+
+/** The name of a file on the hub is the same everywhere. */
+function withoutFolder(file: string): string {
+  return file.startsWith('hf:') ? file : path.basename(file)
 }
 
 function describedPicture(picture: LayoutPicture): object {

@@ -1,0 +1,65 @@
+#include "checkpoint/bundled_embeddings.h"
+
+#include "base/error.h"
+#include "base/text.h"
+
+#include <algorithm>
+
+namespace magicmix {
+namespace {
+
+const std::string kPrefix = "bundle_emb.";
+// As the files of embeddings that were bundled call the vectors, with a dot before.
+const std::string kVectors[] = {".clip_l", ".string_to_param.*", ".emb_params"};
+
+/// "bundle_emb.NAME.clip_l": NAME.
+std::string nameOf(const std::string &tensor, const std::string &path) {
+    const auto refuse = [&](const std::string &why) {
+        throw Error("MODEL_UNSUPPORTED", "'" + path + "' has the tensor '" + tensor + "', " + why,
+                    {{"path", path}, {"tensor", tensor}});
+    };
+    if (endsWith(tensor, ".clip_g")) {
+        refuse("which is of an embedding for Stable Diffusion XL");
+    }
+    for (const auto &end : kVectors) {
+        if (!endsWith(tensor, end) || tensor.size() <= kPrefix.size() + end.size()) continue;
+        const std::string name =
+            tensor.substr(kPrefix.size(), tensor.size() - kPrefix.size() - end.size());
+        const bool control = std::any_of(
+            name.begin(), name.end(), [](char c) { return static_cast<unsigned char>(c) < ' '; });
+        if (control) refuse("whose name cannot stand in a prompt");
+        return name;
+    }
+    refuse("which no embedding that a LoRA brings along has; they are called " + kPrefix +
+           "NAME.clip_l");
+    return "";
+}
+
+} // namespace
+
+bool isOfBundledEmbedding(const std::string &tensor) { return startsWith(tensor, kPrefix); }
+
+std::vector<std::string> bundledEmbeddings(const StoredTensors &tensors, const std::string &path) {
+    std::vector<std::string> names;
+    for (const auto &[tensor, stored] : tensors) {
+        if (!isOfBundledEmbedding(tensor)) continue;
+        const std::string name = nameOf(tensor, path);
+        if (std::find(names.begin(), names.end(), name) != names.end()) {
+            throw Error("MODEL_FORMAT",
+                        "'" + path + "' brings two embeddings with the name '" + name + "'",
+                        {{"path", path}, {"tensor", tensor}});
+        }
+        names.push_back(name);
+    }
+    return names;
+}
+
+const StoredTensor *bundledVectors(const StoredTensors &tensors, const std::string &name) {
+    for (const auto &end : kVectors) {
+        const auto found = tensors.find(kPrefix + name + end);
+        if (found != tensors.end()) return &found->second;
+    }
+    return nullptr;
+}
+
+} // namespace magicmix

@@ -1,0 +1,306 @@
+#include "checkpoint/config_keys.h"
+
+#include <algorithm>
+#include <sstream>
+
+namespace magicmix {
+namespace {
+
+using Treatment = ConfigKey::Treatment;
+constexpr Treatment kHonoured = Treatment::Honoured, kHarmless = Treatment::Harmless,
+                    kOnly = Treatment::Only;
+
+/// Keys of a file with the same treatment for the same reason, with white space between them. One
+/// that is accepted with some values only is followed by "=" and the JSON list of these.
+struct Group {
+    const char *file;
+    Treatment treatment;
+    const char *why;
+    const char *keys;
+};
+
+const Group kGroups[] = {
+    {"model_index.json", kHonoured, "says the family", R"(_class_name)"},
+    {"model_index.json", kHarmless, "a note of who wrote the file",
+     R"(_diffusers_version _name_or_path _commit_hash _use_default_values)"},
+    {"model_index.json", kHarmless, "each has a configuration of its own",
+     R"(unet vae text_encoder scheduler)"},
+    {"model_index.json", kOnly, "the prompts are cut by CLIP's tokenizer",
+     R"(tokenizer=[["transformers","CLIPTokenizer"],["transformers","CLIPTokenizerFast"],[null,null],null])"},
+    {"model_index.json", kHarmless, "pictures are not judged",
+     R"(safety_checker feature_extractor requires_safety_checker)"},
+    {"model_index.json", kOnly, "a picture is no prompt here",
+     R"(image_encoder=[[null,null],null])"},
+    {"model_index.json", kOnly, "there is one text encoder", R"(
+         text_encoder_2=[[null,null],null] tokenizer_2=[[null,null],null]
+         text_encoder_3=[[null,null],null] tokenizer_3=[[null,null],null])"},
+    {"model_index.json", kOnly, "such a network is not used", R"(
+         transformer=[[null,null],null] prior=[[null,null],null] decoder=[[null,null],null]
+         controlnet=[[null,null],null] adapter=[[null,null],null])"},
+    {"model_index.json", kOnly, "of Stable Diffusion XL", R"(
+         force_zeros_for_empty_prompt=[false] force_upcast=[null,false,true]
+         requires_aesthetics_score=[false] add_watermarker=[null,false])"},
+    {"unet/config.json", kOnly, "the UNet is one of another class",
+     R"(_class_name=["UNet2DConditionModel"])"},
+    {"unet/config.json", kHarmless, "a note of who wrote the file",
+     R"(_diffusers_version _name_or_path _commit_hash _use_default_values)"},
+    {"unet/config.json", kHarmless, "of the averaging in training",
+     R"(decay inv_gamma min_decay optimization_step power update_after_step use_ema_warmup)"},
+    {"unet/config.json", kHonoured, "the side of the pictures of training", R"(sample_size)"},
+    {"unet/config.json", kHonoured, "has to agree with the weights",
+     R"(block_out_channels layers_per_block cross_attention_dim mid_block_type)"},
+    {"unet/config.json", kHonoured,
+     "the attention heads; the first of these has always meant their number in Stable Diffusion, "
+     "the last is ours",
+     R"(attention_head_dim num_attention_heads head_width)"},
+    {"unet/config.json", kHonoured, "groups of the group norms", R"(norm_num_groups)"},
+    {"unet/config.json", kHarmless, "the weights' shapes say it",
+     R"(in_channels out_channels use_linear_projection)"},
+    {"unet/config.json", kHarmless, "attention is computed in single precision in any case",
+     R"(upcast_attention)"},
+    {"unet/config.json", kHarmless, "of training", R"(dropout)"},
+    {"unet/config.json", kHarmless, "without addition_embed_type it has no meaning",
+     R"(addition_embed_type_num_heads)"},
+    {"unet/config.json", kOnly, "blocks of another kind compute something else", R"(
+         down_block_types=["CrossAttnDownBlock2D","DownBlock2D"]
+         up_block_types=["CrossAttnUpBlock2D","UpBlock2D"])"},
+    {"unet/config.json", kOnly, "those of Stable Diffusion 1.x and 2.x are computed", R"(
+         act_fn=["silu","swish"] norm_eps=[1e-5] freq_shift=[0] flip_sin_to_cos=[true]
+         center_input_sample=[false] downsample_padding=[1] mid_block_scale_factor=[1]
+         conv_in_kernel=[3] conv_out_kernel=[3] resnet_time_scale_shift=["default"]
+         resnet_skip_time_act=[false] resnet_out_scale_factor=[1]
+         time_embedding_type=["positional"] attention_type=["default"]
+         transformer_layers_per_block=[1])"},
+    {"unet/config.json", kOnly, "those of Stable Diffusion 1.x and 2.x are computed", R"(
+         only_cross_attention=[false] dual_cross_attention=[null,false]
+         mid_block_only_cross_attention=[null,false] cross_attention_norm=[null]
+         reverse_transformer_layers_per_block=[null] class_embeddings_concat=[null,false]
+         time_embedding_dim=[null] time_embedding_act_fn=[null] timestep_post_act=[null])"},
+    {"unet/config.json", kOnly, "the UNet would take more than a latent and a prompt", R"(
+         class_embed_type=[null] num_class_embeds=[null] addition_embed_type=[null]
+         addition_time_embed_dim=[null] encoder_hid_dim=[null] encoder_hid_dim_type=[null]
+         projection_class_embeddings_input_dim=[null] time_cond_proj_dim=[null])"},
+    {"unet/config.json", kOnly,
+     "weights quantised by bitsandbytes and the like are not read; give the model in f16 or as "
+     "GGUF",
+     R"(quantization_config=[null])"},
+    {"vae/config.json", kOnly,
+     "the autoencoder is one of another class; give one of Stable Diffusion with the option vae",
+     R"(_class_name=["AutoencoderKL"])"},
+    {"vae/config.json", kHarmless, "a note of who wrote the file",
+     R"(_diffusers_version _name_or_path _commit_hash _use_default_values)"},
+    {"vae/config.json", kHarmless, "of the averaging in training",
+     R"(decay inv_gamma min_decay optimization_step power update_after_step use_ema_warmup)"},
+    {"vae/config.json", kHonoured, "the factor of latents", R"(scaling_factor)"},
+    {"vae/config.json", kHonoured, "groups of the group norms", R"(norm_num_groups)"},
+    {"vae/config.json", kHonoured, "has to agree with the weights",
+     R"(block_out_channels layers_per_block)"},
+    {"vae/config.json", kHonoured, "ours: from latents to the colours of previews",
+     R"(latent_rgb)"},
+    {"vae/config.json", kHarmless, "the weights' shapes say it", R"(latent_channels)"},
+    {"vae/config.json", kHarmless, "the autoencoder takes any size", R"(sample_size)"},
+    {"vae/config.json", kHarmless, "it is computed in single precision in any case",
+     R"(force_upcast)"},
+    {"vae/config.json", kOnly, "that of Stable Diffusion 1.x and 2.x is computed", R"(
+         in_channels=[3] out_channels=[3] act_fn=["silu"] down_block_types=["DownEncoderBlock2D"]
+         up_block_types=["UpDecoderBlock2D"] use_quant_conv=[true] use_post_quant_conv=[true]
+         mid_block_add_attention=[true] shift_factor=[null,0] latents_mean=[null]
+         latents_std=[null])"},
+    {"vae/config.json", kOnly,
+     "weights quantised by bitsandbytes and the like are not read; give the model in f16 or as "
+     "GGUF",
+     R"(quantization_config=[null])"},
+    {"text_encoder/config.json", kOnly, "the text encoder is one of another class", R"(
+         architectures=["CLIPTextModel","CLIPTextModelWithProjection"]
+         model_type=["clip_text_model"])"},
+    {"text_encoder/config.json", kOnly, "give the configuration of the text encoder alone",
+     R"(text_config=[null] text_config_dict=[null] vision_config=[null] vision_config_dict=[null])"},
+    {"text_encoder/config.json", kHonoured, "the attention heads", R"(num_attention_heads)"},
+    {"text_encoder/config.json", kHonoured, "how many of the layers in the file are run",
+     R"(num_hidden_layers)"},
+    {"text_encoder/config.json", kHonoured, "the activation of the feed-forward layers",
+     R"(hidden_act)"},
+    {"text_encoder/config.json", kHarmless, "the weights' shapes say it",
+     R"(hidden_size intermediate_size vocab_size)"},
+    {"text_encoder/config.json", kOnly, "that of Stable Diffusion is computed", R"(
+         layer_norm_eps=[1e-5] max_position_embeddings=[77] is_decoder=[false]
+         is_encoder_decoder=[false] add_cross_attention=[false] cross_attention_hidden_size=[null]
+         pruned_heads=[{},null] chunk_size_feed_forward=[0])"},
+    {"text_encoder/config.json", kHarmless, "of training", R"(
+         attention_dropout dropout initializer_factor initializer_range gradient_checkpointing
+         use_cache)"},
+    {"text_encoder/config.json", kHarmless, "of comparing a text with a picture",
+     R"(projection_dim logit_scale_init_value eos_token_id)"},
+    {"text_encoder/config.json", kHarmless, "the tokenizer says it",
+     R"(bos_token_id pad_token_id sep_token_id decoder_start_token_id tokenizer_class prefix)"},
+    {"text_encoder/config.json", kHarmless, "of how transformers runs it", R"(
+         _name_or_path _commit_hash transformers_version torch_dtype dtype torchscript use_bfloat16
+         tf_legacy_loss _attn_implementation _attn_implementation_autoset
+         _attn_implementation_internal attn_implementation return_dict output_attentions
+         output_hidden_states tie_word_embeddings tie_encoder_decoder problem_type
+         task_specific_params finetuning_task id2label label2id num_labels)"},
+    {"text_encoder/config.json", kHarmless, "of models that write text", R"(
+         max_length min_length do_sample early_stopping num_beams num_beam_groups diversity_penalty
+         temperature top_k top_p typical_p repetition_penalty length_penalty no_repeat_ngram_size
+         encoder_no_repeat_ngram_size bad_words_ids num_return_sequences output_scores
+         return_dict_in_generate forced_bos_token_id forced_eos_token_id remove_invalid_values
+         exponential_decay_length_penalty suppress_tokens begin_suppress_tokens)"},
+    {"text_encoder/config.json", kOnly,
+     "weights quantised by bitsandbytes and the like are not read; give the model in f16 or as "
+     "GGUF",
+     R"(quantization_config=[null])"},
+    {"scheduler/scheduler_config.json", kHonoured,
+     "if it is there, what a file leaves out is as in DDIMScheduler", R"(_class_name)"},
+    {"scheduler/scheduler_config.json", kHarmless, "a note of who wrote the file",
+     R"(_diffusers_version _name_or_path _commit_hash _use_default_values)"},
+    {"scheduler/scheduler_config.json", kHonoured, "the schedule of DDIMScheduler.from_config", R"(
+         num_train_timesteps beta_start beta_end beta_schedule rescale_betas_zero_snr
+         timestep_spacing steps_offset set_alpha_to_one clip_sample clip_sample_range
+         prediction_type)"},
+    {"scheduler/scheduler_config.json", kOnly, "only schedules between two betas are computed",
+     R"(trained_betas=[null])"},
+    {"scheduler/scheduler_config.json", kOnly, "it is for models of pixels",
+     R"(thresholding=[null,false])"},
+    {"scheduler/scheduler_config.json", kHarmless, "without thresholding they have no meaning",
+     R"(dynamic_thresholding_ratio sample_max_value)"},
+    {"scheduler/scheduler_config.json", kOnly, "the model was trained to flow matching", R"(
+         use_flow_sigmas=[null,false] shift=[null] shift_terminal=[null]
+         use_dynamic_shifting=[null,false] base_shift=[null] max_shift=[null]
+         stochastic_sampling=[null,false])"},
+    {"scheduler/scheduler_config.json", kHarmless, "without use_flow_sigmas they have no meaning",
+     R"(flow_shift time_shift_type base_image_seq_len max_image_seq_len)"},
+    {"scheduler/scheduler_config.json", kOnly, "the model was trained to another schedule (EDM)",
+     R"(
+         timestep_type=[null,"discrete"] sigma_data=[null] sigma_max=[null] sigma_min=[null]
+         sigma_schedule=[null] snr_shift_scale=[null])"},
+    {"scheduler/scheduler_config.json", kOnly, "the UNet would predict a variance",
+     R"(variance_type=[null,"fixed_small","fixed_small_log","fixed_large","fixed_large_log"])"},
+    {"scheduler/scheduler_config.json", kHarmless, "of other samplers", R"(
+         algorithm_type solver_order solver_type solver_p lower_order_final euler_at_final
+         final_sigmas_type use_karras_sigmas use_exponential_sigmas use_beta_sigmas use_lu_lambdas
+         lambda_min_clipped predict_x0 disable_corrector corrector_order predictor_order tau_func
+         interpolation_type skip_prk_steps noise_sampler_seed original_inference_steps
+         timestep_scaling eta rho)"},
+    {"scheduler/scheduler_config.json", kHarmless, "without a meaning to diffusers",
+     R"(clip_sample_value)"},
+    {"tokenizer/tokenizer_config.json", kHonoured, "what fills a prompt up", R"(pad_token)"},
+    {"tokenizer/tokenizer_config.json", kOnly, "CLIP's tokens are used",
+     R"(bos_token=["<|startoftext|>"] eos_token=["<|endoftext|>"] unk_token=["<|endoftext|>",null])"},
+    {"tokenizer/tokenizer_config.json", kHonoured, "learnt tokens",
+     R"(added_tokens_decoder additional_special_tokens)"},
+    {"tokenizer/tokenizer_config.json", kOnly, "the prompts are cut by CLIP's tokenizer", R"(
+         tokenizer_class=["CLIPTokenizer","CLIPTokenizerFast",null] do_lower_case=[true]
+         add_prefix_space=[null,false] add_bos_token=[true] add_eos_token=[true]
+         padding_side=[null,"right"] truncation_side=[null,"right"]
+         split_special_tokens=[null,false] extra_special_tokens=[null,{},[]] auto_map=[null])"},
+    {"tokenizer/tokenizer_config.json", kHarmless, "77 tokens are what the text encoder takes",
+     R"(model_max_length max_length)"},
+    {"tokenizer/tokenizer_config.json", kHarmless, "of turning tokens into text",
+     R"(errors clean_up_tokenization_spaces)"},
+    {"tokenizer/tokenizer_config.json", kHarmless, "of how transformers reads it", R"(
+         name_or_path _name_or_path special_tokens_map_file tokenizer_file processor_class use_fast
+         from_slow legacy verbose backend is_local local_files_only trust_remote_code revision
+         subfolder transformers_version tokenizers_version stride truncation_strategy
+         pad_to_multiple_of pad_token_type_id model_input_names cache_dir force_download
+         resume_download proxies token use_auth_token fix_mistral_regex)"},
+    {"tokenizer/special_tokens_map.json", kHonoured, "what fills a prompt up", R"(pad_token)"},
+    {"tokenizer/special_tokens_map.json", kOnly, "CLIP's tokens are used",
+     R"(bos_token=["<|startoftext|>"] eos_token=["<|endoftext|>"] unk_token=["<|endoftext|>",null])"},
+    {"tokenizer/special_tokens_map.json", kHonoured, "learnt tokens",
+     R"(additional_special_tokens)"},
+    {"tokenizer/special_tokens_map.json", kOnly, "CLIP's tokens are used",
+     R"(extra_special_tokens=[null,{},[]])"},
+    {"MODEL.yaml", kOnly, "models of Stable Diffusion predict the noise or the velocity",
+     R"(model.params.parameterization=[null,"eps","v"])"},
+    {"MODEL.yaml", kHonoured, "the schedule, in which linear means that of the roots",
+     R"(model.params.linear_start model.params.linear_end model.params.timesteps)"},
+    {"MODEL.yaml", kHonoured, "the factor of latents", R"(model.params.scale_factor)"},
+    {"MODEL.yaml", kHonoured, "the side of the pictures of training, in cells of 8 pixels",
+     R"(model.params.image_size)"},
+    {"MODEL.yaml", kHonoured, "the attention heads", R"(
+         model.params.unet_config.params.num_heads
+         model.params.unet_config.params.num_head_channels)"},
+    {"MODEL.yaml", kOnly, "the model is one of another class", R"(
+         model.target=["ldm.models.diffusion.ddpm.LatentDiffusion","sgm.models.diffusion.DiffusionEngine"]
+         model.params.unet_config.target=["ldm.modules.diffusionmodules.openaimodel.UNetModel","sgm.modules.diffusionmodules.openaimodel.UNetModel"]
+         model.params.first_stage_config.target=["ldm.models.autoencoder.AutoencoderKL"]
+         model.params.cond_stage_config.target=["ldm.modules.encoders.modules.FrozenCLIPEmbedder","ldm.modules.encoders.modules.FrozenOpenCLIPEmbedder"])"},
+    {"MODEL.yaml", kOnly, "those of Stable Diffusion are computed", R"(
+         model.params.beta_schedule=[null,"linear"] model.params.channels=[4]
+         model.params.conditioning_key=["crossattn"] model.params.scale_by_std=[false]
+         model.params.num_timesteps_cond=[null,1] model.params.given_betas=[null]
+         model.params.learn_logvar=[false] model.params.logvar_init=[0]
+         model.params.v_posterior=[0]
+         model.params.unet_config.params.use_spatial_transformer=[true]
+         model.params.unet_config.params.transformer_depth=[1]
+         model.params.unet_config.params.legacy=[false] model.params.unet_config.params.dims=[2]
+         model.params.unet_config.params.use_scale_shift_norm=[false]
+         model.params.unet_config.params.resblock_updown=[false]
+         model.params.unet_config.params.use_new_attention_order=[false]
+         model.params.unet_config.params.num_classes=[null]
+         model.params.unet_config.params.adm_in_channels=[null]
+         model.params.unet_config.params.n_embed=[null]
+         model.params.unet_config.params.conv_resample=[true]
+         model.params.unet_config.params.disable_self_attentions=[null]
+         model.params.first_stage_config.params.ddconfig.double_z=[true]
+         model.params.first_stage_config.params.ddconfig.attn_resolutions=[[],null])"},
+    {"MODEL.yaml", kOnly,
+     "states behind the last layer of CLIP and behind the last but one of OpenCLIP are used; see "
+     "the option clipSkip",
+     R"(
+         model.params.cond_stage_config.params.layer=[null,"last","penultimate"]
+         model.params.cond_stage_config.params.layer_idx=[null])"},
+    {"MODEL.yaml", kHarmless, "the weights' shapes say it", R"(
+         model.params.unet_config.params.image_size model.params.unet_config.params.in_channels
+         model.params.unet_config.params.out_channels
+         model.params.unet_config.params.model_channels
+         model.params.unet_config.params.attention_resolutions
+         model.params.unet_config.params.num_res_blocks
+         model.params.unet_config.params.channel_mult
+         model.params.unet_config.params.use_linear_in_transformer
+         model.params.unet_config.params.context_dim
+         model.params.first_stage_config.params.embed_dim
+         model.params.first_stage_config.params.ddconfig.z_channels
+         model.params.first_stage_config.params.ddconfig.resolution
+         model.params.first_stage_config.params.ddconfig.in_channels
+         model.params.first_stage_config.params.ddconfig.out_ch
+         model.params.first_stage_config.params.ddconfig.ch
+         model.params.first_stage_config.params.ddconfig.ch_mult
+         model.params.first_stage_config.params.ddconfig.num_res_blocks)"},
+    {"MODEL.yaml", kHarmless, "of training", R"(
+         model.base_learning_rate model.params.log_every_t model.params.first_stage_key
+         model.params.cond_stage_key model.params.cond_stage_trainable model.params.monitor
+         model.params.use_ema model.params.ckpt_path model.params.ignore_keys
+         model.params.load_only_unet model.params.scheduler_config.* model.params.loss_type
+         model.params.l_simple_weight model.params.original_elbo_weight model.params.clip_denoised
+         model.params.unet_config.params.use_checkpoint model.params.unet_config.params.use_fp16
+         model.params.unet_config.params.use_bf16 model.params.unet_config.params.dropout
+         model.params.unet_config.params.num_heads_upsample
+         model.params.first_stage_config.params.monitor
+         model.params.first_stage_config.params.lossconfig.*
+         model.params.first_stage_config.params.ddconfig.dropout
+         model.params.first_stage_config.params.ckpt_path model.params.cond_stage_config.params.*
+         data.* lightning.*)"},
+};
+
+std::vector<ConfigKey> expanded() {
+    std::vector<ConfigKey> keys;
+    for (const Group &group : kGroups) {
+        std::istringstream words(group.keys);
+        for (std::string word; words >> word;) {
+            const std::size_t equals = std::min(word.find('='), word.size());
+            keys.push_back({group.file, word.substr(0, equals), group.treatment,
+                            word.substr(std::min(equals + 1, word.size())), group.why});
+        }
+    }
+    return keys;
+}
+
+} // namespace
+
+const std::vector<ConfigKey> &configKeys() {
+    static const std::vector<ConfigKey> keys = expanded();
+    return keys;
+}
+
+} // namespace magicmix
