@@ -136,4 +136,14 @@ describe('converting the largest values', function () {
       assert.ok(states.at(-1)!.latent.every(Number.isFinite), precision)
     }
   })
+
+  it('a model with a value beyond f16 is refused in f16, not loaded with infinity', async () => {
+    const { header, data } = readSafetensors(await tinyModel('BF16'))
+    data.writeUInt16LE(0x4780, header[name]!.data_offsets[0]) // 65536
+    const model = inFolder('beyond.safetensors')
+    await writeFile(model, safetensorsBytes(header, data))
+    const load = (precision: 'f16' | 'bf16') => statesOf(model, { precision, config: tinyHeads })
+    await assert.rejects(load('f16'), coded('MODEL_FORMAT', /in_layers.*f16 cannot hold.*bf16/))
+    assert.ok((await load('bf16')).at(-1)!.latent.every(Number.isFinite))
+  })
 })

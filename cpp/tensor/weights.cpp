@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <cstring>
 #include <map>
 
 namespace magicmix {
@@ -58,7 +59,22 @@ void placeBlocks(const WeightSource::Values &values, Tensor tensor, ggml_type ty
     }
 }
 
-void placePlain(const WeightSource::Values &values, Tensor tensor) {
+/// What f16 cannot hold became infinite, and would spoil every picture.
+void requireFiniteHalves(const std::byte *halves, std::size_t count, const std::string &name) {
+    constexpr std::uint16_t exponent = 0x7c00;
+    for (std::size_t i = 0; i < count; i++) {
+        std::uint16_t half = 0;
+        std::memcpy(&half, halves + i * sizeof half, sizeof half);
+        if ((half & exponent) != exponent) continue;
+        throw Error("MODEL_FORMAT",
+                    "tensor '" + name +
+                        "' has values that f16 cannot hold, or that are no finite numbers; if they "
+                        "are numbers, load the model with the precision bf16 or f32",
+                    {{"tensor", name}});
+    }
+}
+
+void placePlain(const WeightSource::Values &values, Tensor tensor, const std::string &name) {
     if (values.type == tensor->type) {
         ggml_backend_tensor_set(tensor, values.data.get(), 0, values.bytes);
         return;
@@ -73,6 +89,7 @@ void placePlain(const WeightSource::Values &values, Tensor tensor) {
     for (std::size_t first = 0; first < count; first += kPiece) {
         const std::size_t n = std::min(kPiece, count - first);
         converter.convert(values.type, values.data.get(), first, n, tensor->type, converted.data());
+        if (tensor->type == GGML_TYPE_F16) requireFiniteHalves(converted.data(), n, name);
         ggml_backend_tensor_set(tensor, converted.data(), bytesOf(first), bytesOf(n));
     }
 }
@@ -81,7 +98,8 @@ void placePlain(const WeightSource::Values &values, Tensor tensor) {
 template <typename T>
 void placePacked(const WeightSource::Values &values, Tensor tensor, ggml_type type,
                  const kernels::WeightPacker &packer, const kernels::WeightShape &shape,
-                 int panelWidth) {
+                 int panelWidth, const std::string &name) {
+    const bool narrows = type == GGML_TYPE_F16 && values.type != GGML_TYPE_F16;
     const std::size_t length =
         static_cast<std::size_t>(shape.in) * static_cast<std::size_t>(shape.taps);
     Converter converter;
@@ -94,9 +112,10 @@ void placePacked(const WeightSource::Values &values, Tensor tensor, ggml_type ty
             if (from < 0) {
                 std::fill(channel, channel + length, T{});
             } else {
+                auto *bytes = reinterpret_cast<std::byte *>(channel);
                 converter.convert(values.type, values.data.get(),
-                                  static_cast<std::size_t>(from) * length, length, type,
-                                  reinterpret_cast<std::byte *>(channel));
+                                  static_cast<std::size_t>(from) * length, length, type, bytes);
+                if (narrows) requireFiniteHalves(bytes, length, name);
             }
         }
         packer.pack(channels.data(), panel);
@@ -178,11 +197,11 @@ Tensor Weights::table(const std::string &name, std::int64_t rows, std::int64_t w
 
 void Weights::place(const WeightSource::Values &values, const Declared &declared) const {
     if (isQuantised(values.type)) requireFiniteBlocks(values, declared.name);
-    if (!declared.packing) return placePlain(values, declared.tensor);
+    if (!declared.packing) return placePlain(values, declared.tensor, declared.name);
     const kernels::WeightPacker packer(*kernels_, *declared.packing);
     const auto pack = [&](auto zero, ggml_type type) {
         placePacked<decltype(zero)>(values, declared.tensor, type, packer, *declared.packing,
-                                    kernels_->panelWidth);
+                                    kernels_->panelWidth, declared.name);
     };
     switch (declared.packing->storage) {
     case kernels::Storage::F16: return pack(std::uint16_t{}, GGML_TYPE_F16);
