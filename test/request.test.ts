@@ -297,6 +297,9 @@ describe('load options', () => {
       keepOnCpu: [],
       kernels: '',
       loras: [],
+      vae: undefined,
+      clipSkip: 1,
+      originalConfig: '',
     })
   })
 

@@ -201,7 +201,10 @@ export class MagicMix {
       span.mix = mix
       return mix
     } catch (error) {
-      if (!stop.signal.aborted) throw error
+      if (!stop.signal.aborted) {
+        stop.because(error) // ends what is still read for this mix
+        throw error
+      }
       const reason: unknown = stop.signal.reason
       const timedOut = reason instanceof MagicMixError && reason.code === 'TIMED_OUT'
       if (!timedOut) outcome = 'stopped'

@@ -56,9 +56,12 @@ export async function readPicture(
   picture: LayoutPicture,
   { width, height, fit, background, nativeSize, signal }: PictureOptions,
 ): Promise<ReadPicture> {
+  // Begun first, so that a stream ends with the signal from here on.
+  const keeping = keep(picture, signal)
+  keeping.catch(() => {}) // awaited below
   await checkColour(background)
   return readable(picture, async (seen) => {
-    const kept = await keep(picture, signal)
+    const kept = await keeping
     const source = await open(kept, seen, signal)
     const size = mixSize(await orientedSize(source), nativeSize, width, height)
     const { data, info } = await (
