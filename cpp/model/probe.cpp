@@ -11,6 +11,7 @@ namespace {
 constexpr int kLastTimestep = 999;
 // Of the latent: 2.x began its training with pictures of 256 pixels, and more takes longer.
 constexpr int kSide = 32;
+constexpr int kSmallSide = 8;
 constexpr double kThreshold = 0.5;
 
 double correlation(const Latent &a, const Latent &b) {
@@ -39,18 +40,23 @@ std::vector<std::int32_t> emptyPrompt(std::int32_t padding) {
 
 Prediction probePrediction(const Placed<UNet> &unet, const PromptContext &empty,
                            std::optional<Prediction> usual, const Cancellation &cancel) {
-    constexpr CellSize size{kSide, kSide};
-    UNetSession session(unet, size, 1);
-    session.setPrompts({&empty});
-    const auto answer = [&](const Latent &noise) {
+    const auto noiseOf = [](int side, std::uint64_t seed) {
+        return Generator(seed).randn(CellSize{side, side}.values());
+    };
+    const auto answer = [&](int side, const Latent &noise) {
+        UNetSession session(unet, {side, side}, 1);
+        session.setPrompts({&empty});
         return session.predict(noise, kLastTimestep, cancel).front();
     };
-    const Latent noise = Generator(0).randn(size.values());
-    const Latent first = answer(noise);
+    // Most models return the noise even where it is far too small for a picture.
+    const Latent small = noiseOf(kSmallSide, 0);
+    if (correlation(small, answer(kSmallSide, small)) > kThreshold) return Prediction::Noise;
+
+    const Latent noise = noiseOf(kSide, 0), first = answer(kSide, noise);
     if (correlation(noise, first) > kThreshold) return Prediction::Noise;
     if (!usual) return Prediction::Velocity;
     // Behind the last timestep lies the same picture, the mean of all, whatever the noise is.
-    const Latent second = answer(Generator(1).randn(size.values()));
+    const Latent second = answer(kSide, noiseOf(kSide, 1));
     return correlation(first, second) > kThreshold ? Prediction::Velocity : *usual;
 }
 
