@@ -31,7 +31,7 @@ for format in "${formats[@]}"; do
   log=$build/$format.log
   echo "$format: $seconds seconds"
   # -rss_limit_mb and -malloc_limit_mb: memory must be bounded by the size of the file.
-  UBSAN_OPTIONS=print_stacktrace=1 "$build/fuzz_$format" "$corpus" "$build/seeds/$format" \
+  ASAN_OPTIONS=malloc_context_size=5 UBSAN_OPTIONS=print_stacktrace=1 "$build/fuzz_$format" "$corpus" "$build/seeds/$format" \
     "${dictionary[@]}" -max_total_time="$seconds" -max_len=1048576 -timeout=10 -rss_limit_mb=2048 \
     -malloc_limit_mb=64 -artifact_prefix="$findings/" -print_final_stats=1 -close_fd_mask=1 \
     >"$log" 2>&1 || failed+=("$format")

@@ -2,6 +2,7 @@
 // head; what it describes are zeros. A mutation changes a name, a type or a side of a shape, and
 // puts the offsets right again, so that most inputs get as far as the networks.
 
+#include "engine/inspect.h"
 #include "target.h"
 
 #include <nlohmann/json.hpp>
@@ -11,7 +12,7 @@
 
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::json;
 
 constexpr std::size_t kMostFileBytes = std::size_t{16} << 20;
 
@@ -119,6 +120,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size
     for (unsigned i = 0; i < 8; i++) file[i] = static_cast<char>(size >> (8 * i) & 255);
     file.append(reinterpret_cast<const char *>(data), size);
     const std::string path = magicmix::memoryFile(file, file.size() + kMostFileBytes);
-    magicmix::expectErrorAtMost([&] { magicmix::openAsModel(path); });
+    magicmix::expectErrorAtMost([&] {
+        magicmix::ModelFiles files;
+        files.model = path;
+        magicmix::inspect(files, {}, magicmix::never());
+    });
     return 0;
 }
