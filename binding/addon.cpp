@@ -122,14 +122,19 @@ Napi::Value randomNormal(const Napi::CallbackInfo &info) {
     });
 }
 
-Napi::Value ddimSchedule(const Napi::CallbackInfo &info) {
+Napi::Value levelsOf(const Napi::CallbackInfo &info) {
     return orThrow(info.Env(), [&]() -> Napi::Value {
         Napi::Object arguments = Napi::Object::New(info.Env());
         arguments.Set("steps", info[0]);
-        const Schedule schedule =
-            info[1].IsUndefined() ? Schedule{} : readSchedule(Fields(info[1], "schedule"));
-        const int steps = Fields(arguments, "schedule").integer("steps");
-        return toJs(info.Env(), ddimLevels(schedule, steps));
+        SamplerOptions options;
+        Schedule schedule;
+        if (!info[1].IsUndefined()) {
+            const Fields fields(info[1], "schedule");
+            schedule = readSchedule(fields);
+            readSampler(fields, options);
+        }
+        options.steps = Fields(arguments, "schedule").integer("steps");
+        return toJs(info.Env(), samplerLevels(options, schedule));
     });
 }
 
@@ -145,7 +150,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
     exports.Set("convert", Napi::Function::New<convertModel>(env, "convert"));
     exports.Set("load", Napi::Function::New<loadModel>(env, "load"));
     exports.Set("randn", Napi::Function::New<randomNormal>(env, "randn"));
-    exports.Set("schedule", Napi::Function::New<ddimSchedule>(env, "schedule"));
+    exports.Set("schedule", Napi::Function::New<levelsOf>(env, "schedule"));
     return exports;
 }
 

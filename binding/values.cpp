@@ -183,6 +183,13 @@ std::vector<Lora> readLoras(const Fields &fields) {
     return loras;
 }
 
+void readSampler(const Fields &fields, SamplerOptions &options) {
+    if (fields.has("sampler")) options.name = fields.text("sampler");
+    if (fields.has("karras") && fields.flag("karras")) options.spacing = "karras";
+    if (fields.has("eta")) options.eta = fields.number("eta");
+    if (fields.has("gamma")) options.gamma = fields.number("gamma");
+}
+
 ModelFiles readModelFiles(const Fields &fields) {
     ModelFiles files;
     if (fields.has("vae")) files.vae = fields.text("vae");
@@ -450,11 +457,15 @@ Napi::Value toJs(Napi::Env env, const std::vector<StageValues> &stages) {
     });
 }
 
-Napi::Value toJs(Napi::Env env, const DdimLevels &levels) {
+Napi::Value toJs(Napi::Env env, const Levels &levels) {
+    const std::vector<double> states(levels.of.begin(), levels.of.end() - 1);
     Napi::Object object = Napi::Object::New(env);
-    object.Set("timesteps", copyOf<Napi::Int32Array>(env, levels.timesteps));
-    object.Set("alphaBar", copyOf<Napi::Float64Array>(env, levels.alphaBar));
-    object.Set("alphaBarNext", copyOf<Napi::Float64Array>(env, levels.alphaBarNext));
+    object.Set("timesteps", copyOf<Napi::Float64Array>(env, levels.timesteps));
+    object.Set("alphaBar", copyOf<Napi::Float64Array>(env, states));
+    object.Set("alphaBarNext", copyOf<Napi::Float64Array>(env, levels.after));
+    object.Set("fresh", copyOf<Napi::Float64Array>(env, levels.fresh));
+    object.Set("first", levels.first);
+    object.Set("end", levels.of.back());
     return object;
 }
 

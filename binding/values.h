@@ -49,6 +49,7 @@ private:
 ModelConfig readConfig(const Fields &fields);
 /// Every field may be missing.
 Schedule readSchedule(const Fields &fields);
+void readSampler(const Fields &fields, SamplerOptions &options);
 /// All but the model itself, which has another name in every call.
 ModelFiles readModelFiles(const Fields &fields);
 LoadOptions readLoadOptions(const Fields &fields);
@@ -75,7 +76,7 @@ Napi::Value toJs(Napi::Env env, const Conversion &conversion);
 Napi::Value toJs(Napi::Env env, const Progress &progress);
 Napi::Value toJs(Napi::Env env, const MixResult &result);
 Napi::Value toJs(Napi::Env env, const std::vector<StageValues> &stages);
-Napi::Value toJs(Napi::Env env, const DdimLevels &levels);
+Napi::Value toJs(Napi::Env env, const Levels &levels);
 Napi::Value toJs(Napi::Env env, const std::vector<ConfigKey> &keys);
 
 } // namespace magicmix::binding

@@ -56,6 +56,8 @@ describe('a mix', () => {
       truncate: false,
       previewEvery: 0,
       sampler: 'ddim',
+      spacing: undefined,
+      gamma: 0.3,
       trace: false,
     })
   })

@@ -32,6 +32,8 @@ describe('request', () => {
       truncate: false,
       previewEvery: 0,
       sampler: 'ddim',
+      spacing: undefined, // the model's
+      gamma: 0.3,
       trace: false,
       onProgress: undefined,
       signal: undefined,
@@ -77,6 +79,8 @@ describe('request', () => {
       attention: [],
       interpolate: null,
       sampler: 'ddim',
+      spacing: undefined,
+      gamma: 0.3,
     })
   })
 

@@ -69,8 +69,8 @@ const requests: object[] = [
   ].map((loras) => ({ ...smallest, loras })),
 ]
 
-/** What a schema cannot say, and its documentation does: how kMin, kMax and steps go together. */
-const together = /at most kMax|at least 1\/steps/
+/** What its documentation says beyond the schema: how kMin, kMax and steps, and samplers go together. */
+const together = /at most kMax|at least 1\/steps|with the sampler/
 
 function accepted(request: object): boolean {
   try {

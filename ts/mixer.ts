@@ -384,6 +384,7 @@ function nativeRequest(
 ): NativeMixRequest {
   return {
     ...crossing(mixOptions, checked),
+    spacing: checked.spacing ?? '',
     ...prompts,
     ...{ width, height, loras },
     layout: layoutPixels ? { pixels: layoutPixels } : { tokens: layout as Int32Array },

@@ -21,13 +21,13 @@ void GuidedUnet::setPrompt(const PromptPointer &prompt) {
     }
 }
 
-Latent GuidedUnet::denoise(const Latent &latent, int timestep, const PromptPointer &prompt) {
+Latent GuidedUnet::denoise(const Latent &latent, double timestep, const PromptPointer &prompt) {
     const auto start = Clock::now();
     setPrompt(prompt);
     std::vector<Latent> each = session_.predict(latent, timestep, cancel_);
     Latent guided =
         isGuided() ? guide(each[0], each[1], request_.guidanceScale) : std::move(each[0]);
-    requireFinite(guided, "the UNet at timestep " + std::to_string(timestep));
+    requireFinite(guided, "the UNet at timestep " + std::to_string(static_cast<int>(timestep)));
     reporter_.unetStepTook(millisecondsSince(start));
     return guided;
 }

@@ -18,10 +18,10 @@ public:
                Reporter &reporter, const Cancellation &cancel);
 
     /// Computes at once what depends on the timesteps alone that will come.
-    void prepare(const std::vector<int> &timesteps) { session_.prepare(timesteps, cancel_); }
+    void prepare(const std::vector<double> &timesteps) { session_.prepare(timesteps, cancel_); }
 
     /// The UNet's prediction from `latent`, as `prompt` makes it. Throws `NOT_FINITE`.
-    Latent denoise(const Latent &latent, int timestep, const PromptPointer &prompt);
+    Latent denoise(const Latent &latent, double timestep, const PromptPointer &prompt);
 
 private:
     bool isGuided() const { return request_.guidanceScale != 1; }

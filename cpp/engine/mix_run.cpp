@@ -12,7 +12,7 @@ namespace magicmix {
 namespace {
 
 SamplerOptions samplerOptions(const MixRequest &request) {
-    return {request.sampler, request.steps, request.eta};
+    return {request.sampler, request.steps, request.spacing, request.eta, request.gamma};
 }
 
 } // namespace
@@ -20,9 +20,9 @@ SamplerOptions samplerOptions(const MixRequest &request) {
 MixRun::MixRun(Networks &networks, const MixRequest &request, const Cancellation &cancel,
                const ProgressCallback &progress)
     : networks_(networks), request_(request), cancel_(cancel), size_(request.size().cells()),
-      generator_(request.seed),
-      sampler_(makeSampler(samplerOptions(request), networks.schedule(), generator_)),
-      mixing_(request.kMin, request.kMax, request.nu, request.steps),
+      generator_(request.seed), mixing_(request.kMin, request.kMax, request.nu, request.steps),
+      stepNoise_(generator_, size_.values(), request.layout.isPrompt() ? 0 : mixing_.iMax),
+      sampler_(makeSampler(samplerOptions(request), networks.schedule(), stepNoise_)),
       layoutSteps_(request.layout.isPrompt() ? mixing_.lastLayout() : 0),
       contentSteps_(request.steps - mixing_.iMax),
       reporter_(std::make_unique<Reporter>(progress, layoutSteps_ + contentSteps_)) {}
@@ -84,11 +84,11 @@ void MixRun::layOut() {
     unet_ = std::make_unique<GuidedUnet>(networks_, request_, *negative_, *reporter_, cancel_);
     unet_->prepare(timestepsToVisit());
     if (!request_.layout.isPrompt()) {
-        layout_ = pictureLayout(*sampler_, z0_, noise_);
+        layout_ = pictureLayout(*sampler_, z0_, noise_, mixing_.iMax);
         return;
     }
     reporter_->begin(Stage::Layout, layoutSteps_);
-    const auto denoise = [&](const Latent &x, int, int t) {
+    const auto denoise = [&](const Latent &x, int, double t) {
         return unet_->denoise(x, t, layoutPrompt_);
     };
     std::vector<Latent> states = promptLayout(*sampler_, noise_, mixing_.lastLayout(), denoise,
@@ -98,7 +98,7 @@ void MixRun::layOut() {
 
 void MixRun::mixContent() {
     reporter_->begin(Stage::Content, contentSteps_);
-    const auto denoise = [&](const Latent &x, int i, int t) {
+    const auto denoise = [&](const Latent &x, int i, double t) {
         return unet_->denoise(x, t, contentAt(i));
     };
     mixed_ = mixStates(*sampler_, mixing_, layout_, denoise, observer(result_.trace));
@@ -115,8 +115,8 @@ PromptPointer MixRun::contentAt(int i) {
     return scaledContent_;
 }
 
-std::vector<int> MixRun::timestepsToVisit() const {
-    std::vector<int> all;
+std::vector<double> MixRun::timestepsToVisit() const {
+    std::vector<double> all;
     for (int i = request_.layout.isPrompt() ? 0 : mixing_.iMax; i < request_.steps; i++) {
         all.push_back(sampler_->timestep(i));
     }

@@ -38,7 +38,7 @@ private:
     Conditioning encoded(const Tokens &tokens);
     PromptPointer contextOf(const Conditioning &conditioning);
     PromptPointer contentAt(int i);
-    std::vector<int> timestepsToVisit() const;
+    std::vector<double> timestepsToVisit() const;
     Observer observer(std::vector<State> &trace);
 
     Networks &networks_;
@@ -47,8 +47,9 @@ private:
     Clock::time_point start_ = Clock::now();
     CellSize size_;
     Generator generator_;
-    std::unique_ptr<Sampler> sampler_;
     Mixing mixing_;
+    StepNoise stepNoise_;
+    std::unique_ptr<Sampler> sampler_;
     int layoutSteps_, contentSteps_;
     std::unique_ptr<Reporter> reporter_;
 

@@ -11,7 +11,7 @@ void Reporter::begin(Stage stage, int steps) {
     send();
 }
 
-void Reporter::done(int timestep, std::shared_ptr<const Picture> preview) {
+void Reporter::done(double timestep, std::shared_ptr<const Picture> preview) {
     event_.step++;
     event_.timestep = timestep;
     event_.preview = std::move(preview);

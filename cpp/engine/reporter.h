@@ -14,7 +14,7 @@ public:
         : progress_(progress), all_(unetSteps) {}
 
     void begin(Stage stage, int steps);
-    void done(int timestep = 0, std::shared_ptr<const Picture> preview = nullptr);
+    void done(double timestep = 0, std::shared_ptr<const Picture> preview = nullptr);
 
     void unetStepTook(double milliseconds) { steps_.push_back(milliseconds); }
     const std::vector<double> &unetSteps() const { return steps_; }

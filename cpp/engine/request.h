@@ -38,7 +38,9 @@ struct MixRequest {
     double guidanceScale = 7.5;
     std::string sampler = "ddim"; ///< one of `samplerNames`
     int steps = 50;
-    double eta = 0;
+    std::string spacing; ///< of the sampler's timesteps; "": as the model's files say
+    double eta = 0;      ///< of ddim
+    double gamma = 0.3;  ///< of tcd
     std::uint64_t seed = 0;
     int previewEvery = 0; ///< steps between previews; 0: none
     bool trace = false;   ///< keep the states
@@ -63,7 +65,9 @@ void visitValues(Request &request, const Visit &visit) {
     visit("guidanceScale", request.guidanceScale, Range{0, 100});
     visit("sampler", request.sampler);
     visit("steps", request.steps, Range{1, 999});
+    visit("spacing", request.spacing);
     visit("eta", request.eta, Range{0, 1});
+    visit("gamma", request.gamma, Range{0, 1});
     visit("seed", request.seed);
     visit("previewEvery", request.previewEvery, Range{0, 999});
     visit("trace", request.trace);
@@ -71,8 +75,8 @@ void visitValues(Request &request, const Visit &visit) {
 
 /// The latent `[4, height/8, width/8]` at one index of the sampler.
 struct State {
-    int index = 0;    ///< 0 is pure noise, N the clean latent
-    int timestep = 0; ///< t_index; 0 for index N
+    int index = 0;       ///< 0 is pure noise, N the clean latent
+    double timestep = 0; ///< t_index, which may be fractional; 0 for index N
     Latent latent;
 };
 

@@ -35,8 +35,9 @@ using Layout = std::function<Latent(int i)>;
 /// (null for the first).
 using Observer = std::function<void(int i, const Latent &state, const Latent *clean)>;
 
-/// image-text: the layout is the picture's latent z0 with one noise for every i.
-Layout pictureLayout(const Sampler &sampler, const Latent &z0, const Latent &noise);
+/// image-text: the layout is the picture's latent z0 with the noise e_i, of which steps that add
+/// fresh noise replace a part; otherwise one noise serves every i.
+Layout pictureLayout(Sampler &sampler, const Latent &z0, const Latent &noise, int iMax);
 
 /// text-text: states 0..last of a plain run of the layout prompt from pure noise.
 std::vector<Latent> promptLayout(Sampler &sampler, const Latent &noise, int last,

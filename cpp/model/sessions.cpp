@@ -181,10 +181,10 @@ void UNetSession::setPrompts(const std::vector<const PromptContext *> &contexts)
     }
 }
 
-void UNetSession::prepare(const std::vector<int> &timesteps, const Cancellation &cancel) {
+void UNetSession::prepare(const std::vector<double> &timesteps, const Cancellation &cancel) {
     if (timesteps.empty()) return;
     std::vector<float> features;
-    for (const int timestep : timesteps) {
+    for (const double timestep : timesteps) {
         const std::vector<float> one = unet_.network.timestepFeatures(timestep);
         features.insert(features.end(), one.begin(), one.end());
     }
@@ -204,14 +204,14 @@ void UNetSession::prepare(const std::vector<int> &timesteps, const Cancellation 
         const std::vector<float> all = graph.get(shift);
         const auto width = static_cast<std::ptrdiff_t>(all.size()) / count;
         auto first = all.begin();
-        for (const int timestep : timesteps) {
+        for (const double timestep : timesteps) {
             shiftsAt_[timestep].emplace_back(first, first + width);
             first += width;
         }
     }
 }
 
-std::vector<Latent> UNetSession::predict(const Latent &latent, int timestep,
+std::vector<Latent> UNetSession::predict(const Latent &latent, double timestep,
                                          const Cancellation &cancel) {
     std::vector<float> latents;
     for (int i = 0; i < prompts_; i++) latents.insert(latents.end(), latent.begin(), latent.end());

@@ -72,10 +72,10 @@ public:
 
     /// Computes at once what depends on the timestep alone, for timesteps that will come. Without
     /// it `predict` does that for each.
-    void prepare(const std::vector<int> &timesteps, const Cancellation &cancel);
+    void prepare(const std::vector<double> &timesteps, const Cancellation &cancel);
 
     /// The UNet's prediction from `latent` for every prompt.
-    std::vector<Latent> predict(const Latent &latent, int timestep, const Cancellation &cancel);
+    std::vector<Latent> predict(const Latent &latent, double timestep, const Cancellation &cancel);
 
     std::vector<StageValues> stages() const;
 
@@ -90,7 +90,7 @@ private:
     Tensor latents_, epsilon_;
     std::vector<Tensor> timeShifts_; // of every ResBlock
     std::vector<KeysValues> context_;
-    std::map<int, std::vector<std::vector<float>>> shiftsAt_; // by timestep, then ResBlock
+    std::map<double, std::vector<std::vector<float>>> shiftsAt_; // by timestep, then ResBlock
     std::vector<StageValues> timeStages_;
 };
 

@@ -239,7 +239,7 @@ Tensor UNet::transformer(Ops &ops, Tensor x, const Transformer &t,
     return ops.addToPicture(x, y, t.out);
 }
 
-std::vector<float> UNet::timestepFeatures(int timestep) const {
+std::vector<float> UNet::timestepFeatures(double timestep) const {
     // The products are rounded to float32 as PyTorch does: at t = 981 that is visible in the sines.
     // An odd number of features ends with a zero, as in diffusers.
     const int half = config_.channels.front() / 2;

@@ -33,7 +33,7 @@ public:
                    const std::vector<KeysValues> &context) const;
 
     /// Sinusoids of a training timestep, cosines first: the input of the time embedding.
-    std::vector<float> timestepFeatures(int timestep) const;
+    std::vector<float> timestepFeatures(double timestep) const;
 
     /// Channels of the keys and values of every cross-attention, in the order of execution.
     const std::vector<int> &crossWidths() const { return crossWidths_; }

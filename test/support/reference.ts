@@ -98,7 +98,8 @@ class Sampler {
   /** e, and then what the steps of eta > 0 draw */
   readonly #random: Float32Array
   readonly #latentSize: number
-  #drawn = 1
+  /** The first step that is taken: its noise is the second draw. */
+  readonly #firstStep: number
 
   private constructor(
     private readonly mixer: MagicMix,
@@ -109,7 +110,8 @@ class Sampler {
     this.#schedule = native.schedule(steps)
     this.#latentSize = (4 * width * height) / 64
     // A multiple of 16 values at a time is the same stream as all at once.
-    const draws = request.eta ? 1 + 2 * steps : 1
+    const draws = request.eta ? 1 + steps : 1
+    this.#firstStep = 'prompt' in request.layout ? 0 : indexAt(request.kMax, steps)
     this.#random = native.randn(seed, draws * this.#latentSize)
   }
 
@@ -126,10 +128,29 @@ class Sampler {
     return this.#random.subarray(0, this.#latentSize)
   }
 
-  /** The latent of z0 at t_i. */
+  /** The latent of z0 at t_i: its noise is replaced as the steps replace the content's. */
   noised(z0: Float32Array, i: number): Float32Array {
     const a = this.#schedule.alphaBar[i] as number
-    return weighted(Math.sqrt(a), z0, Math.sqrt(1 - a), this.noise)
+    let noise = this.noise
+    for (let k = this.#firstStep; this.request.eta && k < i; k++) {
+      const { b, sigma } = this.levels(k)
+      const all = Math.sqrt(1 - b)
+      noise = weighted(Math.sqrt(1 - b - sigma ** 2) / all, noise, sigma / all, this.fresh(k))
+    }
+    return weighted(Math.sqrt(a), z0, Math.sqrt(1 - a), noise)
+  }
+
+  private levels(i: number): { a: number; b: number; sigma: number } {
+    const a = this.#schedule.alphaBar[i] as number
+    const b = this.#schedule.alphaBarNext[i] as number
+    const eta = this.request.eta ?? 0
+    return { a, b, sigma: eta * Math.sqrt((1 - b) / (1 - a)) * Math.sqrt(1 - a / b) }
+  }
+
+  /** What step i adds, in the layout's run and in the content's. */
+  private fresh(i: number): Float32Array {
+    const begin = this.#latentSize * (1 + i - this.#firstStep)
+    return this.#random.subarray(begin, begin + this.#latentSize)
   }
 
   /** States `from`..`to` of plain DDIM, the first given. */
@@ -143,16 +164,11 @@ class Sampler {
 
   /** DDIM's equation 12, from t_i to t_i+1. */
   async step(prompt: Prompt, x: Float32Array, i: number): Promise<Float32Array> {
-    const a = this.#schedule.alphaBar[i] as number
-    const b = this.#schedule.alphaBarNext[i] as number
-    const eta = this.request.eta ?? 0
-    const sigma = eta * Math.sqrt((1 - b) / (1 - a)) * Math.sqrt(1 - a / b)
+    const { a, b, sigma } = this.levels(i)
     const eps = await this.guidedNoise(prompt, x, i)
     const clean = weighted(1 / Math.sqrt(a), x, -Math.sqrt(1 - a) / Math.sqrt(a), eps)
     const next = weighted(Math.sqrt(b), clean, Math.sqrt(1 - b - sigma ** 2), eps)
-    if (eta === 0) return next
-    const begin = this.#latentSize * this.#drawn++
-    return weighted(1, next, sigma, this.#random.subarray(begin, begin + this.#latentSize))
+    return this.request.eta ? weighted(1, next, sigma, this.fresh(i)) : next
   }
 
   private async guidedNoise(prompt: Prompt, x: Float32Array, i: number): Promise<Float32Array> {

@@ -9,7 +9,7 @@ import type { NativeConvertOptions } from '../models/convert-options.js'
 import type { ModelConfig, NativeLoadOptions } from '../models/load-options.js'
 import type { ModelFamily, ModelFormat, ModelInfo } from '../models/model-info.js'
 import type { Crossing } from '../options/option.js'
-import type { mixOptions } from '../request/mix-options.js'
+import type { SamplerName, Spacing, mixOptions } from '../request/mix-options.js'
 
 /** An operation on the model's own thread. */
 export interface NativeJob<T> {
@@ -70,6 +70,8 @@ export interface NativeConversion {
 
 /** The plain values of a request, under their names, and what its prompts and its picture became. */
 export interface NativeMixRequest extends Omit<Crossing<typeof mixOptions>, 'width' | 'height'> {
+  /** '': as the model's files say */
+  spacing: Spacing | ''
   /** pixels */
   width: number
   height: number
@@ -192,7 +194,7 @@ export interface NativeBinding {
   ): NativeJob<NativeMixer>
   /** `torch.manual_seed(seed); torch.randn(count)` */
   randn(seed: number, count: number): Float32Array
-  /** where the steps of DDIM lead; `schedule` as scheduler_config.json has it, with defaults */
+  /** where the steps of a sampler lead; `schedule` as scheduler_config.json has it, with defaults */
   schedule(
     steps: number,
     schedule?: {
@@ -202,10 +204,22 @@ export interface NativeBinding {
       /** the last step ends at a cumulative alpha of 1, not at that of timestep 0 */
       endsClean?: boolean
       zeroTerminalSnr?: boolean
+      sampler?: SamplerName
+      karras?: boolean
+      eta?: number
+      gamma?: number
     },
   ): {
-    timesteps: Int32Array
+    timesteps: Float64Array
+    /** of states 0..N-1 */
     alphaBar: Float64Array
+    /** behind step i */
     alphaBarNext: Float64Array
+    /** how much fresh noise step i adds */
+    fresh: Float64Array
+    /** state 0 is this times the noise */
+    first: number
+    /** of state N */
+    end: number
   }
 }

@@ -34,7 +34,16 @@ export interface Interpolation {
 
 /** The ways from noise to picture. */
 export type SamplerName = (typeof samplers)[number]
-const samplers = ['ddim'] as const
+const samplers = ['ddim', 'euler', 'euler_a', 'dpm++2m', 'lcm', 'tcd'] as const
+
+/** How the timesteps of a sampler are spread. */
+export type Spacing = (typeof spacings)[number]
+const spacings = ['leading', 'trailing', 'linspace', 'karras'] as const
+
+/** Samplers of models that were distilled to a few steps. */
+const isFewStep = (sampler: unknown) => sampler === 'lcm' || sampler === 'tcd'
+const mostFewSteps = 50
+const defaultGamma = 0.3
 
 /** A request to {@link MagicMix.mix}. */
 export interface MixRequest {
@@ -84,14 +93,32 @@ export interface MixRequest {
   loras?: readonly Lora[] | undefined
   /** A prompt for things to keep out of the picture; at most 75 tokens. Default ''. */
   negativePrompt?: string | undefined
-  /** Strength of classifier-free guidance, 0..100; 1 is none. Default 7.5. */
+  /**
+   * Strength of classifier-free guidance, 0..100; 1 is none. Default 7.5, and 1.5 with the samplers
+   * 'lcm' and 'tcd', whose models want little.
+   */
   guidanceScale?: number | undefined
-  /** The way from noise to picture: 'ddim', the paper's. Default 'ddim'. */
+  /**
+   * The way from noise to picture: 'ddim', the paper's; 'euler' and 'euler_a' (with fresh noise in
+   * every step); 'dpm++2m', of second order: as good in half the steps; 'lcm' and 'tcd' for models or
+   * LoRAs that were distilled to a few steps (LCM; TCD, Hyper-SD). Default 'ddim'.
+   */
   sampler?: SamplerName | undefined
-  /** Steps of the sampler from pure noise, 1..999, of which `floor(kMax * steps)` run. Default 50. */
+  /**
+   * Steps of the sampler from pure noise, 1..999, of which `floor(kMax * steps)` run. With 'lcm' and
+   * 'tcd' at most 50; up to 8, a `kMax` of 0.75 to 1 and a `kMin` of 0 leave states to mix. Default 50,
+   * and 8 with these two.
+   */
   steps?: number | undefined
-  /** 0 for DDIM, up to 1 for as much fresh noise in each step as DDPM adds. Default 0. */
+  /**
+   * How the sampler's timesteps are spread, as diffusers calls it; 'karras' is for 'dpm++2m' alone,
+   * and 'lcm' and 'tcd' have timesteps of their own. Default: as the model's files say, else 'leading'.
+   */
+  spacing?: Spacing | undefined
+  /** Of 'ddim': 0..1, up to as much fresh noise in each step as DDPM adds. Default 0. */
   eta?: number | undefined
+  /** Of 'tcd': 0..1, how much fresh noise a step adds; 0 is none, 1 all of it. Default 0.3. */
+  gamma?: number | undefined
   /**
    * Seed of the noise, an integer 0..2^53-1; the noise is the one of PyTorch on the CPU. Default: a
    * random one of 32 bits, reported in {@link Mix.seed}.
@@ -192,7 +219,8 @@ export const mixOptions = {
   }),
   guidanceScale: number(0, 100, {
     help: 'strength of the prompts; 1 is no guidance',
-    default: 7.5,
+    default: ({ sampler }) => (isFewStep(sampler) ? 1.5 : 7.5),
+    defaultText: '7.5; of lcm and tcd 1.5',
     crosses: true,
     cli: { flag: 'guidance', value: 'X' },
   }),
@@ -204,15 +232,27 @@ export const mixOptions = {
   }),
   steps: integer(1, 999, {
     help: 'steps from pure noise, of which floor(kMax * steps) run',
-    default: 50,
+    default: ({ sampler }) => (isFewStep(sampler) ? 8 : 50),
+    defaultText: '50; of lcm and tcd 8',
     crosses: true,
     cli: { flag: 'steps', value: 'N' },
   }),
   eta: number(0, 1, {
-    help: '0 is DDIM, 1 as noisy as DDPM',
+    help: 'of ddim: 1 is as noisy as DDPM',
     default: 0,
     crosses: true,
     cli: { flag: 'eta', value: 'X' },
+  }),
+  spacing: choice(spacings, {
+    help: "how the sampler's timesteps are spread; karras for dpm++2m alone",
+    defaultText: "as the model's files say, else leading",
+    cli: { flag: 'spacing', value: 'NAME' },
+  }),
+  gamma: number(0, 1, {
+    help: 'of tcd: how much fresh noise a step adds',
+    default: defaultGamma,
+    crosses: true,
+    cli: { flag: 'gamma', value: 'X' },
   }),
   seed: integer(0, Number.MAX_SAFE_INTEGER, {
     help: "seed of the noise, the same as PyTorch's on the CPU",
@@ -299,13 +339,32 @@ export function checkRequest(request: unknown): CheckedMixRequest {
       kMax,
     )
   }
+  refuseOptionsOfOthers(checked)
   return checked
+}
+
+/** What one sampler has and another does not is refused, not passed over. */
+function refuseOptionsOfOthers({ sampler, steps, spacing, eta, gamma }: CheckedMixRequest): void {
+  const beside = `with the sampler '${sampler}'`
+  if (eta !== 0 && sampler !== 'ddim') throw invalid('eta', `0 ${beside}: only 'ddim' has it`, eta)
+  if (gamma !== defaultGamma && sampler !== 'tcd') {
+    throw invalid('gamma', `left out ${beside}: only 'tcd' has it`, gamma)
+  }
+  if (spacing !== undefined && isFewStep(sampler)) {
+    throw invalid('spacing', `left out ${beside}, which has timesteps of its own`, spacing)
+  }
+  if (spacing === 'karras' && sampler !== 'dpm++2m') {
+    throw invalid('spacing', `another than 'karras' ${beside}: only 'dpm++2m' has it`, spacing)
+  }
+  if (isFewStep(sampler) && steps > mostFewSteps) {
+    throw invalid('steps', `at most ${mostFewSteps} ${beside}; 4 to 12 are usual`, steps)
+  }
 }
 
 /**
  * JSON Schema (draft 2020-12) of a request in its JSON form, as {@link recipe} gives it: everything
- * but `onProgress` and `signal`. That `kMin` is at most `kMax`, and that a step is left, `mix` checks
- * beyond it.
+ * but `onProgress` and `signal`. That `kMin` is at most `kMax`, that a step is left, and that an option
+ * is one of the sampler's, `mix` checks beyond it.
  */
 export const requestSchema: JsonSchema = {
   $schema: 'https://json-schema.org/draft/2020-12/schema',
