@@ -312,7 +312,8 @@ describe('pictures', () => {
     }
   })
 
-  it('reads a photo of 108 megapixels without ever holding them', async () => {
+  it('reads a photo of 108 megapixels without ever holding them', async function () {
+    if (process.platform !== 'linux') return this.skip()
     const file = path.join(folder, 'photo.jpg')
     const [width, height] = [12_000, 9_000]
     await sharp({ create: { width, height, channels: 3, background: '#336699' } })
@@ -323,17 +324,18 @@ describe('pictures', () => {
       const { readPicture } = require(${JSON.stringify(path.join(packageRoot, 'dist/input/picture.js'))})
       readPicture(${JSON.stringify(file)}, ${JSON.stringify(asked)}).then(({ picture }) => {
         const { width, height, data } = picture
-        const { maxRSS } = process.resourceUsage()
-        console.log(JSON.stringify({ width, height, first: [...data.subarray(0, 3)], maxRSS }))
+        // Not resourceUsage: its maximum is at least what the parent process had.
+        const [, peak] = /VmHWM:\\s+(\\d+)/.exec(require('fs').readFileSync('/proc/self/status', 'utf8'))
+        console.log(JSON.stringify({ width, height, first: [...data.subarray(0, 3)], peak: +peak }))
       })`
     const { stdout, stderr } = await runNode(['-e', program], folder)
     assert.equal(stderr, '')
-    const { maxRSS, first, ...size } = JSON.parse(stdout) as { maxRSS: number; first: number[] }
+    const { peak, first, ...size } = JSON.parse(stdout) as { peak: number; first: number[] }
     assert.deepEqual(size, { width: 448, height: 576 })
     for (const [i, value] of [0x33, 0x66, 0x99].entries()) {
       assert.ok(Math.abs(first[i]! - value) <= 2, String(first))
     }
-    assert.ok(maxRSS * 1024 < 3 * width * height, `${maxRSS} KiB`)
+    assert.ok(peak * 1024 < 3 * width * height, `${peak} KiB`)
   })
 
   it('refuses a picture that was cut off', async () => {
