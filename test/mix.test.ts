@@ -57,6 +57,7 @@ describe('a mix', () => {
       previewEvery: 0,
       sampler: 'ddim',
       spacing: undefined,
+      guidanceInterval: [0, 1],
       gamma: 0.3,
       trace: false,
     })

@@ -33,6 +33,7 @@ describe('request', () => {
       previewEvery: 0,
       sampler: 'ddim',
       spacing: undefined, // the model's
+      guidanceInterval: [0, 1],
       gamma: 0.3,
       trace: false,
       onProgress: undefined,
@@ -80,6 +81,7 @@ describe('request', () => {
       interpolate: null,
       sampler: 'ddim',
       spacing: undefined,
+      guidanceInterval: [0, 1],
       gamma: 0.3,
     })
   })

@@ -63,6 +63,8 @@ describe('samplers', function () {
       [{ sampler: 'lcm', spacing: 'trailing' }, /spacing.*trailing/],
       [{ sampler: 'tcd', steps: 51 }, /at most 50.*steps.*51/],
       [{ sampler: 'heun' as never }, /sampler.*heun/],
+      [{ guidanceInterval: [0.8, 0.2] }, /guidanceInterval/],
+      [{ guidanceInterval: [0.2, 2] }, /guidanceInterval\[1\]/],
     ]
     for (const [request, message] of refused) {
       it(JSON.stringify(request), async () => {

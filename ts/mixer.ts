@@ -385,6 +385,8 @@ function nativeRequest(
   return {
     ...crossing(mixOptions, checked),
     spacing: checked.spacing ?? '',
+    guidanceFrom: checked.guidanceInterval[0],
+    guidanceTo: checked.guidanceInterval[1],
     ...prompts,
     ...{ width, height, loras },
     layout: layoutPixels ? { pixels: layoutPixels } : { tokens: layout as Int32Array },

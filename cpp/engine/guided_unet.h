@@ -5,12 +5,13 @@
 #include "engine/request.h"
 #include "model/sessions.h"
 
+#include <memory>
 #include <vector>
 
 namespace magicmix {
 
 /// The denoiser of a mix: the UNet, called for the two prompts of guidance at once, or for the one
-/// prompt if guidance is 1.
+/// prompt where there is no guidance: if its scale is 1, or outside of its interval.
 class GuidedUnet {
 public:
     /// Everything that is passed outlives it.
@@ -18,21 +19,27 @@ public:
                Reporter &reporter, const Cancellation &cancel);
 
     /// Computes at once what depends on the timesteps alone that will come.
-    void prepare(const std::vector<double> &timesteps) { session_.prepare(timesteps, cancel_); }
+    void prepare(const std::vector<double> &timesteps);
 
     /// The UNet's prediction from `latent`, as `prompt` makes it. Throws `NOT_FINITE`.
     Latent denoise(const Latent &latent, double timestep, const PromptPointer &prompt);
 
 private:
-    bool isGuided() const { return request_.guidanceScale != 1; }
-    void setPrompt(const PromptPointer &prompt);
+    /// A session, and the prompt whose keys and values lie in it.
+    struct Call {
+        std::unique_ptr<UNetSession> session;
+        PromptPointer prompt;
+    };
+    bool isGuidedAt(double timestep) const;
+    Call &callAt(double timestep);
+    void setPrompt(Call &call, const PromptPointer &prompt, bool guided);
 
+    Networks &networks_;
     const MixRequest &request_;
-    UNetSession session_;
     const PromptContext &negative_;
-    PromptPointer prompt_; // whose keys and values lie in the session
     Reporter &reporter_;
     const Cancellation &cancel_;
+    Call guided_, plain_; // made when the first step needs it
 };
 
 } // namespace magicmix

@@ -36,6 +36,11 @@ struct MixRequest {
     double kMin = 0.3, kMax = 0.6;
     double nu = 0.9;
     double guidanceScale = 7.5;
+    /// Of the noise levels, as fractions of T, at which the prompts are guided; at others the
+    /// negative prompt is not asked.
+    struct Interval {
+        double from = 0, to = 1;
+    } guidanceInterval;
     std::string sampler = "ddim"; ///< one of `samplerNames`
     int steps = 50;
     std::string spacing; ///< of the sampler's timesteps; "": as the model's files say
@@ -63,6 +68,8 @@ void visitValues(Request &request, const Visit &visit) {
     visit("kMax", request.kMax, Range{0, 1});
     visit("nu", request.nu, Range{0, 1});
     visit("guidanceScale", request.guidanceScale, Range{0, 100});
+    visit("guidanceFrom", request.guidanceInterval.from, Range{0, 1});
+    visit("guidanceTo", request.guidanceInterval.to, Range{0, 1});
     visit("sampler", request.sampler);
     visit("steps", request.steps, Range{1, 999});
     visit("spacing", request.spacing);

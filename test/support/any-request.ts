@@ -67,6 +67,7 @@ export const anyRequest = mostly(
       sampler: mostly(fc.constantFrom('ddim', 'ddim', 'euler', 'euler_a', 'dpm++2m', 'lcm', 'tcd')),
       spacing: seldom(fc.constantFrom('leading', 'trailing', 'linspace', 'karras')),
       gamma: seldom(share),
+      guidanceInterval: seldom(fc.tuple(mostly(share), mostly(share))),
       steps: mostly(fc.integer({ min: 1, max: 4 })),
       eta: mostly(share),
       seed: mostly(fc.nat()),

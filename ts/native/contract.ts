@@ -70,6 +70,8 @@ export interface NativeConversion {
 
 /** The plain values of a request, under their names, and what its prompts and its picture became. */
 export interface NativeMixRequest extends Omit<Crossing<typeof mixOptions>, 'width' | 'height'> {
+  guidanceFrom: number
+  guidanceTo: number
   /** '': as the model's files say */
   spacing: Spacing | ''
   /** pixels */

@@ -1,6 +1,7 @@
 /** Requests to {@link MagicMix.mix}: the types, the table of options, and its checks. */
 import { randomInt } from 'node:crypto'
 
+import { UsageError } from '../errors.js'
 import { type AttentionScale, attention } from '../input/attention.js'
 import { type JsonPixels, type LayoutPrompt, layout } from '../input/layout.js'
 import { type FilledLora, type Lora, loraList } from '../input/lora.js'
@@ -22,7 +23,7 @@ import {
   signal,
   text,
 } from '../options/option.js'
-import { integerBetween, invalid } from '../options/validate.js'
+import { integerBetween, invalid, numberBetween } from '../options/validate.js'
 
 /** Another prompt to interpolate the content with. */
 export interface Interpolation {
@@ -98,6 +99,11 @@ export interface MixRequest {
    * 'lcm' and 'tcd', whose models want little.
    */
   guidanceScale?: number | undefined
+  /**
+   * Where the prompts are guided: two fractions of T, 0 <= from <= to <= 1; 1 is pure noise. At other
+   * noise levels the negative prompt is not asked, and a step costs half. Default [0, 1].
+   */
+  guidanceInterval?: readonly [from: number, to: number] | undefined
   /**
    * The way from noise to picture: 'ddim', the paper's; 'euler' and 'euler_a' (with fresh noise in
    * every step); 'dpm++2m', of second order: as good in half the steps; 'lcm' and 'tcd' for models or
@@ -224,6 +230,25 @@ export const mixOptions = {
     crosses: true,
     cli: { flag: 'guidance', value: 'X' },
   }),
+  guidanceInterval: {
+    help: 'noise levels, as fractions of T, at which the prompts are guided; other steps cost half',
+    range: '`[from, to]`',
+    default: [0, 1] as Interval,
+    check: checkInterval,
+    schema: {
+      type: 'array',
+      items: { type: 'number', minimum: 0, maximum: 1 },
+      minItems: 2,
+      maxItems: 2,
+    },
+    cli: {
+      flag: 'guidance-interval',
+      value: 'FROM,TO',
+      multiple: true as const,
+      parse: parseInterval,
+      collect: (given: Interval[]) => given.at(-1),
+    },
+  },
   sampler: choice(samplers, {
     help: 'the way from noise to picture',
     default: 'ddim',
@@ -294,6 +319,25 @@ export const mixOptions = {
   }),
   signal: signal({ help: 'cancels, inside a step' }),
 } satisfies Record<Exclude<keyof MixRequest, 'preview'>, Option>
+
+type Interval = readonly [from: number, to: number]
+
+function checkInterval(value: unknown, name: string): Interval {
+  if (!Array.isArray(value) || value.length !== 2) throw invalid(name, '[from, to]', value)
+  const from = numberBetween(value[0], 0, 1, `${name}[0]`)
+  const to = numberBetween(value[1], 0, 1, `${name}[1]`)
+  if (from > to) throw invalid(name, 'an interval that begins below its end', value)
+  return [from, to]
+}
+
+/** `0.2,0.8` */
+function parseInterval(text: string): Interval {
+  const [from, to, ...more] = text.split(',').map(Number)
+  if (from === undefined || to === undefined || more.length > 0) {
+    throw new UsageError(`Expected FROM,TO for --guidance-interval but received '${text}'`)
+  }
+  return [from, to]
+}
 
 function side(help: string, name: string) {
   return {
