@@ -106,7 +106,7 @@ export interface MixRequest {
   guidanceInterval?: readonly [from: number, to: number] | undefined
   /**
    * The way from noise to picture: 'ddim', the paper's; 'euler' and 'euler_a' (with fresh noise in
-   * every step); 'dpm++2m', of second order: as good in half the steps; 'lcm' and 'tcd' for models or
+   * every step); 'dpm++2m', of second order, for fewer steps; 'lcm' and 'tcd' for models or
    * LoRAs that were distilled to a few steps (LCM; TCD, Hyper-SD). Default 'ddim'.
    */
   sampler?: SamplerName | undefined
