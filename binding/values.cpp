@@ -214,6 +214,7 @@ LoadOptions readLoadOptions(const Fields &fields) {
     options.precision = fields.text("precision");
     options.threads = fields.integer("threads");
     options.kernels = fields.text("kernels");
+    options.keptBytes = static_cast<std::uint64_t>(fields.number("cacheBytes"));
     options.config = readConfig(fields.object("config"));
     options.loras = readLoras(fields);
     return options;

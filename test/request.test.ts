@@ -305,6 +305,7 @@ describe('load options', () => {
       loras: [],
       vae: undefined,
       clipSkip: 1,
+      cacheBytes: 134217728,
       originalConfig: '',
     })
   })

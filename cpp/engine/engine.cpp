@@ -81,7 +81,7 @@ struct Engine::Parts {
           learnt(checkpoint, embeddingsOf(options, cancel), cancel),
           networks(architectureOf(checkpoint, learnt, options), options, checkpoint),
           loras(checkpoint, networks.weights(), namesOf(learnt.placeholders())),
-          loadedLoras(options.loras) {}
+          loadedLoras(options.loras), kept(static_cast<std::size_t>(options.keptBytes)) {}
 
     Checkpoint checkpoint; // stays open for the weights under a LoRA
     std::vector<Embedding> added;
@@ -89,6 +89,7 @@ struct Engine::Parts {
     Networks networks;
     Loras loras;
     std::vector<Lora> loadedLoras;
+    Kept kept;
     ModelInfo info;
 
     /// Those of the model's own tokenizer, and those of files, which win.
@@ -146,7 +147,7 @@ const ModelInfo &Engine::info() const { return parts_->info; }
 MixResult Engine::mix(const MixRequest &request, const Cancellation &cancel,
                       const ProgressCallback &progress) {
     checkMixRequest(request, parts_->info.sizes.textEncoder.vocabulary);
-    MixRun run(parts_->networks, request, cancel, progress);
+    MixRun run(parts_->networks, parts_->loras, parts_->kept, request, cancel, progress);
     parts_->networks.requireMemoryToMix(request.size());
     parts_->useLoras(request.loras.value_or(parts_->loadedLoras), cancel);
     return run.run();

@@ -18,9 +18,11 @@ struct LoadOptions {
     bool textEncoderOnCpu = false, vaeOnCpu = false;
     /// Type of the large weights: "auto", "f32", "f16", "bf16", "q8_0" (on the CPU only).
     std::string precision = "auto";
-    std::string kernels;     ///< the best instruction set allowed, or "off"; empty: no limit
-    int threads = 0;         ///< CPU threads, at most one per core; 0: one per core
-    ModelConfig config;      ///< wins over the files' own
+    std::string kernels; ///< the best instruction set allowed, or "off"; empty: no limit
+    int threads = 0;     ///< CPU threads, at most one per core; 0: one per core
+    ModelConfig config;  ///< wins over the files' own
+    std::uint64_t keptBytes =
+        0;                   ///< of what mixes have encoded, to be kept for the next; 0: nothing
     std::vector<Lora> loras; ///< merged into the weights, unless a request has others
 };
 

@@ -15,12 +15,18 @@ SamplerOptions samplerOptions(const MixRequest &request) {
     return {request.sampler, request.steps, request.spacing, request.eta, request.gamma};
 }
 
+template <typename T>
+std::string bytesOf(const std::vector<T> &values) {
+    return {reinterpret_cast<const char *>(values.data()), values.size() * sizeof(T)};
+}
+
 } // namespace
 
-MixRun::MixRun(Networks &networks, const MixRequest &request, const Cancellation &cancel,
-               const ProgressCallback &progress)
-    : networks_(networks), request_(request), cancel_(cancel), size_(request.size().cells()),
-      generator_(request.seed), mixing_(request.kMin, request.kMax, request.nu, request.steps),
+MixRun::MixRun(Networks &networks, const Loras &loras, Kept &kept, const MixRequest &request,
+               const Cancellation &cancel, const ProgressCallback &progress)
+    : networks_(networks), loras_(loras), kept_(kept), request_(request), cancel_(cancel),
+      size_(request.size().cells()), generator_(request.seed),
+      mixing_(request.kMin, request.kMax, request.nu, request.steps),
       stepNoise_(generator_, size_.values(), request.layout.isPrompt() ? 0 : mixing_.iMax),
       sampler_(makeSampler(samplerOptions(request), networks.schedule(), stepNoise_)),
       layoutSteps_(request.layout.isPrompt() ? mixing_.lastLayout() : 0),
@@ -45,17 +51,33 @@ MixResult MixRun::run() {
 
 void MixRun::encodePrompts() {
     reporter_->begin(Stage::Encode, 3);
-    Conditioning content = encoded(request_.content);
     if (const auto &other = request_.interpolate) {
-        content = interpolate(content, encoded(other->tokens), other->weight);
+        content_ = contextOf(
+            interpolate(encoded(request_.content), encoded(other->tokens), other->weight));
+    } else {
+        content_ = contextOf(request_.content);
     }
-    content_ = contextOf(content);
-    negative_ = contextOf(encoded(request_.negativePrompt));
-    if (request_.layout.isPrompt()) layoutPrompt_ = contextOf(encoded(request_.layout.tokens));
+    negative_ = contextOf(request_.negativePrompt);
+    if (request_.layout.isPrompt()) layoutPrompt_ = contextOf(request_.layout.tokens);
 }
 
 Conditioning MixRun::encoded(const Tokens &tokens) {
     return encodePrompt(networks_.text(), tokens, cancel_);
+}
+
+PromptPointer MixRun::contextOf(const Tokens &tokens) {
+    const std::string key = "prompt " + std::to_string(loras_.version()) + " " + bytesOf(tokens);
+    if (auto context = kept_.find<PromptContext>(key)) {
+        reporter_->done();
+        return context;
+    }
+    PromptPointer context = contextOf(encoded(tokens));
+    std::size_t bytes = 0;
+    for (const auto &layer : context->layers) {
+        bytes += (layer.keys.size() + layer.values.size()) * sizeof(float);
+    }
+    kept_.keep<PromptContext>(key, context, bytes);
+    return context;
 }
 
 PromptPointer MixRun::contextOf(const Conditioning &conditioning) {
@@ -67,14 +89,24 @@ PromptPointer MixRun::contextOf(const Conditioning &conditioning) {
 
 void MixRun::encodeLayout() {
     if (!request_.layout.isPrompt()) {
-        z0_ =
-            encodeMean(networks_.vae(), toPlanes(request_.layout.pixels), request_.size(), cancel_);
-        requireFinite(z0_, "the autoencoder");
-        multiply(z0_, networks_.vae().network.scalingFactor());
+        z0_ = encodedPicture();
         reporter_->done();
     }
     noise_ = generator_.randn(size_.values());
     result_.timings.encode = millisecondsSince(start_);
+}
+
+/// The latent of the layout's picture, which is the same whatever the weights of the UNet are.
+Latent MixRun::encodedPicture() {
+    const std::string key =
+        "picture " + std::to_string(request_.width) + " " + bytesOf(request_.layout.pixels);
+    if (const auto kept = kept_.find<Latent>(key)) return *kept;
+    Latent z0 =
+        encodeMean(networks_.vae(), toPlanes(request_.layout.pixels), request_.size(), cancel_);
+    requireFinite(z0, "the autoencoder");
+    multiply(z0, networks_.vae().network.scalingFactor());
+    kept_.keep<Latent>(key, std::make_shared<const Latent>(z0), z0.size() * sizeof(float));
+    return z0;
 }
 
 // ---------------------------------------------------------------------------------------------

@@ -5,8 +5,10 @@
 #include "base/progress.h"
 #include "diffusion/random.h"
 #include "diffusion/sampler.h"
+#include "engine/kept.h"
 #include "engine/networks.h"
 #include "engine/request.h"
+#include "lora/loras.h"
 #include "mix/magicmix.h"
 #include "model/conditioning.h"
 #include "model/sessions.h"
@@ -21,8 +23,10 @@ class Reporter;
 /// One mix, from a checked request to pixels. Everything that is passed to it outlives it.
 class MixRun {
 public:
-    MixRun(Networks &networks, const MixRequest &request, const Cancellation &cancel,
-           const ProgressCallback &progress);
+    /// `kept`: what earlier mixes have encoded. `loras` have the weights as the mix wants them by
+    /// the time of `run`.
+    MixRun(Networks &networks, const Loras &loras, Kept &kept, const MixRequest &request,
+           const Cancellation &cancel, const ProgressCallback &progress);
     ~MixRun();
 
     /// To be called once.
@@ -36,12 +40,16 @@ private:
     void decode();
 
     Conditioning encoded(const Tokens &tokens);
+    PromptPointer contextOf(const Tokens &tokens);
     PromptPointer contextOf(const Conditioning &conditioning);
+    Latent encodedPicture();
     PromptPointer contentAt(int i);
     std::vector<double> timestepsToVisit() const;
     Observer observer(std::vector<State> &trace);
 
     Networks &networks_;
+    const Loras &loras_;
+    Kept &kept_;
     const MixRequest &request_;
     const Cancellation &cancel_;
     Clock::time_point start_ = Clock::now();

@@ -63,6 +63,7 @@ void Loras::use(const std::vector<Lora> &wanted, const Device &device, const Can
     cancel.throwIfRequested();
 
     // Should even going back fail, these are unlike anything: made by no file.
+    version_++;
     const Merged before = merged_;
     for (const auto &weight : changed) merged_[weight] = {Part{}};
     try {

@@ -27,6 +27,9 @@ public:
     /// the weights are made again what they were.
     void use(const std::vector<Lora> &wanted, const Device &device, const Cancellation &cancel);
 
+    /// Another number after every change of the weights.
+    int version() const { return version_; }
+
 private:
     struct Part {
         std::shared_ptr<const LoraFile> file;
@@ -60,6 +63,7 @@ private:
     std::vector<Weights *> weights_;
     std::vector<std::string> embeddings_;
     Merged merged_;
+    int version_ = 0;
 };
 
 } // namespace magicmix

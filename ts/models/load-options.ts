@@ -141,6 +141,11 @@ export interface LoadOptions {
    */
   loras?: readonly Lora[] | undefined
   /**
+   * Memory for prompts and layouts that were encoded, in bytes, 0..2^40: a mix with the same prompts
+   * or the same picture in the same size does not encode them again. 0 keeps nothing. Default 128 MiB.
+   */
+  cacheBytes?: number | undefined
+  /**
    * Work in a process of its own, behind the same API. If that process crashes, with the driver of a
    * GPU or for want of memory, its mixes reject with DEVICE_FAILED, and the next mix starts another
    * one. Costs a copy of every picture. Default false.
@@ -269,6 +274,12 @@ export const loadOptions = {
     defaultText: 'none',
     crosses: true as const,
   },
+  cacheBytes: integer(0, 2 ** 40, {
+    help: 'memory for encoded prompts and layouts that the next mix may want again',
+    default: 128 * 2 ** 20,
+    crosses: true,
+    cli: { flag: 'cache-bytes', value: 'N' },
+  }),
   isolate: flag({
     help: 'work in a process of its own: one that crashes rejects its mixes, and the next starts another',
     default: false,
