@@ -1,6 +1,6 @@
 /** Models whose files do not fit together, or have more than the networks: refused by name. */
 import assert from 'node:assert/strict'
-import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 
@@ -10,9 +10,11 @@ import { tinyDiffusers, tinyHeads, tinyModel } from './support/models.js'
 import { coded } from './support/refusals.js'
 import { readSafetensors, safetensorsBytes } from './support/safetensors.js'
 import type { SafetensorsFile } from './support/safetensors.js'
+import { statesOf } from './support/small-mix.js'
 
 describe("a model's files", function () {
   this.timeout(120_000)
+  const plain = { device: 'cpu', precision: 'f32', threads: 1 } as const
   let folder: string
   let whole: SafetensorsFile
   before(async () => {
@@ -152,6 +154,36 @@ describe("a model's files", function () {
     await writeFile(vae, safetensorsBytes(header, Buffer.alloc(2)))
     await assert.rejects(load(model, { vae }), coded('MODEL_FORMAT', /has no autoencoder \(VAE\)/))
     await assert.rejects(load(model, { vae: 'nowhere.safetensors' }), coded('MODEL_NOT_FOUND', /./))
+  })
+
+  it('without a VAE are completed by one, whatever names it has', async () => {
+    const right = await statesOf(await tinyDiffusers(), plain)
+    const model = path.join(folder, 'no-vae')
+    await cp(await tinyDiffusers(), model, { recursive: true })
+    const vae = path.join(folder, 'vae')
+    await rename(path.join(model, 'vae'), vae)
+    await assert.rejects(load(model, { config: {} }), coded('MODEL_NOT_FOUND', /option vae/))
+    assert.deepEqual(await statesOf(model, { ...plain, vae }), right)
+
+    // a whole file whose VAE has the names of diffusers
+    const { header, data } = readSafetensors(path.join(vae, 'diffusion_pytorch_model.safetensors'))
+    const others = Object.entries(whole.header).filter(([name]) => !name.startsWith('first_stage'))
+    const moved = Object.entries(header).map(
+      ([
+        name,
+        {
+          data_offsets: [from, to],
+          ...entry
+        },
+      ]) => {
+        const at = [from + whole.data.length, to + whole.data.length]
+        return [`first_stage_model.${name}`, { ...entry, data_offsets: at }] as const
+      },
+    )
+    const file = path.join(folder, 'mixed-names.safetensors')
+    const all = Object.fromEntries([...others, ...moved.filter(([name]) => !/metadata/.test(name))])
+    await writeFile(file, safetensorsBytes(all, Buffer.concat([whole.data, data])))
+    assert.deepEqual(await statesOf(file, { ...plain, config: tinyHeads }), right)
   })
 
   it('can be given up while they are opened', async () => {

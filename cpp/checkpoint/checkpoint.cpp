@@ -75,7 +75,7 @@ Checkpoint Checkpoint::open(const ModelFiles &files, const Cancellation &cancel)
     checkpoint.path_ = path;
     std::error_code ignored;
     if (std::filesystem::is_directory(std::filesystem::u8path(path), ignored)) {
-        checkpoint.readFolder(cancel);
+        checkpoint.readFolder(files.vae.empty(), cancel);
     } else {
         checkpoint.readFile(cancel);
     }
@@ -88,9 +88,9 @@ Checkpoint Checkpoint::open(const ModelFiles &files, const Cancellation &cancel)
     return checkpoint;
 }
 
-void Checkpoint::readFolder(const Cancellation &cancel) {
+void Checkpoint::readFolder(bool withVae, const Cancellation &cancel) {
     format_ = "diffusers";
-    const DiffusersFolder folder = readDiffusersFolder(path_, cancel);
+    const DiffusersFolder folder = readDiffusersFolder(path_, withVae, cancel);
     const OriginalNames names(folder);
     config_ = folder.config;
     const auto addAll = [&](const StoredTensors &tensors, const std::string &prefix,
@@ -113,10 +113,15 @@ void Checkpoint::readFile(const Cancellation &cancel) {
     config_ = file.config.overriddenBy(configOfMarkers(file.tensors));
     const bool openClip = hasOpenClipText(file.tensors);
     if (openClip) config_.textEncoder.activation = "gelu";
+    const VaeNaming ofVae = vaeNaming(vaeOf(file.tensors));
     for (const auto &[name, tensor] : withTransformersNames(file.tensors)) {
-        const auto vae = after(name, kVaePrefix);
-        const std::string original =
-            withInnerPrefix(vae ? kVaePrefix + vaeOriginalName(*vae) : name);
+        const auto inVae = after(name, kVaePrefix);
+        if (inVae && ofVae) {
+            const std::string vae = ofVae(*inVae);
+            add(name, vae.empty() ? "" : kVaePrefix + vae, tensor);
+            continue;
+        }
+        const std::string original = withInnerPrefix(name);
         // Files have more than the three networks: averages over the training, an optimiser's
         // state.
         if (isOfNetworks(original))

@@ -53,7 +53,7 @@ public:
 
 private:
     Checkpoint() = default;
-    void readFolder(const Cancellation &cancel);
+    void readFolder(bool withVae, const Cancellation &cancel);
     void readFile(const Cancellation &cancel);
     void add(const std::string &name, const std::string &original, const StoredTensor &tensor);
     void dropUnusedTextLayer(bool openClip);

@@ -158,7 +158,7 @@ const Group kGroups[] = {
          timestep_spacing steps_offset set_alpha_to_one clip_sample clip_sample_range
          prediction_type)"},
     {"scheduler/scheduler_config.json", kOnly, "only schedules between two betas are computed",
-     R"(trained_betas=[null])"},
+     R"(trained_betas=[null] timestep_values=[null])"},
     {"scheduler/scheduler_config.json", kOnly, "it is for models of pixels",
      R"(thresholding=[null,false])"},
     {"scheduler/scheduler_config.json", kHarmless, "without thresholding they have no meaning",
@@ -181,8 +181,9 @@ const Group kGroups[] = {
          lambda_min_clipped predict_x0 disable_corrector corrector_order predictor_order tau_func
          interpolation_type skip_prk_steps noise_sampler_seed original_inference_steps
          timestep_scaling eta rho)"},
-    {"scheduler/scheduler_config.json", kHarmless, "without a meaning to diffusers",
-     R"(clip_sample_value)"},
+    {"scheduler/scheduler_config.json", kHarmless, "of diffusers before 0.4", R"(tensor_format)"},
+    {"scheduler/scheduler_config.json", kOnly, "prediction_type says it now",
+     R"(predict_epsilon=[null,true])"},
     {"tokenizer/tokenizer_config.json", kHonoured, "what fills a prompt up", R"(pad_token)"},
     {"tokenizer/tokenizer_config.json", kOnly, "CLIP's tokens are used",
      R"(bos_token=["<|startoftext|>"] eos_token=["<|endoftext|>"] unk_token=["<|endoftext|>",null])"},
@@ -215,7 +216,7 @@ const Group kGroups[] = {
     {"MODEL.yaml", kHonoured, "the schedule, in which linear means that of the roots",
      R"(model.params.linear_start model.params.linear_end model.params.timesteps)"},
     {"MODEL.yaml", kHonoured, "the factor of latents", R"(model.params.scale_factor)"},
-    {"MODEL.yaml", kHonoured, "the side of the pictures of training, in cells of 8 pixels",
+    {"MODEL.yaml", kHarmless, "it is 64 in those of models of 768 pixels, too",
      R"(model.params.image_size)"},
     {"MODEL.yaml", kHonoured, "the attention heads", R"(
          model.params.unet_config.params.num_heads
@@ -279,6 +280,7 @@ const Group kGroups[] = {
          model.params.first_stage_config.params.monitor
          model.params.first_stage_config.params.lossconfig.*
          model.params.first_stage_config.params.ddconfig.dropout
+         model.params.first_stage_config.params.ddconfig.attn_type
          model.params.first_stage_config.params.ckpt_path model.params.cond_stage_config.params.*
          data.* lightning.*)"},
 };

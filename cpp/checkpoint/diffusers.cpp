@@ -82,7 +82,8 @@ UnetOutline outlineOf(const StoredTensors &unet) {
 
 } // namespace
 
-DiffusersFolder readDiffusersFolder(const std::string &path, const Cancellation &cancel) {
+DiffusersFolder readDiffusersFolder(const std::string &path, bool withVae,
+                                    const Cancellation &cancel) {
     const ModelFolder model(path, cancel);
     checkPipeline(model);
     DiffusersFolder folder;
@@ -91,7 +92,12 @@ DiffusersFolder readDiffusersFolder(const std::string &path, const Cancellation 
     const std::string diffusion = "diffusion_pytorch_model";
     folder.unet = model.weights("unet", diffusion, diffusion);
     refuseOtherUnets(folder.unet, path);
-    folder.vae = model.weights("vae", diffusion, diffusion);
+    if (withVae && !model.has("vae")) {
+        throw Error("MODEL_NOT_FOUND",
+                    "folder '" + path + "' has no autoencoder (vae/); give one with the option vae",
+                    {{"path", path}});
+    }
+    if (withVae) folder.vae = model.weights("vae", diffusion, diffusion);
     folder.textEncoder = model.weights("text_encoder", "model", "pytorch_model");
     return folder;
 }

@@ -15,7 +15,9 @@ struct DiffusersFolder {
 
 /// Reads model_index.json, the configurations and the weights (in one file or in shards) of
 /// unet/, vae/, text_encoder/ and scheduler/.
-DiffusersFolder readDiffusersFolder(const std::string &path, const Cancellation &cancel);
+/// `withVae`: not if the autoencoder comes from elsewhere.
+DiffusersFolder readDiffusersFolder(const std::string &path, bool withVae,
+                                    const Cancellation &cancel);
 
 /// The autoencoder of a folder, which is its own or that of a whole model.
 struct DiffusersVae {

@@ -84,7 +84,6 @@ ModelConfig readOriginalConfig(const Json &json, const std::string &where) {
         config.unet.heads.clear();
         config.unet.headWidth = width;
     }
-    config.unet.sampleSize = values.whole(model + "image_size", 1, 65536);
     config.vae.scalingFactor = values.number(model + "scale_factor", 1e-6, 1e6);
 
     Schedule schedule;

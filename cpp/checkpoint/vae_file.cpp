@@ -17,9 +17,8 @@ bool hasPrefix(const StoredTensors &tensors, const std::string &prefix) {
     return found != tensors.end() && startsWith(found->first, prefix);
 }
 
-/// What `originalName` gives no name is left over.
-template <typename OriginalName>
-VaeFile renamed(const StoredTensors &tensors, const OriginalName &originalName) {
+/// What has no original name is left over.
+VaeFile renamed(const StoredTensors &tensors, const VaeNaming &originalName) {
     VaeFile vae;
     for (const auto &[name, tensor] : tensors) {
         const std::string original = originalName(name);
@@ -35,37 +34,23 @@ VaeFile renamed(const StoredTensors &tensors, const OriginalName &originalName) 
     return vae;
 }
 
-VaeFile withDiffusersNames(const StoredTensors &tensors) {
-    const ModuleNames names = vaeNames(vaeLevels(tensors));
-    return renamed(tensors, [&](const std::string &name) { return names.original(name); });
-}
-
 VaeFile readFolder(const std::string &path, const Cancellation &cancel) {
     const DiffusersVae folder = readDiffusersVae(path, cancel);
-    VaeFile vae = withDiffusersNames(folder.tensors);
-    vae.config = folder.config;
-    return vae;
-}
-
-/// Of a file, whatever else is in it.
-StoredTensors withoutPrefix(const StoredTensors &tensors) {
-    StoredTensors vae;
-    for (const auto &[name, tensor] : tensors) {
-        if (const auto rest = after(name, kVaePrefix)) vae.emplace(*rest, tensor);
+    if (!vaeNaming(folder.tensors)) {
+        throw Error("MODEL_FORMAT", "'" + path + "' has no tensors of an autoencoder (VAE)",
+                    {{"path", path}});
     }
+    VaeFile vae = renamed(folder.tensors, vaeNaming(folder.tensors));
+    vae.config = folder.config;
     return vae;
 }
 
 VaeFile readFile(const std::string &path, const Cancellation &cancel) {
     const ModelFile file = readModelFile(path, cancel);
     const bool whole = hasPrefix(file.tensors, kVaePrefix);
-    const StoredTensors tensors = whole ? withoutPrefix(file.tensors) : file.tensors;
-    VaeFile vae;
-    if (hasPrefix(tensors, "decoder.up_blocks.")) {
-        vae = withDiffusersNames(tensors);
-    } else if (hasPrefix(tensors, "decoder.up.")) {
-        vae = renamed(tensors, [](const std::string &name) { return vaeOriginalName(name); });
-    } else {
+    const StoredTensors tensors = whole ? vaeOf(file.tensors) : file.tensors;
+    const VaeNaming naming = vaeNaming(tensors);
+    if (!naming) {
         throw Error("MODEL_FORMAT",
                     "'" + path +
                         "' has no autoencoder (VAE): no tensor is called 'decoder.up...', with or "
@@ -73,11 +58,30 @@ VaeFile readFile(const std::string &path, const Cancellation &cancel) {
                         kVaePrefix + "' before it",
                     {{"path", path}});
     }
+    VaeFile vae = renamed(tensors, naming);
     vae.config = file.config.vae;
     return vae;
 }
 
 } // namespace
+
+VaeNaming vaeNaming(const StoredTensors &tensors) {
+    if (hasPrefix(tensors, "decoder.up_blocks.")) {
+        return [names = vaeNames(vaeLevels(tensors))](const std::string &name) {
+            return names.original(name);
+        };
+    }
+    if (hasPrefix(tensors, "decoder.up.")) return vaeOriginalName;
+    return nullptr;
+}
+
+StoredTensors vaeOf(const StoredTensors &tensors) {
+    StoredTensors vae;
+    for (const auto &[name, tensor] : tensors) {
+        if (const auto rest = after(name, kVaePrefix)) vae.emplace(*rest, tensor);
+    }
+    return vae;
+}
 
 VaeFile readVae(const std::string &path, const Cancellation &cancel) {
     std::error_code ignored;
