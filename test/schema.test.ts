@@ -70,7 +70,7 @@ const requests: object[] = [
 ]
 
 /** What its documentation says beyond the schema: how kMin, kMax and steps, and samplers go together. */
-const together = /at most kMax|at least 1\/steps|with the sampler/
+const together = /at most kMax|at least 1\/steps|the sampler is/
 
 function accepted(request: object): boolean {
   try {

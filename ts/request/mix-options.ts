@@ -389,19 +389,21 @@ export function checkRequest(request: unknown): CheckedMixRequest {
 
 /** What one sampler has and another does not is refused, not passed over. */
 function refuseOptionsOfOthers({ sampler, steps, spacing, eta, gamma }: CheckedMixRequest): void {
-  const beside = `with the sampler '${sampler}'`
-  if (eta !== 0 && sampler !== 'ddim') throw invalid('eta', `0 ${beside}: only 'ddim' has it`, eta)
+  const because = (why: string) => `(the sampler is '${sampler}', ${why})`
+  if (eta !== 0 && sampler !== 'ddim') {
+    throw invalid('eta', `nothing ${because("and only 'ddim' has it")}`, eta)
+  }
   if (gamma !== defaultGamma && sampler !== 'tcd') {
-    throw invalid('gamma', `left out ${beside}: only 'tcd' has it`, gamma)
+    throw invalid('gamma', `nothing ${because("and only 'tcd' has it")}`, gamma)
   }
   if (spacing !== undefined && isFewStep(sampler)) {
-    throw invalid('spacing', `left out ${beside}, which has timesteps of its own`, spacing)
+    throw invalid('spacing', `nothing ${because('which has timesteps of its own')}`, spacing)
   }
   if (spacing === 'karras' && sampler !== 'dpm++2m') {
-    throw invalid('spacing', `another than 'karras' ${beside}: only 'dpm++2m' has it`, spacing)
+    throw invalid('spacing', `another ${because("and only 'dpm++2m' has this one")}`, spacing)
   }
   if (isFewStep(sampler) && steps > mostFewSteps) {
-    throw invalid('steps', `at most ${mostFewSteps} ${beside}; 4 to 12 are usual`, steps)
+    throw invalid('steps', `at most ${mostFewSteps} ${because('4 to 12 are usual')}`, steps)
   }
 }
 
