@@ -144,6 +144,10 @@ describe('hostile files', () => {
         () => writeFile(within(index), `{"a":${'['.repeat(1000)}${']'.repeat(1000)}}`),
         /nested deeper/,
       ],
+      'a configuration with a number beyond all': [
+        () => writeFile(within('unet/config.json'), '{"norm_eps": 1e999}'),
+        /config\.json.*number that is too large/,
+      ],
       'an index that is a list': [() => writeFile(within(index), '[]'), /no weight_map/],
       'an index that is empty': [() => writeFile(within(index), ''), /empty/],
     }

@@ -69,6 +69,8 @@ Json parseJson(const char *text, std::size_t length, const std::string &what) {
         // Not what the library says: it quotes the text, which may be of any file.
         throw Error("MODEL_FORMAT",
                     what + " is not valid JSON (at byte " + std::to_string(error.byte) + ")");
+    } catch (const Json::exception &) {
+        throw Error("MODEL_FORMAT", what + " has a number that is too large");
     }
 }
 
