@@ -49,7 +49,7 @@ export type {
   UnetConfig,
   VaeConfig,
 } from './models/load-options.js'
-export type { ModelFamily, ModelFormat, ModelInfo } from './models/model-info.js'
+export type { ModelFamily, ModelFormat, ModelInfo, Placeholder } from './models/model-info.js'
 export type {
   ConvertProgressEvent,
   DownloadProgressEvent,
@@ -66,6 +66,7 @@ export {
   type Interpolation,
   type MixRequest,
   type SamplerName,
+  type Spacing,
   requestSchema,
 } from './request/mix-options.js'
 export type { JsonSchema } from './options/option.js'

@@ -1,6 +1,7 @@
 #include "checkpoint/config_keys.h"
 
 #include <algorithm>
+#include <iterator>
 #include <sstream>
 
 namespace magicmix {
@@ -10,19 +11,29 @@ using Treatment = ConfigKey::Treatment;
 constexpr Treatment kHonoured = Treatment::Honoured, kHarmless = Treatment::Harmless,
                     kOnly = Treatment::Only;
 
-/// Keys of a file with the same treatment for the same reason, with white space between them. One
-/// that is accepted with some values only is followed by "=" and the JSON list of these.
+/// Keys with the same treatment for the same reason, and the files that have them, with white space
+/// between them. A key that is accepted with some values only is followed by "=" and the JSON list
+/// of these.
 struct Group {
-    const char *file;
+    const char *files;
     Treatment treatment;
     const char *why;
     const char *keys;
 };
 
 const Group kGroups[] = {
-    {"model_index.json", kHonoured, "says the family", R"(_class_name)"},
-    {"model_index.json", kHarmless, "a note of who wrote the file",
+    // Several files have these.
+    {"model_index.json unet/config.json vae/config.json scheduler/scheduler_config.json", kHarmless,
+     "a note of who wrote the file",
      R"(_diffusers_version _name_or_path _commit_hash _use_default_values)"},
+    {"unet/config.json vae/config.json", kHarmless, "of the averaging in training",
+     R"(decay inv_gamma min_decay optimization_step power update_after_step use_ema_warmup)"},
+    {"unet/config.json vae/config.json text_encoder/config.json", kOnly,
+     "weights quantised by bitsandbytes and the like are not read; give the model in f16 or as "
+     "GGUF",
+     R"(quantization_config=[null])"},
+
+    {"model_index.json", kHonoured, "says the family", R"(_class_name)"},
     {"model_index.json", kHarmless, "each has a configuration of its own",
      R"(unet vae text_encoder scheduler)"},
     {"model_index.json", kOnly, "the prompts are cut by CLIP's tokenizer",
@@ -42,10 +53,6 @@ const Group kGroups[] = {
          requires_aesthetics_score=[false] add_watermarker=[null,false])"},
     {"unet/config.json", kOnly, "the UNet is one of another class",
      R"(_class_name=["UNet2DConditionModel"])"},
-    {"unet/config.json", kHarmless, "a note of who wrote the file",
-     R"(_diffusers_version _name_or_path _commit_hash _use_default_values)"},
-    {"unet/config.json", kHarmless, "of the averaging in training",
-     R"(decay inv_gamma min_decay optimization_step power update_after_step use_ema_warmup)"},
     {"unet/config.json", kHonoured, "the side of the pictures of training", R"(sample_size)"},
     {"unet/config.json", kHonoured, "has to agree with the weights",
      R"(block_out_channels layers_per_block cross_attention_dim mid_block_type)"},
@@ -80,17 +87,9 @@ const Group kGroups[] = {
          class_embed_type=[null] num_class_embeds=[null] addition_embed_type=[null]
          addition_time_embed_dim=[null] encoder_hid_dim=[null] encoder_hid_dim_type=[null]
          projection_class_embeddings_input_dim=[null] time_cond_proj_dim=[null])"},
-    {"unet/config.json", kOnly,
-     "weights quantised by bitsandbytes and the like are not read; give the model in f16 or as "
-     "GGUF",
-     R"(quantization_config=[null])"},
     {"vae/config.json", kOnly,
      "the autoencoder is one of another class; give one of Stable Diffusion with the option vae",
      R"(_class_name=["AutoencoderKL"])"},
-    {"vae/config.json", kHarmless, "a note of who wrote the file",
-     R"(_diffusers_version _name_or_path _commit_hash _use_default_values)"},
-    {"vae/config.json", kHarmless, "of the averaging in training",
-     R"(decay inv_gamma min_decay optimization_step power update_after_step use_ema_warmup)"},
     {"vae/config.json", kHonoured, "the factor of latents", R"(scaling_factor)"},
     {"vae/config.json", kHonoured, "groups of the group norms", R"(norm_num_groups)"},
     {"vae/config.json", kHonoured, "has to agree with the weights",
@@ -106,10 +105,6 @@ const Group kGroups[] = {
          up_block_types=["UpDecoderBlock2D"] use_quant_conv=[true] use_post_quant_conv=[true]
          mid_block_add_attention=[true] shift_factor=[null,0] latents_mean=[null]
          latents_std=[null])"},
-    {"vae/config.json", kOnly,
-     "weights quantised by bitsandbytes and the like are not read; give the model in f16 or as "
-     "GGUF",
-     R"(quantization_config=[null])"},
     {"text_encoder/config.json", kOnly, "the text encoder is one of another class", R"(
          architectures=["CLIPTextModel","CLIPTextModelWithProjection"]
          model_type=["clip_text_model"])"},
@@ -145,14 +140,8 @@ const Group kGroups[] = {
          encoder_no_repeat_ngram_size bad_words_ids num_return_sequences output_scores
          return_dict_in_generate forced_bos_token_id forced_eos_token_id remove_invalid_values
          exponential_decay_length_penalty suppress_tokens begin_suppress_tokens)"},
-    {"text_encoder/config.json", kOnly,
-     "weights quantised by bitsandbytes and the like are not read; give the model in f16 or as "
-     "GGUF",
-     R"(quantization_config=[null])"},
     {"scheduler/scheduler_config.json", kHonoured,
      "if it is there, what a file leaves out is as in DDIMScheduler", R"(_class_name)"},
-    {"scheduler/scheduler_config.json", kHarmless, "a note of who wrote the file",
-     R"(_diffusers_version _name_or_path _commit_hash _use_default_values)"},
     {"scheduler/scheduler_config.json", kHonoured, "the schedule of DDIMScheduler.from_config", R"(
          num_train_timesteps beta_start beta_end beta_schedule rescale_betas_zero_snr
          timestep_spacing steps_offset set_alpha_to_one clip_sample clip_sample_range
@@ -285,14 +274,20 @@ const Group kGroups[] = {
          data.* lightning.*)"},
 };
 
+std::vector<std::string> wordsOf(const char *text) {
+    std::istringstream words(text);
+    return {std::istream_iterator<std::string>(words), {}};
+}
+
 std::vector<ConfigKey> expanded() {
     std::vector<ConfigKey> keys;
     for (const Group &group : kGroups) {
-        std::istringstream words(group.keys);
-        for (std::string word; words >> word;) {
-            const std::size_t equals = std::min(word.find('='), word.size());
-            keys.push_back({group.file, word.substr(0, equals), group.treatment,
-                            word.substr(std::min(equals + 1, word.size())), group.why});
+        for (const std::string &file : wordsOf(group.files)) {
+            for (const std::string &word : wordsOf(group.keys)) {
+                const std::size_t equals = std::min(word.find('='), word.size());
+                keys.push_back({file, word.substr(0, equals), group.treatment,
+                                word.substr(std::min(equals + 1, word.size())), group.why});
+            }
         }
     }
     return keys;
