@@ -11,6 +11,8 @@ namespace {
 // logit comes (Milakov and Gimelshein 2018; Dao et al. 2022): no map of all pairs is ever made.
 
 constexpr int kKeysAtOnce = 256;
+/// A logit whose share is nothing.
+constexpr float kNothing = -3e38f;
 
 /// Values of one head's packed values: panels of the head's width; the last can be half as wide.
 template <typename S>
@@ -24,6 +26,24 @@ int paddedKeys(int keyCount) {
 template <typename S>
 int paddedWidth(int width) {
     return roundUp(width, S::depth);
+}
+
+/// sums (+)= rows * panel, for rows `stride` values apart; `pointers` has room for them.
+template <typename S, int N>
+void evenTile(int rowCount, const typename S::Operand *rows, int stride,
+              const typename S::Operand **pointers, int length, const typename S::Operand *panel,
+              float *sums, int sumsStride, bool add) {
+    if constexpr (S::padding > S::depth) {
+        // All rows of a tile are there, and what is in those beyond `rowCount` does not matter.
+        const auto bytes = static_cast<std::int64_t>(sizeof *rows) * stride;
+        const typename S::TileRows tiles[] = {{rows, bytes, 64}, {rows + S::tileRows * stride, bytes, 64}};
+        const auto multiply = rowCount > S::tileRows ? S::template multiplyTiles<2, N>
+                                                     : S::template multiplyTiles<1, N>;
+        multiply(tiles, 0, 1, length / S::tileDepth, panel, sums, sumsStride, add);
+    } else {
+        for (int r = 0; r < rowCount; r++) pointers[r] = rows + r * stride;
+        tileOf<S, N>(rowCount, pointers, 1, length, panel, length, sums, sumsStride, add);
+    }
 }
 
 template <typename S>
@@ -49,31 +69,26 @@ std::size_t attentionScratch(const Attention &attention) {
     return arena.used();
 }
 
-/// Logits to their shares of the softmax so far. Returns by what earlier shares shrink.
+/// `count` of `padded` logits to their shares of the softmax so far. Returns by what earlier shares
+/// shrink.
 template <typename S>
-float softmaxRow(const float *logits, int count, int padded, typename S::Operand *shares,
-                 float &largest, float &total) {
-    float newLargest = largest;
-    across<S>(count, [&](auto vectors, int i) {
-        using T = decltype(vectors);
-        newLargest = most(newLargest, T::maxOf(T::load(logits + i)));
-    });
-    const float shrink = Scalar::maxOf(exp2<Scalar>(largest - newLargest));
-    float sum = 0;
+float softmaxRow(float *logits, int count, int padded, typename S::Operand *shares, float &largest,
+                 float &total) {
+    const int whole = roundUp(count, S::lanes); // `padded` is a multiple of that, too
+    for (int i = count; i < whole; i++) logits[i] = kNothing;
+    auto top = S::set(largest);
+    for (int i = 0; i < whole; i += S::lanes) top = S::max(top, S::load(logits + i));
+    const float newLargest = S::maxOf(top);
+    const float shrink = exp2<Scalar>(largest - newLargest);
     auto sums = S::zero();
-    across<S>(count, [&](auto vectors, int i) {
-        using T = decltype(vectors);
-        const auto share = exp2<T>(T::sub(T::load(logits + i), T::set(newLargest)));
-        storeTo<T>(shares + i, share);
-        if constexpr (T::lanes == S::lanes) {
-            sums = S::add(sums, share);
-        } else {
-            sum += share;
-        }
-    });
+    for (int i = 0; i < whole; i += S::lanes) {
+        const auto share = exp2Share<S>(S::sub(S::load(logits + i), S::set(newLargest)));
+        storeTo<S>(shares + i, share);
+        sums = S::add(sums, share);
+    }
     for (int i = count; i < padded; i++) shares[i] = 0;
     largest = newLargest;
-    total = total * shrink + S::sumOf(sums) + sum;
+    total = total * shrink + S::sumOf(sums);
     return shrink;
 }
 
@@ -100,23 +115,21 @@ void attendBlock(const Attention &a, std::int64_t head, int first, int rowCount,
             storeTo<T>(row + i, T::mul(T::load(query + i), T::set(scale)));
         });
         for (int i = a.width; i < width; i++) row[i] = 0;
-        largest[r] = -3e38f;
+        largest[r] = kNothing;
         total[r] = 0;
     }
 
     const int seen = a.causal ? least(a.keyCount, first + rowCount) : a.keyCount;
     for (int begin = 0; begin < seen; begin += kKeysAtOnce) {
         const int padded = least(kKeysAtOnce, allKeys - begin);
-        for (int r = 0; r < rowCount; r++) memory.rows[r] = memory.queries + r * width;
         for (int k = 0; k < padded; k += panelWidth<S>) {
-            tileOf<S, 2>(rowCount, memory.rows, 1, width,
-                         keys + static_cast<std::int64_t>(begin + k) * width, width,
-                         memory.logits + k, kKeysAtOnce, false);
+            evenTile<S, 2>(rowCount, memory.queries, width, memory.rows, width,
+                           keys + static_cast<std::int64_t>(begin + k) * width,
+                           memory.logits + k, kKeysAtOnce, false);
         }
         for (int r = 0; r < rowCount; r++) {
             const int end = a.causal ? least(seen, first + r + 1) : seen;
             Operand *shares = memory.shares + r * kKeysAtOnce;
-            memory.rows[r] = shares;
             const float shrink =
                 softmaxRow<S>(memory.logits + r * kKeysAtOnce, most(0, least(padded, end - begin)),
                               padded, shares, largest[r], total[r]);
@@ -131,8 +144,9 @@ void attendBlock(const Attention &a, std::int64_t head, int first, int rowCount,
             const bool whole = columns - c >= panelWidth<S>;
             const Operand *panel = values + std::int64_t{allKeys} * c +
                                    std::int64_t{begin} * (whole ? panelWidth<S> : S::lanes);
-            (whole ? tileOf<S, 2> : tileOf<S, 1>)(rowCount, memory.rows, 1, padded, panel, padded,
-                                                  memory.sums + c, columns, begin > 0);
+            (whole ? evenTile<S, 2> : evenTile<S, 1>)(rowCount, memory.shares, kKeysAtOnce,
+                                                      memory.rows, padded, panel, memory.sums + c,
+                                                      columns, begin > 0);
         }
     }
 
@@ -150,6 +164,7 @@ void attendBlock(const Attention &a, std::int64_t head, int first, int rowCount,
 
 template <typename S>
 void attention(const Attention &a, void *scratch, int part, int parts) {
+    [[maybe_unused]] const typename S::Session inUse;
     Arena arena(scratch);
     AttentionMemory<S> memory(arena, a);
     const int blocks = (a.queryCount + S::rows - 1) / S::rows;
@@ -180,9 +195,11 @@ void packKeys(const Attention &a, const float *keys, void *packed, int part, int
         for (int k = 0; k < all; k++) {
             auto *column = to + k / panel * panel * width + k % panel * S::depth;
             const float *key = source + std::int64_t{k} * a.heads * a.width;
-            for (int i = 0; i < width; i++) {
-                const float value = k < a.keyCount && i < a.width ? key[i] : 0;
-                storeTo<Scalar>(column + i / S::depth * panel * S::depth + i % S::depth, value);
+            for (int i = 0; i < width; i += S::depth, column += panel * S::depth) {
+                for (int d = 0; d < S::depth; d++) {
+                    const bool there = k < a.keyCount && i + d < a.width;
+                    storeTo<Scalar>(column + d, there ? key[i + d] : 0);
+                }
             }
         }
     });
@@ -196,12 +213,24 @@ void packValues(const Attention &a, const float *values, void *packed, int part,
         for (int c = 0; c < columns; c += panelWidth<S>) {
             const int wide = least(panelWidth<S>, columns - c);
             auto *panel = to + std::int64_t{all} * c;
-            for (int k = 0; k < all; k++) {
-                auto *row = panel + (k / S::depth * wide * S::depth + k % S::depth);
+            const int there = most(0, least(wide, a.width - c));
+            for (int k = 0; k < all; k += S::depth) {
+                auto *row = panel + k * wide;
                 const float *value = source + std::int64_t{k} * a.heads * a.width + c;
-                for (int i = 0; i < wide; i++) {
-                    const bool there = k < a.keyCount && c + i < a.width;
-                    storeTo<Scalar>(row + i * S::depth, there ? value[i] : 0);
+                int first = 0;
+                if constexpr (S::depth == 2) {
+                    const float *next = value + std::int64_t{a.heads} * a.width;
+                    for (; k + 1 < a.keyCount && first + S::lanes <= there; first += S::lanes) {
+                        S::storePairs(row + 2 * first, S::load(value + first),
+                                      S::load(next + first));
+                    }
+                }
+                for (int i = first; i < wide; i++) {
+                    for (int d = 0; d < S::depth; d++) {
+                        const bool isThere = k + d < a.keyCount && i < there;
+                        const float *from = value + std::int64_t{d} * a.heads * a.width + i;
+                        storeTo<Scalar>(row + i * S::depth + d, isThere ? *from : 0);
+                    }
                 }
             }
         }

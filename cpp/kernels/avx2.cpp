@@ -6,7 +6,10 @@
 
 namespace magicmix::kernels {
 
-const Kernels *avx2Kernels() { return &kernelsOf<Avx2>(); }
+const Kernels *avx2Kernels() {
+    static constexpr Kernels kernels = kernelsOf<Avx2>();
+    return &kernels;
+}
 
 } // namespace magicmix::kernels
 #endif

@@ -6,7 +6,10 @@
 
 namespace magicmix::kernels {
 
-const Kernels *avx512Kernels() { return &kernelsOf<Avx512>(); }
+const Kernels *avx512Kernels() {
+    static constexpr Kernels kernels = kernelsOf<Avx512>();
+    return &kernels;
+}
 
 } // namespace magicmix::kernels
 #endif

@@ -6,7 +6,10 @@
 
 namespace magicmix::kernels {
 
-const Kernels *avx512bf16Kernels() { return &kernelsOf<Avx512Bf16>(); }
+const Kernels *avx512bf16Kernels() {
+    static constexpr Kernels kernels = kernelsOf<Avx512Bf16>();
+    return &kernels;
+}
 
 } // namespace magicmix::kernels
 #endif

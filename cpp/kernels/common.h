@@ -61,10 +61,10 @@ typename T::V loadFrom(const std::uint16_t *p) {
 /// Values of a row of operands.
 template <typename S>
 constexpr int operandRow(int channels) {
-    return roundUp(channels, S::depth);
+    return roundUp(channels, S::padding);
 }
 
-/// Zeros behind the channels of a row of operands: where they come in pairs, products read them.
+/// Zeros behind the channels of a row of operands: products read them.
 template <typename S>
 void padRow(typename S::Operand *row, int channels) {
     for (int c = channels; c < operandRow<S>(channels); c++) row[c] = 0;

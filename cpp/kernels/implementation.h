@@ -10,14 +10,13 @@ namespace magicmix::kernels {
 namespace {
 
 template <typename S>
-const Kernels &kernelsOf() {
-    static constexpr Kernels kernels = {
-        S::name,           S::depth == 2,       panelWidth<S>, S::lanes,
+constexpr Kernels kernelsOf() {
+    return {
+        S::name,           S::depth == 2, S::padding,      panelWidth<S>, S::lanes,
         productScratch<S>, attentionScratch<S>, normScratch,   product<S>,
         packKeys<S>,       packValues<S>,       attention<S>,  groupStatistics<S>,
         groupNormalise<S>, layerNorm<S>,        toOperand<S>,
     };
-    return kernels;
 }
 
 } // namespace

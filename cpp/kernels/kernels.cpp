@@ -9,6 +9,14 @@
 #include <type_traits>
 #include <vector>
 
+#if (defined(__x86_64__) || defined(_M_X64)) && defined(__GNUC__)
+#include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+#endif
+
 namespace magicmix::kernels {
 namespace {
 
@@ -17,6 +25,23 @@ struct Candidate {
     const Kernels *kernels;
     bool available;
 };
+
+#if (defined(__x86_64__) || defined(_M_X64)) && defined(__GNUC__)
+/// Whether the processor multiplies tiles of bf16, and the system lets this process do so: Linux
+/// grants their 8 KiB of registers to a process that asks.
+bool mayUseTiles() {
+#if defined(__linux__)
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    constexpr unsigned bf16Tiles = 1u << 22, tiles = 1u << 24;
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
+    if ((d & bf16Tiles) == 0 || (d & tiles) == 0) return false;
+    constexpr long requestPermission = 0x1023, tileRegisters = 18;
+    return syscall(SYS_arch_prctl, requestPermission, tileRegisters) == 0;
+#else
+    return false;
+#endif
+}
+#endif
 
 /// The fastest first.
 std::vector<Candidate> candidates() {
@@ -27,7 +52,8 @@ std::vector<Candidate> candidates() {
                         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                         __builtin_cpu_supports("avx512vl");
     const bool bf16 = avx512 && __builtin_cpu_supports("avx512bf16");
-    return {{"avx512bf16", avx512bf16Kernels(), bf16},
+    return {{"amx", amxKernels(), bf16 && mayUseTiles()},
+            {"avx512bf16", avx512bf16Kernels(), bf16},
             {"avx512", avx512Kernels(), avx512},
             {"avx2", avx2Kernels(), avx2},
             {"portable", portableKernels(), true}};
@@ -77,7 +103,12 @@ int WeightPacker::panels() const {
 
 std::int64_t WeightPacker::panelBytes() const {
     return packedBytes(shape_.storage,
-                       std::int64_t{shape_.taps} * paddedInputs(shape_) * kernels_.panelWidth);
+                       std::int64_t{shape_.taps} * paddedInputs() * kernels_.panelWidth);
+}
+
+int WeightPacker::paddedInputs() const {
+    const int inputs = kernels::paddedInputs(shape_);
+    return shape_.storage == Storage::BF16 ? roundUp(inputs, kernels_.padding) : inputs;
 }
 
 int WeightPacker::channelOf(int panel, int column) const {
@@ -95,7 +126,7 @@ void WeightPacker::pack(const T *channels, void *panel) const {
     const std::int64_t length = std::int64_t{shape_.in} * shape_.taps;
     T *to = static_cast<T *>(panel);
     for (int tap = 0; tap < shape_.taps; tap++) {
-        for (int i = 0; i < paddedInputs(shape_); i += depth) {
+        for (int i = 0; i < paddedInputs(); i += depth) {
             for (int column = 0; column < width; column++) {
                 const T *from = channels + column * length + std::int64_t{i} * shape_.taps + tap;
                 for (int d = 0; d < depth; d++) {

@@ -10,7 +10,7 @@
 ///
 /// Pictures lie channels-last: `[images, height, width, channels]`. Factors of matrix products are
 /// *operands*: bf16 where the instruction set multiplies those (`Kernels::bf16Operands`), else f32.
-/// Rows of bf16 operands have an even number of values, see `operandStride`.
+/// Rows of operands are padded with zeros, see `operandStride`.
 namespace magicmix::kernels {
 
 enum class Storage { F32, F16, BF16, Q8, Blocks };
@@ -96,8 +96,9 @@ struct LayerNorm {
 };
 
 struct Kernels {
-    const char *name; ///< "avx512bf16", "avx512", "avx2", "neon", "portable"
+    const char *name; ///< "amx", "avx512bf16", "avx512", "avx2", "neon", "portable"
     bool bf16Operands;
+    int padding;    ///< rows of operands, and the inputs of packed bf16, are multiples of that
     int panelWidth; ///< output channels that are computed together
     int lanes;      ///< values in a vector; half of that
 
@@ -135,11 +136,11 @@ const Kernels *kernelsNamed(const std::string &name);
 
 /// Values from one row of an operand to the next.
 inline int operandStride(const Kernels &kernels, int channels) {
-    return kernels.bf16Operands ? (channels + 1) / 2 * 2 : channels;
+    return (channels + kernels.padding - 1) / kernels.padding * kernels.padding;
 }
 inline std::size_t operandSize(const Kernels &kernels) { return kernels.bf16Operands ? 2 : 4; }
 
-/// Inputs of packed weights, padding included.
+/// Inputs of packed weights, padding included but for that of the kernels.
 constexpr int paddedInputs(const WeightShape &shape) {
     switch (shape.storage) {
     case Storage::BF16: return (shape.in + 1) / 2 * 2;
@@ -190,6 +191,7 @@ public:
     void pack(const T *channels, void *panel) const;
 
 private:
+    int paddedInputs() const;
     void packQ8(const float *channels, std::byte *panel) const;
 
     const Kernels &kernels_;

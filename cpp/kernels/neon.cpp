@@ -6,7 +6,10 @@
 
 namespace magicmix::kernels {
 
-const Kernels *neonKernels() { return &kernelsOf<Neon>(); }
+const Kernels *neonKernels() {
+    static constexpr Kernels kernels = kernelsOf<Neon>();
+    return &kernels;
+}
 
 } // namespace magicmix::kernels
 #endif

@@ -24,6 +24,16 @@ typename T::V exp2(typename T::V x) {
     return T::mul(sum, T::pow2(whole));
 }
 
+/// 2^x of what will be rounded to an operand: for bf16 three digits are enough.
+template <typename T>
+typename T::V exp2Share(typename T::V x) {
+    if constexpr (T::depth == 2) {
+        return T::exp2Rough(x);
+    } else {
+        return exp2<T>(x);
+    }
+}
+
 constexpr float kLog2E = 1.44269504f;
 
 template <typename T>

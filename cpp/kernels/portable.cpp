@@ -5,6 +5,9 @@
 
 namespace magicmix::kernels {
 
-const Kernels *portableKernels() { return &kernelsOf<Portable>(); }
+const Kernels *portableKernels() {
+    static constexpr Kernels kernels = kernelsOf<Portable>();
+    return &kernels;
+}
 
 } // namespace magicmix::kernels

@@ -22,7 +22,13 @@ constexpr Storage operandStorage() {
 /// Inputs that a panel of operands has room for.
 template <typename S>
 int inStride(const WeightShape &shape) {
-    return roundUp(paddedInputs(shape), S::depth);
+    return roundUp(paddedInputs(shape), S::padding);
+}
+
+template <typename S>
+int panelCount(const WeightShape &shape) {
+    const int width = shape.gated ? S::lanes : panelWidth<S>;
+    return ((shape.gated ? shape.out / 2 : shape.out) + width - 1) / width;
 }
 
 template <typename S>
@@ -33,27 +39,36 @@ int tapsAtOnce(const WeightShape &shape) {
     return least(most(kPanelBytes / bytes, 1), shape.taps);
 }
 
+/// Weights of a panel as operands, of those that are kept in another form.
+template <typename S>
+struct Unpacked {
+    typename S::Operand *values; ///< of some taps
+    float *row;                  ///< [in, taps]: a channel of Blocks
+    const void *from = nullptr;
+    int panel = -1; ///< of Blocks
+
+    Unpacked(Arena &arena, const WeightShape &shape, int taps)
+        : values(shape.storage == operandStorage<S>()
+                     ? nullptr
+                     : arena.take<typename S::Operand>(std::int64_t{taps} * inStride<S>(shape) *
+                                                       panelWidth<S>)),
+          row(shape.storage == Storage::Blocks
+                  ? arena.take<float>(std::int64_t{shape.in} * shape.taps)
+                  : nullptr) {}
+};
+
 template <typename S>
 struct ProductMemory {
     float *sums;                      ///< [blockRows, panelWidth]
     const typename S::Operand **rows; ///< [taps, S::rows]
     typename S::Operand *zeros;       ///< [in]: a pixel beyond the border
-    typename S::Operand *unpacked;    ///< weights of some taps, as operands
-    float *row;                       ///< [in, taps]: a channel of Blocks
-    const void *unpackedFrom = nullptr;
-    int unpackedPanel = -1; ///< of Blocks
+    Unpacked<S> unpacked;
 
     ProductMemory(Arena &arena, const WeightShape &shape)
         : sums(arena.take<float>(blockRows<S> * panelWidth<S>)),
           rows(arena.take<const typename S::Operand *>(shape.taps * S::rows)),
           zeros(arena.take<typename S::Operand>(inStride<S>(shape))),
-          unpacked(shape.storage == operandStorage<S>()
-                       ? nullptr
-                       : arena.take<typename S::Operand>(std::int64_t{tapsAtOnce<S>(shape)} *
-                                                         inStride<S>(shape) * panelWidth<S>)),
-          row(shape.storage == Storage::Blocks
-                  ? arena.take<float>(std::int64_t{shape.in} * shape.taps)
-                  : nullptr) {}
+          unpacked(arena, shape, tapsAtOnce<S>(shape)) {}
 };
 
 template <typename S>
@@ -104,9 +119,9 @@ void unpackQ8(const std::byte *blocks, std::int64_t count, typename S::Operand *
 
 /// A whole panel of weights that are kept in blocks, as operands.
 template <typename S>
-const typename S::Operand *unpackBlocks(const Product &p, int panel, ProductMemory<S> &memory) {
-    if (memory.unpackedPanel == panel) return memory.unpacked;
-    memory.unpackedPanel = panel;
+const typename S::Operand *unpackBlocks(const Product &p, int panel, Unpacked<S> &unpacked) {
+    if (unpacked.panel == panel) return unpacked.values;
+    unpacked.panel = panel;
     constexpr int width = panelWidth<S>;
     const WeightShape &shape = p.shape;
     const int stride = inStride<S>(shape);
@@ -115,34 +130,52 @@ const typename S::Operand *unpackBlocks(const Product &p, int panel, ProductMemo
         const int channel = channelInPanel(shape, S::lanes, panel, column);
         const std::int64_t count = std::int64_t{shape.in} * shape.taps;
         if (channel >= 0)
-            shape.blocks.unpack(weights + channel * rowBytes(shape), memory.row, count);
+            shape.blocks.unpack(weights + channel * rowBytes(shape), unpacked.row, count);
         for (int tap = 0; tap < shape.taps; tap++) {
             // Inputs lie `depth` side by side.
-            auto *to = memory.unpacked + std::int64_t{tap} * stride * width + column * S::depth;
+            auto *to = unpacked.values + std::int64_t{tap} * stride * width + column * S::depth;
             for (int i = 0; i < stride; i++) {
                 const bool there = channel >= 0 && i < shape.in;
                 storeTo<Scalar>(to + i / S::depth * S::depth * width + i % S::depth,
-                                there ? memory.row[i * shape.taps + tap] : 0.0f);
+                                there ? unpacked.row[i * shape.taps + tap] : 0.0f);
             }
         }
     }
-    return memory.unpacked;
+    return unpacked.values;
 }
 
 /// Packed weights of some taps as operands: where they lie if they are, else unpacked.
 template <typename S>
 const typename S::Operand *operandPanel(const void *packed, std::int64_t count, Storage storage,
-                                        ProductMemory<S> &memory) {
+                                        Unpacked<S> &unpacked) {
     if (storage == operandStorage<S>()) return static_cast<const typename S::Operand *>(packed);
-    if (memory.unpackedFrom == packed) return memory.unpacked;
-    memory.unpackedFrom = packed;
+    if (unpacked.from == packed) return unpacked.values;
+    unpacked.from = packed;
     if (storage == Storage::Q8) {
-        unpackQ8<S>(static_cast<const std::byte *>(packed), count, memory.unpacked);
+        unpackQ8<S>(static_cast<const std::byte *>(packed), count, unpacked.values);
     } else if constexpr (S::depth == 1) {
         unpackHalves<S>(static_cast<const std::uint16_t *>(packed), count, storage,
-                        memory.unpacked);
+                        unpacked.values);
     }
-    return memory.unpacked;
+    return unpacked.values;
+}
+
+/// The weights of some taps of a panel, as operands.
+template <typename S>
+const typename S::Operand *weightsOf(const Product &p, int panel, int tap, int taps,
+                                     Unpacked<S> &unpacked) {
+    const WeightShape &shape = p.shape;
+    if (shape.storage == Storage::Blocks) return unpackBlocks<S>(p, panel, unpacked);
+    const std::int64_t count = std::int64_t{inStride<S>(shape)} * panelWidth<S>; // of a tap
+    const auto *packed = static_cast<const std::byte *>(p.weights) +
+                         packedBytes(shape.storage, (std::int64_t{panel} * shape.taps + tap) * count);
+    return operandPanel<S>(packed, taps * count, shape.storage, unpacked);
+}
+
+/// Whether a pixel of the enlarged picture is one.
+inline bool isInside(const Product &p, int y, int x) {
+    return y >= 0 && x >= 0 && y < p.height * p.magnify && x < p.width * p.magnify &&
+           (p.magnify == 1 || (y < p.outHeight && x < p.outWidth));
 }
 
 /// Where the patch of every row of a tile begins, for every tap.
@@ -160,10 +193,7 @@ void findPatches(const Product &p, std::int64_t first, int rowCount, ProductMemo
             for (int kx = 0; kx < p.kernel; kx++, row += S::rows) {
                 const int y = outY * p.stride + ky - p.padding;
                 const int xx = outX * p.stride + kx - p.padding;
-                const bool inside = y >= 0 && xx >= 0 && y < p.height * p.magnify &&
-                                    xx < p.width * p.magnify &&
-                                    (p.magnify == 1 || (y < p.outHeight && xx < p.outWidth));
-                *row = inside
+                *row = isInside(p, y, xx)
                            ? x + ((image * p.height + y / p.magnify) * p.width + xx / p.magnify) *
                                      stride
                            : memory.zeros;
@@ -222,17 +252,9 @@ template <typename S>
 void productBlock(const Product &p, int panel, std::int64_t first, int rowCount,
                   ProductMemory<S> &memory) {
     const int taps = p.shape.taps, stride = inStride<S>(p.shape), atOnce = tapsAtOnce<S>(p.shape);
-    const std::int64_t tapCount = std::int64_t{stride} * panelWidth<S>;
-    const auto weightsFrom = [&](int tap, int some) {
-        if (p.shape.storage == Storage::Blocks) return unpackBlocks<S>(p, panel, memory);
-        const auto *packed = static_cast<const std::byte *>(p.weights) +
-                             panel * packedBytes(p.shape.storage, taps * tapCount);
-        return operandPanel<S>(packed + packedBytes(p.shape.storage, tap * tapCount),
-                               some * tapCount, p.shape.storage, memory);
-    };
     for (int tap = 0; tap < taps; tap += atOnce) {
         const int some = least(atOnce, taps - tap);
-        const typename S::Operand *weights = weightsFrom(tap, some);
+        const typename S::Operand *weights = weightsOf<S>(p, panel, tap, some, memory.unpacked);
         for (int r = 0; r < rowCount; r += S::rows) {
             const int rows = least(S::rows, rowCount - r);
             findPatches<S>(p, first + r, rows, memory);
@@ -251,8 +273,7 @@ void product(const Product &p, void *scratch, int part, int parts) {
     ProductMemory<S> memory(arena, p.shape);
     for (int i = 0; i < inStride<S>(p.shape); i++) memory.zeros[i] = 0;
 
-    const int width = p.shape.gated ? S::lanes : panelWidth<S>;
-    const int panels = ((p.shape.gated ? p.shape.out / 2 : p.shape.out) + width - 1) / width;
+    const int panels = panelCount<S>(p.shape);
     const std::int64_t rows = std::int64_t{p.images} * p.outHeight * p.outWidth;
     const std::int64_t blocks = (rows + blockRows<S> - 1) / blockRows<S>;
     const Share share(panels * blocks, part, parts);

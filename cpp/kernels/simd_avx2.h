@@ -68,7 +68,9 @@ struct Avx2 {
         return _mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32(-0x10000)));
     }
 
+    struct Session {}; ///< what has to be there while products are made
     static constexpr int depth = 1;
+    static constexpr int padding = 1; ///< rows of operands are multiples of that
     using Left = __m256;
     using Right = __m256;
     static Left broadcast(const float *p) { return _mm256_broadcast_ss(p); }

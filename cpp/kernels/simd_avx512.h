@@ -58,7 +58,9 @@ struct Avx512 {
     }
 
     // The step of a product: sums += left * right, of `depth` values at once.
+    struct Session {}; ///< what has to be there while products are made
     static constexpr int depth = 1;
+    static constexpr int padding = 1; ///< rows of operands are multiples of that
     using Left = __m512;
     using Right = __m512;
     static Left broadcast(const float *p) { return _mm512_set1_ps(*p); }

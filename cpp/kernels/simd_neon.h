@@ -57,7 +57,9 @@ struct Neon {
         return vreinterpretq_f32_u32(vandq_u32(pairs, vdupq_n_u32(0xffff0000u)));
     }
 
+    struct Session {}; ///< what has to be there while products are made
     static constexpr int depth = 1;
+    static constexpr int padding = 1; ///< rows of operands are multiples of that
     using Left = float;
     using Right = float32x4_t;
     static Left broadcast(const float *p) { return *p; }

@@ -44,7 +44,9 @@ struct Portable {
     static V firstOfPairs(const std::uint16_t *p) { return gather(p, 2, Scalar::loadBf16); }
     static V secondOfPairs(const std::uint16_t *p) { return gather(p + 1, 2, Scalar::loadBf16); }
 
+    struct Session {}; ///< what has to be there while products are made
     static constexpr int depth = 1;
+    static constexpr int padding = 1; ///< rows of operands are multiples of that
     using Left = float;
     using Right = V;
     static Left broadcast(const float *p) { return *p; }

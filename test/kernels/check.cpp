@@ -480,7 +480,7 @@ private:
         k[123] = std::nanf("");
         Bytes keys(static_cast<std::size_t>(packedKeysCount(k_, a)) * operandSize(k_));
         Bytes values(static_cast<std::size_t>(packedValuesCount(k_, a)) * operandSize(k_));
-        Bytes result(2000 * operandSize(k_)), scratch(k_.attentionScratch(a) + 64);
+        Bytes result = operandMemory(50, 40), scratch(k_.attentionScratch(a) + 64);
         a.queries = q.data();
         a.keys = keys.data();
         a.values = values.data();
@@ -593,7 +593,7 @@ private:
 
 int main(int count, char **arguments) {
     Report report;
-    for (const char *name : {"avx512bf16", "avx512", "avx2", "neon", "portable"}) {
+    for (const char *name : {"amx", "avx512bf16", "avx512", "avx2", "neon", "portable"}) {
         const Kernels *kernels = kernelsNamed(name);
         if (kernels == nullptr) continue;
         Random random{std::mt19937(count > 1 ? static_cast<unsigned>(std::atoi(arguments[1])) : 1)};
