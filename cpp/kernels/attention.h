@@ -3,6 +3,8 @@
 #include "kernels/numbers.h"
 #include "kernels/tile.h"
 
+#include <type_traits>
+
 namespace magicmix::kernels {
 namespace {
 
@@ -69,27 +71,90 @@ std::size_t attentionScratch(const Attention &attention) {
     return arena.used();
 }
 
-/// `count` of `padded` logits to their shares of the softmax so far. Returns by what earlier shares
-/// shrink.
+/// Of some queries, what their softmax has come to so far.
 template <typename S>
-float softmaxRow(float *logits, int count, int padded, typename S::Operand *shares, float &largest,
-                 float &total) {
-    const int whole = roundUp(count, S::lanes); // `padded` is a multiple of that, too
-    for (int i = count; i < whole; i++) logits[i] = kNothing;
-    auto top = S::set(largest);
-    for (int i = 0; i < whole; i += S::lanes) top = S::max(top, S::load(logits + i));
-    const float newLargest = S::maxOf(top);
-    const float shrink = exp2<Scalar>(largest - newLargest);
-    auto sums = S::zero();
-    for (int i = 0; i < whole; i += S::lanes) {
-        const auto share = exp2Share<S>(S::sub(S::load(logits + i), S::set(newLargest)));
-        storeTo<S>(shares + i, share);
-        sums = S::add(sums, share);
+struct Softmax {
+    static constexpr int rows = roundUp(S::rows, S::lanes);
+    float largest[rows];
+    float total[rows * S::lanes]; ///< of every row a vector, still to be summed
+    float shrink[rows];           ///< by what earlier shares shrink with the latest keys
+    int seen[rows];               ///< of the latest keys
+};
+
+/// The largest logits of `R` rows, lane by lane.
+template <typename S, int R>
+void largestOf(const float *logits, int padded, typename S::V *top) {
+    MAGICMIX_UNROLL
+    for (int r = 0; r < R; r++) top[r] = S::set(kNothing);
+    for (int i = 0; i < padded; i += S::lanes) {
+        MAGICMIX_UNROLL
+        for (int r = 0; r < R; r++) {
+            top[r] = S::max(top[r], S::load(logits + r * kKeysAtOnce + i));
+        }
     }
-    for (int i = count; i < padded; i++) shares[i] = 0;
-    largest = newLargest;
-    total = total * shrink + S::sumOf(sums);
-    return shrink;
+}
+
+/// Logits of `R` rows to their shares.
+template <typename S, int R>
+void sharesOf(AttentionMemory<S> &memory, int first, int padded, Softmax<S> &softmax) {
+    using V = typename S::V;
+    V largest[R], sums[R];
+    MAGICMIX_UNROLL
+    for (int r = 0; r < R; r++) {
+        largest[r] = S::set(softmax.largest[first + r]);
+        sums[r] = S::mul(S::load(softmax.total + (first + r) * S::lanes),
+                         S::set(softmax.shrink[first + r]));
+    }
+    const float *logits = memory.logits + first * kKeysAtOnce;
+    auto *shares = memory.shares + first * kKeysAtOnce;
+    for (int i = 0; i < padded; i += panelWidth<S>) {
+        MAGICMIX_UNROLL
+        for (int r = 0; r < R; r++) {
+            const int at = r * kKeysAtOnce + i;
+            const V left = exp2Share<S>(S::sub(S::load(logits + at), largest[r]));
+            const V right = exp2Share<S>(S::sub(S::load(logits + at + S::lanes), largest[r]));
+            S::storeTwo(shares + at, left, right);
+            sums[r] = S::add(sums[r], S::add(left, right));
+        }
+    }
+    MAGICMIX_UNROLL
+    for (int r = 0; r < R; r++) S::store(softmax.total + (first + r) * S::lanes, sums[r]);
+}
+
+/// Calls `f` for all of `count` rows, some at once: rows take turns, so that none waits for itself.
+template <typename F>
+void inTurns(int count, F f) {
+    constexpr int some = 4;
+    int row = 0;
+    for (; row + some <= count; row += some) f(std::integral_constant<int, some>(), row);
+    for (; row < count; row++) f(std::integral_constant<int, 1>(), row);
+}
+
+/// Logits of up to `S::lanes` rows from `first` on to their shares of the softmax so far.
+template <typename S>
+void softmaxRows(AttentionMemory<S> &memory, int first, int count, int padded,
+                 Softmax<S> &softmax) {
+    using V = typename S::V;
+    float *logits = memory.logits + first * kKeysAtOnce;
+    auto *shares = memory.shares + first * kKeysAtOnce;
+    const int *seen = softmax.seen + first;
+    V top[S::lanes];
+    for (int r = 0; r < count; r++) {
+        for (int i = seen[r]; i < padded; i++) logits[r * kKeysAtOnce + i] = kNothing;
+    }
+    for (int r = count; r < S::lanes; r++) top[r] = S::set(kNothing);
+    inTurns(count, [&](auto rows, int r) {
+        largestOf<S, decltype(rows)::value>(logits + r * kKeysAtOnce, padded, top + r);
+    });
+    const V before = S::load(softmax.largest + first), now = S::max(before, S::maxima(top));
+    S::store(softmax.largest + first, now);
+    S::store(softmax.shrink + first, exp2<S>(S::sub(before, now)));
+    inTurns(count, [&](auto rows, int r) {
+        sharesOf<S, decltype(rows)::value>(memory, first + r, padded, softmax);
+    });
+    for (int r = 0; r < count; r++) {
+        for (int i = seen[r]; i < padded; i++) shares[r * kKeysAtOnce + i] = 0;
+    }
 }
 
 template <typename S>
@@ -106,7 +171,9 @@ void attendBlock(const Attention &a, std::int64_t head, int first, int rowCount,
 
     // The logits come out in units of log 2, for exp2.
     const auto scale = static_cast<float>(kLog2E / std::sqrt(static_cast<double>(a.width)));
-    float largest[S::rows], total[S::rows];
+    Softmax<S> softmax;
+    for (float &largest : softmax.largest) largest = kNothing;
+    for (float &total : softmax.total) total = 0;
     for (int r = 0; r < rowCount; r++) {
         const float *query = a.queries + (firstRow + r) * channels + offset;
         Operand *row = memory.queries + r * width;
@@ -115,8 +182,6 @@ void attendBlock(const Attention &a, std::int64_t head, int first, int rowCount,
             storeTo<T>(row + i, T::mul(T::load(query + i), T::set(scale)));
         });
         for (int i = a.width; i < width; i++) row[i] = 0;
-        largest[r] = kNothing;
-        total[r] = 0;
     }
 
     const int seen = a.causal ? least(a.keyCount, first + rowCount) : a.keyCount;
@@ -129,16 +194,18 @@ void attendBlock(const Attention &a, std::int64_t head, int first, int rowCount,
         }
         for (int r = 0; r < rowCount; r++) {
             const int end = a.causal ? least(seen, first + r + 1) : seen;
-            Operand *shares = memory.shares + r * kKeysAtOnce;
-            const float shrink =
-                softmaxRow<S>(memory.logits + r * kKeysAtOnce, most(0, least(padded, end - begin)),
-                              padded, shares, largest[r], total[r]);
-            if (begin == 0 || shrink == 1) continue;
-            across<S>(columns, [&](auto vectors, int i) {
-                using T = decltype(vectors);
-                float *sum = memory.sums + r * columns + i;
-                T::store(sum, T::mul(T::load(sum), T::set(shrink)));
-            });
+            softmax.seen[r] = most(0, least(padded, end - begin));
+        }
+        for (int r = 0; r < rowCount; r += S::lanes) {
+            softmaxRows<S>(memory, r, least(S::lanes, rowCount - r), padded, softmax);
+        }
+        for (int r = 0; r < rowCount; r++) {
+            if (begin == 0 || softmax.shrink[r] == 1) continue;
+            float *sums = memory.sums + r * columns;
+            const auto shrink = S::set(softmax.shrink[r]);
+            for (int i = 0; i < columns; i += S::lanes) {
+                S::store(sums + i, S::mul(S::load(sums + i), shrink));
+            }
         }
         for (int c = 0; c < columns; c += panelWidth<S>) {
             const bool whole = columns - c >= panelWidth<S>;
@@ -153,10 +220,11 @@ void attendBlock(const Attention &a, std::int64_t head, int first, int rowCount,
     const int stride = operandRow<S>(channels);
     for (int r = 0; r < rowCount; r++) {
         Operand *result = static_cast<Operand *>(a.result) + (firstRow + r) * stride + offset;
+        const float total = S::sumOf(S::load(softmax.total + r * S::lanes));
         across<S>(a.width, [&](auto vectors, int i) {
             using T = decltype(vectors);
             const auto sum = T::load(memory.sums + r * columns + i);
-            storeTo<T>(result + i, T::div(sum, T::set(total[r])));
+            storeTo<T>(result + i, T::div(sum, T::set(total)));
         });
         if (offset + a.width == channels) padRow<S>(result - offset, channels);
     }
@@ -188,14 +256,26 @@ void everyHead(const Attention &a, const float *source, int part, int parts, F f
 
 template <typename S>
 void packKeys(const Attention &a, const float *keys, void *packed, int part, int parts) {
+    using Operand = typename S::Operand;
     constexpr int panel = panelWidth<S>;
     const int width = operandRow<S>(a.width), all = paddedKeys<S>(a.keyCount);
     everyHead(a, keys, part, parts, [&](std::int64_t head, const float *source) {
-        auto *to = static_cast<typename S::Operand *>(packed) + head * all * width;
+        auto *to = static_cast<Operand *>(packed) + head * all * width;
         for (int k = 0; k < all; k++) {
             auto *column = to + k / panel * panel * width + k % panel * S::depth;
             const float *key = source + std::int64_t{k} * a.heads * a.width;
-            for (int i = 0; i < width; i += S::depth, column += panel * S::depth) {
+            int i = 0;
+            if constexpr (S::depth == 2) {
+                // Pairs go where they belong as one number.
+                for (; k < a.keyCount && i + S::lanes <= a.width; i += S::lanes) {
+                    Operand pairs[S::lanes];
+                    S::store(pairs, S::load(key + i));
+                    for (int d = 0; d < S::lanes; d += 2, column += panel * 2) {
+                        std::memcpy(column, pairs + d, 2 * sizeof(Operand));
+                    }
+                }
+            }
+            for (; i < width; i += S::depth, column += panel * S::depth) {
                 for (int d = 0; d < S::depth; d++) {
                     const bool there = k < a.keyCount && i + d < a.width;
                     storeTo<Scalar>(column + d, there ? key[i + d] : 0);

@@ -5,6 +5,15 @@
 namespace magicmix::kernels {
 namespace {
 
+/// All eight tiles are whole: 16 rows of 64 bytes.
+struct TileSizes {
+    std::uint8_t palette = 1, start = 0, reserved[14] = {};
+    std::uint16_t rowBytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+// A constant, because compilers see only its first bytes being used.
+alignas(64) constexpr TileSizes kTileSizes;
+
 /// AVX-512 with products of bf16 in tiles (Intel's Advanced Matrix Extensions): 16 rows of 32 values
 /// times 32 rows of 16 columns are one instruction. A panel of weights in pairs is what it takes.
 struct Amx : Avx512Bf16 {
@@ -25,18 +34,7 @@ struct Amx : Avx512Bf16 {
     /// with one makes every change of threads slower.
     class Session {
     public:
-        Session() {
-            struct alignas(64) {
-                std::uint8_t palette = 1, start = 0, reserved[14] = {};
-                std::uint16_t rowBytes[16] = {};
-                std::uint8_t rows[16] = {};
-            } sizes;
-            for (int i = 0; i < 8; i++) {
-                sizes.rowBytes[i] = 64;
-                sizes.rows[i] = tileRows;
-            }
-            _tile_loadconfig(&sizes);
-        }
+        Session() { _tile_loadconfig(&kTileSizes); }
         ~Session() { _tile_release(); }
         Session(const Session &) = delete;
         Session &operator=(const Session &) = delete;
@@ -48,6 +46,8 @@ struct Amx : Avx512Bf16 {
     static void multiplyTiles(const TileRows *rows, int rowsStride, int segments, int steps,
                               const std::uint16_t *panel, float *sums, int sumsStride, bool add) {
         static_assert(R <= 2 && N <= 2, "there are eight tiles");
+        // Compilers do not know that tiles are loaded from what was stored before.
+        asm volatile("" ::: "memory");
         const auto stride = static_cast<std::int64_t>(sizeof(float)) * sumsStride;
         float *below = sums + tileRows * sumsStride;
         if (add) {

@@ -18,6 +18,10 @@ struct Avx512 {
     static V set(float x) { return _mm512_set1_ps(x); }
     static V load(const float *p) { return _mm512_loadu_ps(p); }
     static void store(float *p, V x) { _mm512_storeu_ps(p, x); }
+    static void storeTwo(float *p, V a, V b) {
+        store(p, a);
+        store(p + lanes, b);
+    }
     static V add(V a, V b) { return _mm512_add_ps(a, b); }
     static V sub(V a, V b) { return _mm512_sub_ps(a, b); }
     static V mul(V a, V b) { return _mm512_mul_ps(a, b); }
@@ -36,6 +40,21 @@ struct Avx512 {
     static V pow2(V n) { return _mm512_scalef_ps(_mm512_set1_ps(1), n); }
     static float sumOf(V x) { return _mm512_reduce_add_ps(x); }
     static float maxOf(V x) { return _mm512_reduce_max_ps(x); }
+    /// The largest of each of 16 vectors: halves of two together, four times.
+    static V maxima(const V *x) {
+        V pairs[8], fours[4], eights[2];
+        for (int i = 0; i < 8; i++) {
+            pairs[i] = max(_mm512_unpacklo_ps(x[2 * i], x[2 * i + 1]),
+                           _mm512_unpackhi_ps(x[2 * i], x[2 * i + 1]));
+        }
+        for (int i = 0; i < 4; i++) {
+            const __m512d a = _mm512_castps_pd(pairs[2 * i]), b = _mm512_castps_pd(pairs[2 * i + 1]);
+            fours[i] = max(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)),
+                           _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
+        }
+        for (int i = 0; i < 2; i++) eights[i] = evenAndOdd(fours[2 * i], fours[2 * i + 1]);
+        return evenAndOdd(eights[0], eights[1]);
+    }
 
     static V loadBf16(const std::uint16_t *p) {
         const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(p));
@@ -66,6 +85,11 @@ struct Avx512 {
     static Left broadcast(const float *p) { return _mm512_set1_ps(*p); }
     static Right loadRight(const float *p) { return _mm512_loadu_ps(p); }
     static V multiply(Left left, Right right, V sums) { return _mm512_fmadd_ps(left, right, sums); }
+
+private:
+    static V evenAndOdd(V a, V b) {
+        return max(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+    }
 };
 
 } // namespace

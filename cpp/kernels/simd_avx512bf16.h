@@ -18,6 +18,9 @@ struct Avx512Bf16 : Avx512 {
                             reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x)));
     }
 
+    static void storeTwo(std::uint16_t *p, V a, V b) {
+        _mm512_storeu_si512(p, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(b, a)));
+    }
     /// `lanes` pairs of bf16.
     static void storePairs(std::uint16_t *p, V first, V second) {
         const __m512i low =

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "tensor/alignment.h"
+#include "tensor/large_pages.h"
 
 #include <array>
 #include <iterator>
@@ -119,8 +120,10 @@ void Graph::allocateScratch() {
 bool Graph::allocateNodes() {
     if (device_.isCpu()) {
         allocator_.reset(ggml_gallocr_new(device_.bufferType()));
-        return ggml_gallocr_reserve(allocator_.get(), graph_) &&
-               ggml_gallocr_alloc_graph(allocator_.get(), graph_);
+        const bool allocated = ggml_gallocr_reserve(allocator_.get(), graph_) &&
+                               ggml_gallocr_alloc_graph(allocator_.get(), graph_);
+        if (allocated) preferLargePages(graph_);
+        return allocated;
     }
     // The scheduler gives the CPU the operations that the GPU lacks.
     std::array<ggml_backend_t, 2> backends = {device_.backend(), device_.helper()};

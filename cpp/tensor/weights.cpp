@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "tensor/alignment.h"
 #include "tensor/conversion.h"
+#include "tensor/large_pages.h"
 
 #include <algorithm>
 #include <atomic>
@@ -237,6 +238,7 @@ void Weights::load(const WeightSource &source, Device &device, const Cancellatio
                         " MiB on device '" + device.id() + "', which could not be allocated",
                     {{"neededBytes", static_cast<double>(bytes)}, {"device", device.id()}});
     }
+    preferLargePages(buffer_.get());
     ggml_backend_buffer_set_usage(buffer_.get(), GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
 
     std::atomic<int> done{0};
