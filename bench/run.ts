@@ -3,13 +3,16 @@
  * the same with ggml's own operations, and the kernels alone.
  *
  *     npm run bench [-- --steps 5] [--precision bf16] [--threads 2] [--no-ggml] [--json] [--tiny]
+ *     npm run bench -- --only step [--json]
  *
- * --tiny takes the model in the package and small shapes: seconds, to see that everything runs.
+ * --only step leaves out everything but the ceiling and a mix of a few steps: less than two minutes,
+ * once the model has been made. --tiny takes the model in the package and small shapes: seconds, to see
+ * that everything runs. With --json the last line is one JSON object.
  *
  * Every mix is a process of its own, so that each has its own peak of memory.
  */
 import { execFileSync } from 'node:child_process'
-import { availableParallelism } from 'node:os'
+import { availableParallelism, loadavg } from 'node:os'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
 
@@ -17,6 +20,7 @@ import { sd15Model } from '../test/support/models.js'
 import { builtProgram, packageRoot } from '../test/support/package-root.js'
 import { machine } from './machine.js'
 import type { Result as Mix } from './mix.js'
+import { autoencoderGflop } from './work.js'
 
 interface Shape {
   shape: string
@@ -32,6 +36,8 @@ interface Kernels {
   ceilingGflops: number
   f32CeilingGflops: number
   copyGBs: number
+  /** Work of a step. */
+  gflop: number
   step: Record<string, Shape[]>
 }
 
@@ -44,21 +50,56 @@ async function main(): Promise<void> {
       steps: { type: 'string', default: '5' },
       precision: { type: 'string', default: 'auto' },
       threads: { type: 'string', default: String(availableParallelism()) },
+      only: { type: 'string' },
       'no-ggml': { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
       tiny: { type: 'boolean', default: false },
     },
   })
-  const { threads, precision, steps } = values
+  const { threads, precision, steps, only } = values
+  if (only !== undefined && only !== 'step') {
+    console.error(`--only takes 'step', not '${only}'`)
+    process.exitCode = 2
+    return
+  }
+  const load = loadavg()[0]
   const log = (text: string) => values.json || console.error(text)
   const model = values.tiny ? modelInTheBox : await sd15Model() // made once
-  const size = values.tiny ? '128x128' : '512x512'
-  const common = ['--model', model, '--size', size, '--threads', threads]
+  const side = values.tiny ? 128 : 512
+  const common = ['--model', model, '--size', `${side}x${side}`, '--threads', threads]
 
   log('the machine and the kernels alone ...')
-  const kernels = measureKernels(threads, values.tiny ? '8' : '64')
+  const kernels = measureKernels(threads, side / (values.tiny ? 16 : 8), only === undefined)
   log('a mix ...')
   const mix = measureMix(['--steps', steps, '--precision', precision, ...common])
+
+  const ceiling = mix.precision === 'bf16' ? kernels.ceilingGflops : kernels.f32CeilingGflops
+  const timed = (seconds: number, gflop: number) => ({
+    seconds,
+    gflops: gflop / seconds,
+    shareOfCeiling: gflop / seconds / ceiling,
+  })
+  const vae = autoencoderGflop(side * side)
+  const result = {
+    machine: machine(),
+    loadBefore: load,
+    kernels: kernels.kernels,
+    threads: Number(threads),
+    precision: mix.precision,
+    ceiling: { gflops: ceiling, f32Gflops: kernels.f32CeilingGflops, copyGBs: kernels.copyGBs },
+    step: timed(mix.medianStepSeconds, kernels.gflop),
+    encode: timed(mix.encodeSeconds, vae.encode),
+    decode: timed(mix.decodeSeconds, vae.decode),
+    wholeMixSeconds: mix.encodeSeconds + mixSteps * mix.medianStepSeconds + mix.decodeSeconds,
+    loadSeconds: mix.loadSeconds,
+    weightsMiB: mix.weightsMiB,
+    peakAboveWeightsMiB: mix.peakMemoryMiB - mix.weightsMiB,
+  }
+  if (only !== undefined) {
+    print(result, values.json)
+    return
+  }
+
   log('loading again, now that the file is in memory ...')
   const again = measureMix(['--steps', '1', '--precision', precision, ...common])
   let ggml: Mix | undefined
@@ -67,53 +108,40 @@ async function main(): Promise<void> {
     const stock = ['--steps', '2', '--precision', mix.precision, ...common]
     ggml = measureMix(stock, { MAGICMIX_KERNELS: 'off' })
   }
-
-  const gflop = sumOf(kernels, ({ gflop, count }) => gflop * count)
-  const ceiling = mix.precision === 'bf16' ? kernels.ceilingGflops : kernels.f32CeilingGflops
-  const result = {
-    machine: machine(),
-    kernels: kernels.kernels,
-    threads: Number(threads),
-    ceilingGflops: kernels.ceilingGflops,
-    f32CeilingGflops: kernels.f32CeilingGflops,
-    copyGBs: kernels.copyGBs,
-    precision: mix.precision,
-    stepSeconds: mix.medianStepSeconds,
-    stepGflops: gflop / mix.medianStepSeconds,
-    shareOfCeiling: gflop / mix.medianStepSeconds / ceiling,
-    encodeSeconds: mix.encodeSeconds,
-    decodeSeconds: mix.decodeSeconds,
-    wholeMixSeconds: mix.encodeSeconds + mixSteps * mix.medianStepSeconds + mix.decodeSeconds,
-    loadSeconds: mix.loadSeconds,
-    loadAgainSeconds: again.loadSeconds,
-    weightsMiB: mix.weightsMiB,
-    peakAboveWeightsMiB: mix.peakMemoryMiB - mix.weightsMiB,
-    ...(ggml && {
-      ggmlStepSeconds: ggml.medianStepSeconds,
-      timesAsFastAsGgml: ggml.medianStepSeconds / mix.medianStepSeconds,
+  const classes = Object.fromEntries(
+    Object.entries(kernels.step).map(([name, shapes]) => {
+      const seconds = sumOf(shapes, ({ ms, count }) => ms * count) / 1e3
+      return [
+        name,
+        timed(
+          seconds,
+          sumOf(shapes, ({ gflop, count }) => gflop * count),
+        ),
+      ]
     }),
-  }
-  if (values.json) {
-    console.log(JSON.stringify({ ...result, step: kernels.step }))
-    return
-  }
-  for (const [name, value] of Object.entries(result)) {
-    console.log(`${name.padEnd(20)} ${typeof value === 'number' ? rounded(value) : value}`)
-  }
-  console.log('\nOne UNet step, every kernel alone:\n')
-  for (const [name, shapes] of Object.entries(kernels.step)) {
-    const ms = sumOf({ step: { [name]: shapes } }, (shape) => shape.ms * shape.count)
-    const work = sumOf({ step: { [name]: shapes } }, (shape) => shape.gflop * shape.count)
-    console.log(`${name.padEnd(20)} ${rounded(ms)} ms, ${rounded((1e3 * work) / ms)} GFLOP/s`)
-  }
+  )
+  print(
+    {
+      ...result,
+      loadAgainSeconds: again.loadSeconds,
+      ...(ggml && {
+        ggmlStepSeconds: ggml.medianStepSeconds,
+        timesAsFastAsGgml: ggml.medianStepSeconds / mix.medianStepSeconds,
+      }),
+      /** Every kernel of a step alone. */
+      classes,
+      ...(values.json && { shapes: kernels.step }),
+    },
+    values.json,
+  )
 }
 
 /** `side` is that of the latent, in cells. */
-function measureKernels(threads: string, side: string): Kernels {
+function measureKernels(threads: string, side: number, shapes: boolean): Kernels {
   const prompts = '2' // of guidance
   const program = builtProgram('kernels_shapes')
-  const out = execFileSync(program, [threads, prompts, 'best', side], { encoding: 'utf8' })
-  return JSON.parse(out) as Kernels
+  const args = [threads, prompts, 'best', String(side), shapes ? 'all' : 'ceiling']
+  return JSON.parse(execFileSync(program, args, { encoding: 'utf8' })) as Kernels
 }
 
 function measureMix(args: string[], environment: NodeJS.ProcessEnv = {}): Mix {
@@ -123,14 +151,33 @@ function measureMix(args: string[], environment: NodeJS.ProcessEnv = {}): Mix {
   return JSON.parse(out) as Mix
 }
 
-function sumOf({ step }: Pick<Kernels, 'step'>, value: (shape: Shape) => number): number {
-  return Object.values(step)
-    .flat()
-    .reduce((sum, shape) => sum + value(shape), 0)
+function sumOf(shapes: readonly Shape[], value: (shape: Shape) => number): number {
+  return shapes.reduce((sum, shape) => sum + value(shape), 0)
 }
 
-function rounded(value: number): number {
-  return Number(value.toPrecision(4))
+function print(result: object, json: boolean): void {
+  if (json) {
+    console.log(JSON.stringify(result))
+    return
+  }
+  for (const [name, value] of Object.entries(result)) {
+    if (typeof value !== 'object') {
+      console.log(`${name.padEnd(22)} ${shown(value)}`)
+      continue
+    }
+    const nested = Object.entries(value as object)
+    if (nested.some(([, inner]) => typeof inner === 'object')) {
+      console.log(`\n${name}, each measured alone:`)
+      print(value as object, false)
+    } else {
+      const line = nested.map(([key, inner]) => `${key} ${shown(inner)}`).join(', ')
+      console.log(`${name.padEnd(22)} ${line}`)
+    }
+  }
+}
+
+function shown(value: unknown): string {
+  return typeof value === 'number' ? String(Number(value.toPrecision(4))) : String(value)
 }
 
 void main()

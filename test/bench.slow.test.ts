@@ -14,6 +14,11 @@ const programs: [program: string, args: string[], prints: RegExp][] = [
     ['--tiny', '--json', '--steps', '1', '--threads', '1'],
     /"shareOfCeiling":[\d.]+/,
   ],
+  [
+    'bench/run.ts',
+    ['--tiny', '--only', 'step', '--json', '--steps', '1', '--threads', '1'],
+    /"ceiling":\{"gflops":[\d.]+.*"step":\{"seconds":[\d.]+.*"shareOfCeiling":[\d.]+/,
+  ],
   ['bench/mix.ts', ['--model', box, '--steps', '1', ...tiny], /^medianStepSeconds +[\d.]+$/m],
   [
     'bench/formats.ts',

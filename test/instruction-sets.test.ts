@@ -8,7 +8,7 @@ import { tinyHeads, tinyModel } from './support/models.js'
 import { fixture } from './support/package-root.js'
 import { smallMix } from './support/small-mix.js'
 
-const names = ['avx512bf16', 'avx512', 'avx2', 'neon', 'portable', 'off']
+const names = ['amx', 'avx512bf16', 'avx512', 'avx2', 'neon', 'portable', 'off']
 const inherited = process.env.MAGICMIX_KERNELS
 
 describe('instruction sets', () => {

@@ -1,7 +1,7 @@
 // What this machine can do, and how long the kernels take for every operation of one UNet step of
 // Stable Diffusion 1.x at 512 x 512, each measured alone: a JSON object.
 //
-//     kernels_shapes [threads] [prompts] [kernels]
+//     kernels_shapes [threads] [prompts] [kernels] [side of the latent] [all | ceiling]
 
 #include "kernels/kernels.h"
 
@@ -14,6 +14,10 @@
 #include <string>
 #include <thread>
 #include <vector>
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <immintrin.h>
+#endif
 
 using namespace magicmix::kernels;
 
@@ -254,9 +258,41 @@ private:
 // ---------------------------------------------------------------------------------------------
 // The machine
 
-/// Operations per second of a product whose factors lie in the cache, nothing but multiplying: the
-/// best of some sizes. (Loops of the multiplying instruction alone are 1% faster.)
+#if defined(__x86_64__) && defined(__GNUC__)
+/// Multiplications of tiles and nothing else: what they multiply is always there.
+__attribute__((target("amx-tile,amx-bf16"))) void multiplyTiles(int times) {
+    struct alignas(64) Sizes {
+        std::uint8_t palette = 1, start = 0, reserved[14] = {};
+        std::uint16_t rowBytes[16] = {64, 64, 64, 64, 64, 64};
+        std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16};
+    };
+    static constexpr Sizes sizes;
+    _tile_loadconfig(&sizes);
+    _tile_zero(4);
+    _tile_zero(5);
+    for (int i = 0; i < times; i++) {
+        _tile_dpbf16ps(0, 4, 5);
+        _tile_dpbf16ps(1, 4, 5);
+        _tile_dpbf16ps(2, 4, 5);
+        _tile_dpbf16ps(3, 4, 5);
+    }
+    _tile_release();
+}
+
+double ceilingOfTiles() {
+    constexpr int times = 500000;
+    const double time = timeOf([&](int) { multiplyTiles(times); });
+    return 2.0 * threads * times * 4 * 16 * 16 * 32 / time;
+}
+#else
+double ceilingOfTiles() { return 0; }
+#endif
+
+/// Operations per second of nothing but multiplying: of a product whose factors lie in the cache,
+/// the best of some sizes (loops of the multiplying instruction alone are 1% faster). Tiles
+/// multiply faster than any cache can bring factors, so there it is the loop.
 double ceiling() {
+    if (std::strcmp(kernels->name, "amx") == 0) return ceilingOfTiles();
     constexpr int rows = 56;
     double best = 0;
     for (const int depth : {128, 256, 512, 1024}) {
@@ -326,9 +362,18 @@ int main(int count, char **arguments) {
                 threads, prompts);
     std::printf("  \"ceilingGflops\": %.1f, \"f32CeilingGflops\": %.1f, \"copyGBs\": %.1f,\n",
                 ownCeiling / 1e9, f32Ceiling / 1e9, copyRate() / 1e9);
-    std::printf("  \"step\": {");
     const int side = count > 4 ? std::max(8, std::atoi(arguments[4])) : 64; // of the latent
     const UNetStep unet(side);
+    double work = 0;
+    for (const auto &[group, shapes] : unet.step()) {
+        for (const auto &[shape, operation] : shapes)
+            work += operation.count * operation.operations;
+    }
+    std::printf("  \"gflop\": %.1f,\n  \"step\": {", work / 1e9);
+    if (count > 5 && std::strcmp(arguments[5], "ceiling") == 0) {
+        std::printf("}\n}\n");
+        return 0;
+    }
     const char *comma = "";
     for (const auto &[group, shapes] : unet.step()) {
         std::printf("%s\n    \"%s\": [", comma, group.c_str());

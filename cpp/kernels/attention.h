@@ -38,7 +38,8 @@ void evenTile(int rowCount, const typename S::Operand *rows, int stride,
     if constexpr (S::padding > S::depth) {
         // All rows of a tile are there, and what is in those beyond `rowCount` does not matter.
         const auto bytes = static_cast<std::int64_t>(sizeof *rows) * stride;
-        const typename S::TileRows tiles[] = {{rows, bytes, 64}, {rows + S::tileRows * stride, bytes, 64}};
+        const typename S::TileRows tiles[] = {{rows, bytes, 64},
+                                              {rows + S::tileRows * stride, bytes, 64}};
         const auto multiply = rowCount > S::tileRows ? S::template multiplyTiles<2, N>
                                                      : S::template multiplyTiles<1, N>;
         multiply(tiles, 0, 1, length / S::tileDepth, panel, sums, sumsStride, add);
@@ -189,8 +190,8 @@ void attendBlock(const Attention &a, std::int64_t head, int first, int rowCount,
         const int padded = least(kKeysAtOnce, allKeys - begin);
         for (int k = 0; k < padded; k += panelWidth<S>) {
             evenTile<S, 2>(rowCount, memory.queries, width, memory.rows, width,
-                           keys + static_cast<std::int64_t>(begin + k) * width,
-                           memory.logits + k, kKeysAtOnce, false);
+                           keys + static_cast<std::int64_t>(begin + k) * width, memory.logits + k,
+                           kKeysAtOnce, false);
         }
         for (int r = 0; r < rowCount; r++) {
             const int end = a.causal ? least(seen, first + r + 1) : seen;

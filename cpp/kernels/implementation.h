@@ -12,10 +12,10 @@ namespace {
 template <typename S>
 constexpr Kernels kernelsOf() {
     return {
-        S::name,           S::depth == 2, S::padding,      panelWidth<S>, S::lanes,
-        productScratch<S>, attentionScratch<S>, normScratch,   product<S>,
-        packKeys<S>,       packValues<S>,       attention<S>,  groupStatistics<S>,
-        groupNormalise<S>, layerNorm<S>,        toOperand<S>,
+        S::name,           S::depth == 2,       S::padding,         panelWidth<S>,     S::lanes,
+        productScratch<S>, attentionScratch<S>, normScratch,        product<S>,        packKeys<S>,
+        packValues<S>,     attention<S>,        groupStatistics<S>, groupNormalise<S>, layerNorm<S>,
+        toOperand<S>,
     };
 }
 

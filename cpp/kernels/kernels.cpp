@@ -75,6 +75,16 @@ const Kernels *kernelsNamed(const std::string &name) {
     return nullptr;
 }
 
+bool isFastInBf16(const Kernels &kernels) {
+    if (!kernels.bf16Operands) return false;
+#if (defined(__x86_64__) || defined(_M_X64)) && defined(__GNUC__)
+    __builtin_cpu_init();
+    return &kernels != avx512bf16Kernels() || !__builtin_cpu_is("intel");
+#else
+    return true;
+#endif
+}
+
 const Kernels *chooseKernels(Storage storage, const std::string &best) {
     if (best == "off") return nullptr;
     std::string known;

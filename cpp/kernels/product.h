@@ -167,8 +167,9 @@ const typename S::Operand *weightsOf(const Product &p, int panel, int tap, int t
     const WeightShape &shape = p.shape;
     if (shape.storage == Storage::Blocks) return unpackBlocks<S>(p, panel, unpacked);
     const std::int64_t count = std::int64_t{inStride<S>(shape)} * panelWidth<S>; // of a tap
-    const auto *packed = static_cast<const std::byte *>(p.weights) +
-                         packedBytes(shape.storage, (std::int64_t{panel} * shape.taps + tap) * count);
+    const auto *packed =
+        static_cast<const std::byte *>(p.weights) +
+        packedBytes(shape.storage, (std::int64_t{panel} * shape.taps + tap) * count);
     return operandPanel<S>(packed, taps * count, shape.storage, unpacked);
 }
 

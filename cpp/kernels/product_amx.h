@@ -1,8 +1,8 @@
 #pragma once
 
 // Products and convolutions in tiles. They are so fast that what matters is where the factors come
-// from: a chunk of a panel stays in the first-level cache while the rows of a block pass by, and the
-// rows of a chunk stay in the second while some panels pass by.
+// from: a chunk of a panel stays in the first-level cache while the rows of a block pass by, and
+// the rows of a chunk stay in the second while some panels pass by.
 
 #include "kernels/product.h"
 #include "kernels/simd_amx.h"
@@ -14,7 +14,7 @@ constexpr int kTilesInBlock = 16;
 constexpr int kBlockRows = kTilesInBlock * Amx::tileRows;
 constexpr int kPanelsAtOnce = 10;
 /// Inputs whose products are summed before the sums go back to memory.
-constexpr int kChunkLength = 512;
+constexpr int kChunkLength = 1024;
 
 /// The inputs of a convolution in chunks: some taps, or some channels of one.
 struct Chunks {
@@ -29,10 +29,10 @@ struct Chunks {
 
 struct TileMemory {
     using Operand = Amx::Operand;
-    float *sums;       ///< [kPanelsAtOnce, kBlockRows, panelWidth]
-    Amx::TileRows *rows;    ///< [taps of a chunk, kTilesInBlock]
-    Operand *gathered; ///< [kTilesInBlock, taps of a chunk, length of a chunk / 32, 16, 32]
-    Operand *zeros;    ///< [32]: of a pixel beyond the border
+    float *sums;         ///< [kPanelsAtOnce, kBlockRows, panelWidth]
+    Amx::TileRows *rows; ///< [taps of a chunk, kTilesInBlock]
+    Operand *gathered;   ///< [kTilesInBlock, taps of a chunk, length of a chunk / 32, 16, 32]
+    Operand *zeros;      ///< [32]: of a pixel beyond the border
     Unpacked<Amx> unpacked;
 
     TileMemory(Arena &arena, const WeightShape &shape, const Chunks &chunks)
@@ -63,7 +63,7 @@ public:
     /// The rows of a tap from channel `from` on: where they lie if they do so evenly, else put
     /// together in `gathered`.
     Amx::TileRows at(int ky, int kx, int from, int steps, const Amx::Operand *zeros,
-                Amx::Operand *gathered) const {
+                     Amx::Operand *gathered) const {
         if (inLine_) {
             const int y = y_ * p_.stride + ky - p_.padding, x = x_ * p_.stride + kx - p_.padding;
             if (y < 0 || y >= p_.height) return {zeros, 0, 0};
@@ -74,9 +74,9 @@ public:
         for (int r = 0; r < Amx::tileRows; r++) {
             const Amx::Operand *row = r < count_ ? rowOf(r, ky, kx) : nullptr;
             for (int step = 0; step < steps; step++) {
-                const __m512i values =
-                    row == nullptr ? _mm512_setzero_si512()
-                                   : _mm512_loadu_si512(row + from + step * Amx::tileDepth);
+                const __m512i values = row == nullptr
+                                           ? _mm512_setzero_si512()
+                                           : _mm512_loadu_si512(row + from + step * Amx::tileDepth);
                 _mm512_storeu_si512(gathered + (step * Amx::tileRows + r) * Amx::tileDepth, values);
             }
         }
@@ -114,8 +114,8 @@ private:
 };
 
 /// Some rows times some panels.
-inline void tileBlock(const Product &p, int firstPanel, int panels, std::int64_t first, int rowCount,
-               TileMemory &memory) {
+inline void tileBlock(const Product &p, int firstPanel, int panels, std::int64_t first,
+                      int rowCount, TileMemory &memory) {
     const Chunks chunks(p.shape);
     const int in = inStride<Amx>(p.shape), tiles = (rowCount + Amx::tileRows - 1) / Amx::tileRows;
     constexpr int width = panelWidth<Amx>;
@@ -127,8 +127,8 @@ inline void tileBlock(const Product &p, int firstPanel, int panels, std::int64_t
                 const int done = tile * Amx::tileRows;
                 const Patches patches(p, first + done, least(Amx::tileRows, rowCount - done));
                 for (int t = 0; t < taps; t++) {
-                    auto *gathered = memory.gathered +
-                                     std::int64_t{tile * taps + t} * Amx::tileRows * length;
+                    auto *gathered =
+                        memory.gathered + std::int64_t{tile * taps + t} * Amx::tileRows * length;
                     memory.rows[t * kTilesInBlock + tile] =
                         patches.at((tap + t) / p.kernel, (tap + t) % p.kernel, from, steps,
                                    memory.zeros, gathered);
@@ -139,17 +139,18 @@ inline void tileBlock(const Product &p, int firstPanel, int panels, std::int64_t
                     weightsOf<Amx>(p, firstPanel + panel, 0, p.shape.taps, memory.unpacked) +
                     (std::int64_t{tap} * in + from) * width;
                 for (int tile = 0; tile < tiles; tile += 2) {
-                    float *sums =
-                        memory.sums + (panel * kBlockRows + tile * Amx::tileRows) * width;
+                    float *sums = memory.sums + (panel * kBlockRows + tile * Amx::tileRows) * width;
                     const bool add = tap > 0 || from > 0;
-                    (tile + 1 < tiles ? Amx::multiplyTiles<2, 2> : Amx::multiplyTiles<1, 2>)(
-                        memory.rows + tile, kTilesInBlock, taps, steps, weights, sums, width, add);
+                    (tile + 1 < tiles ? Amx::multiplyTiles<2, 2>
+                                      : Amx::multiplyTiles<1, 2>)(memory.rows + tile, kTilesInBlock,
+                                                                  taps, steps, weights, sums, width,
+                                                                  add);
                 }
             }
         }
     }
-    for (int panel = 0; panel < panels; panel++) {
-        for (int r = 0; r < rowCount; r++) {
+    for (int r = 0; r < rowCount; r++) { // row by row, as the result lies
+        for (int panel = 0; panel < panels; panel++) {
             finish<Amx>(p, first + r, firstPanel + panel,
                         memory.sums + (panel * kBlockRows + r) * width);
         }
@@ -167,8 +168,9 @@ inline void tileProduct(const Product &p, void *scratch, int part, int parts) {
     const std::int64_t blocks = (rows + kBlockRows - 1) / kBlockRows;
     // Panels together, but at least as many tasks as there are parts.
     const std::int64_t enough = least(std::int64_t{parts}, panels * blocks);
-    const int groups = static_cast<int>(
-        most((std::int64_t{panels} + kPanelsAtOnce - 1) / kPanelsAtOnce, (enough + blocks - 1) / blocks));
+    const int groups =
+        static_cast<int>(most((std::int64_t{panels} + kPanelsAtOnce - 1) / kPanelsAtOnce,
+                              (enough + blocks - 1) / blocks));
     const int atOnce = p.shape.storage == Storage::BF16 ? (panels + groups - 1) / groups : 1;
     const std::int64_t groupCount = (panels + atOnce - 1) / atOnce;
     const Share share(groupCount * blocks, part, parts);

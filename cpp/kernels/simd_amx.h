@@ -14,8 +14,9 @@ struct TileSizes {
 // A constant, because compilers see only its first bytes being used.
 alignas(64) constexpr TileSizes kTileSizes;
 
-/// AVX-512 with products of bf16 in tiles (Intel's Advanced Matrix Extensions): 16 rows of 32 values
-/// times 32 rows of 16 columns are one instruction. A panel of weights in pairs is what it takes.
+/// AVX-512 with products of bf16 in tiles (Intel's Advanced Matrix Extensions): 16 rows of 32
+/// values times 32 rows of 16 columns are one instruction. A panel of weights in pairs is what it
+/// takes.
 struct Amx : Avx512Bf16 {
     static constexpr const char *name = "amx";
     static constexpr int tileRows = 16;
@@ -40,8 +41,8 @@ struct Amx : Avx512Bf16 {
         Session &operator=(const Session &) = delete;
     };
 
-    /// sums[16 R, 16 N] (+)= rows * panel, for `segments` of rows and panel one after the other, each
-    /// of `steps` times 32 values. The rows of a segment are `rowsStride` further.
+    /// sums[16 R, 16 N] (+)= rows * panel, for `segments` of rows and panel one after the other,
+    /// each of `steps` times 32 values. The rows of a segment are `rowsStride` further.
     template <int R, int N>
     static void multiplyTiles(const TileRows *rows, int rowsStride, int segments, int steps,
                               const std::uint16_t *panel, float *sums, int sumsStride, bool add) {

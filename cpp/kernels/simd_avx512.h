@@ -48,7 +48,8 @@ struct Avx512 {
                            _mm512_unpackhi_ps(x[2 * i], x[2 * i + 1]));
         }
         for (int i = 0; i < 4; i++) {
-            const __m512d a = _mm512_castps_pd(pairs[2 * i]), b = _mm512_castps_pd(pairs[2 * i + 1]);
+            const __m512d a = _mm512_castps_pd(pairs[2 * i]),
+                          b = _mm512_castps_pd(pairs[2 * i + 1]);
             fours[i] = max(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)),
                            _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
         }

@@ -118,7 +118,7 @@ const kernels::Kernels *Device::kernels(Precision precision) const {
 
 bool Device::hasBf16Kernels() const {
     const auto *found = kernels(Precision::BF16);
-    return found != nullptr && found->bf16Operands;
+    return found != nullptr && kernels::isFastInBf16(*found);
 }
 
 void Device::requireMemory(std::uint64_t bytes, const std::string &purpose) const {

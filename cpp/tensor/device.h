@@ -54,7 +54,7 @@ public:
     ggml_backend_buffer_type_t bufferType() const;
     /// The kernels of our own for weights of that precision; null where ggml's operations are used.
     const kernels::Kernels *kernels(Precision precision) const;
-    /// Does it multiply bf16 in kernels of our own?
+    /// Does it multiply bf16 in kernels of our own, and faster than f32?
     bool hasBf16Kernels() const;
 
     /// Throws `OUT_OF_MEMORY` if `bytes` more would not fit; `purpose` goes into the message.
