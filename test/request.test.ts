@@ -34,6 +34,7 @@ describe('request', () => {
       sampler: 'ddim',
       spacing: undefined, // the model's
       guidanceInterval: [0, 1],
+      cache: null,
       gamma: 0.3,
       trace: false,
       onProgress: undefined,
@@ -82,6 +83,7 @@ describe('request', () => {
       sampler: 'ddim',
       spacing: undefined,
       guidanceInterval: [0, 1],
+      cache: null,
       gamma: 0.3,
     })
   })

@@ -35,6 +35,12 @@ MixRun::MixRun(Networks &networks, const Loras &loras, Kept &kept, const MixRequ
 
 MixRun::~MixRun() = default;
 
+void MixRun::requireMemory() const {
+    networks_.requireMemoryToMix(
+        request_.size(),
+        GuidedUnet::sessionsFor(request_, networks_.schedule(), timestepsToVisit()));
+}
+
 MixResult MixRun::run() {
     encodePrompts();
     encodeLayout();
@@ -131,9 +137,11 @@ void MixRun::layOut() {
 void MixRun::mixContent() {
     reporter_->begin(Stage::Content, contentSteps_);
     const auto denoise = [&](const Latent &x, int i, double t) {
+        if (i == mixing_.iMax || i == mixing_.iMin) unet_->refresh();
         return unet_->denoise(x, t, contentAt(i));
     };
     mixed_ = mixStates(*sampler_, mixing_, layout_, denoise, observer(result_.trace));
+    result_.unetCalls = unet_->calls();
     unet_.reset();
 }
 

@@ -4,6 +4,7 @@
  */
 import type { TokenScale } from '../input/attention.js'
 import type { FilledLora } from '../input/lora.js'
+import type { UnetCalls } from '../mix.js'
 import type { Picture } from '../pixels.js'
 import type { NativeConvertOptions } from '../models/convert-options.js'
 import type { ModelConfig, NativeLoadOptions } from '../models/load-options.js'
@@ -72,6 +73,9 @@ export interface NativeConversion {
 export interface NativeMixRequest extends Omit<Crossing<typeof mixOptions>, 'width' | 'height'> {
   guidanceFrom: number
   guidanceTo: number
+  /** 1: no cache */
+  cacheEvery: number
+  cacheBlocks: number
   /** '': as the model's files say */
   spacing: Spacing | ''
   /** pixels */
@@ -110,6 +114,7 @@ export interface NativeMixResult {
   data: Uint8Array
   trace: NativeState[]
   layoutTrace: NativeState[]
+  unetCalls: UnetCalls
   timings: { encode: number; steps: number[]; decode: number; total: number }
 }
 

@@ -6,9 +6,11 @@ import { type AttentionScale, attention } from '../input/attention.js'
 import { type JsonPixels, type LayoutPrompt, layout } from '../input/layout.js'
 import { type FilledLora, type Lora, loraList } from '../input/lora.js'
 import { type Fit, type LayoutPicture, fits } from '../input/picture-forms.js'
+import type { ModelInfo } from '../models/model-info.js'
 import type { ProgressEvent, ProgressListener } from '../progress.js'
 import {
   type Filled,
+  type Given,
   type JsonSchema,
   type Option,
   callback,
@@ -31,6 +33,17 @@ export interface Interpolation {
   prompt: string
   /** 0..1: 0 is the content alone, 1 the other prompt alone. */
   weight: number
+}
+
+/** How much of the UNet is used again from step to step. */
+export interface UnetCache {
+  /** Steps from one that computes the whole UNet to the next, 1..999; 1 is no cache. Default 3. */
+  every?: number | undefined
+  /**
+   * The outermost blocks of the UNet's way up that every step computes, 1 to all that there are (12 in
+   * Stable Diffusion 1.x and 2.x). More is dearer and nearer to the picture without a cache. Default 1.
+   */
+  blocks?: number | undefined
 }
 
 /** The ways from noise to picture. */
@@ -104,6 +117,13 @@ export interface MixRequest {
    * noise levels the negative prompt is not asked, and a step costs half. Default [0, 1].
    */
   guidanceInterval?: readonly [from: number, to: number] | undefined
+  /**
+   * Between refreshes a step computes the outer blocks of the UNet only, and uses the inner ones'
+   * features again (DeepCache). Refreshed every so many steps, and wherever something changes: where
+   * mixing begins and ends, where guidance does, and with the prompt or the scale of a phrase. Default
+   * null: every step computes everything.
+   */
+  cache?: UnetCache | null | undefined
   /**
    * The way from noise to picture: 'ddim', the paper's; 'euler' and 'euler_a' (with fresh noise in
    * every step); 'dpm++2m', of second order, for fewer steps; 'lcm' and 'tcd' for models or
@@ -181,6 +201,22 @@ const interpolation = object(
   { help: 'another prompt' },
 )
 
+const cacheFields = {
+  every: integer(1, 999, {
+    help: 'steps from one that computes the whole UNet to the next; 1 is no cache',
+    default: 3,
+    cli: { flag: 'cache-every', value: 'N' },
+  }),
+  blocks: integer(1, 999, {
+    help: "outermost blocks of the UNet's way up that every step computes; SD 1.x and 2.x have 12",
+    default: 1,
+    cli: { flag: 'cache-blocks', value: 'N' },
+  }),
+}
+const cache = object(cacheFields, {
+  help: 'between refreshes only the outer blocks of the UNet are computed; null is no cache',
+})
+
 /** The options of `mix`: one row each. */
 export const mixOptions = {
   layout,
@@ -248,6 +284,14 @@ export const mixOptions = {
       parse: parseInterval,
       collect: (given: Interval[]) => given.at(-1),
     },
+  },
+  cache: {
+    ...cache,
+    default: null as Given<typeof cacheFields> | null,
+    defaultText: 'none',
+    check: (value: unknown, name: string): Given<typeof cacheFields> | null =>
+      value === null ? null : cache.check(value, name),
+    schema: { anyOf: [{ type: 'null' }, cache.schema] },
   },
   sampler: choice(samplers, {
     help: 'the way from noise to picture',
@@ -385,6 +429,15 @@ export function checkRequest(request: unknown): CheckedMixRequest {
   }
   refuseOptionsOfOthers(checked)
   return checked
+}
+
+/** What depends on the model that is to mix. */
+export function checkForModel({ cache }: CheckedMixRequest, { sizes }: ModelInfo): void {
+  const { channels, layersPerLevel } = sizes.unet
+  const blocks = channels.length * (layersPerLevel + 1)
+  if (cache && cache.blocks > blocks) {
+    throw invalid('cache.blocks', `at most ${blocks}, which this model's UNet has,`, cache.blocks)
+  }
 }
 
 /** What one sampler has and another does not is refused, not passed over. */
