@@ -59,6 +59,7 @@ describe('a mix', () => {
       spacing: undefined,
       guidanceInterval: [0, 1],
       cache: null,
+      fast: 'off',
       gamma: 0.3,
       trace: false,
     })

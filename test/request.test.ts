@@ -35,6 +35,7 @@ describe('request', () => {
       spacing: undefined, // the model's
       guidanceInterval: [0, 1],
       cache: null,
+      fast: 'off',
       gamma: 0.3,
       trace: false,
       onProgress: undefined,
@@ -84,6 +85,7 @@ describe('request', () => {
       spacing: undefined,
       guidanceInterval: [0, 1],
       cache: null,
+      fast: 'off',
       gamma: 0.3,
     })
   })

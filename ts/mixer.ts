@@ -165,7 +165,7 @@ export class MagicMix {
       const checked = checkRequest(request)
       this.refuseDisposed()
       refuseAborted(checked.signal)
-      checkForModel(checked, this.model)
+      checkForModel(checked, this.model.sizes.unet)
       const prompts = tokenizePrompts(checked, this.tokens, this.model.sizes.textEncoder.padding)
       const turn = this.mixes.enter()
       const span: MixSpan = { model: this.model, request: checked }
@@ -233,7 +233,7 @@ export class MagicMix {
       const checked = checkRequest(request)
       this.refuseDisposed()
       refuseAborted(checked.signal)
-      checkForModel(checked, this.model)
+      checkForModel(checked, this.model.sizes.unet)
       tokenizePrompts(checked, this.tokens, this.model.sizes.textEncoder.padding)
       const { layout, width, height } = checked
       const { nativeSize } = this.model

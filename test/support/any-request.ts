@@ -74,6 +74,7 @@ export const anyRequest = mostly(
           fc.record({ every: mostly(fc.nat(4)), blocks: mostly(fc.nat(14)) }, { requiredKeys: [] }),
         ),
       ),
+      fast: seldom(fc.constantFrom('off', 'safe', 'max')),
       steps: mostly(fc.integer({ min: 1, max: 4 })),
       eta: mostly(share),
       seed: mostly(fc.nat()),

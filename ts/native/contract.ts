@@ -4,7 +4,6 @@
  */
 import type { TokenScale } from '../input/attention.js'
 import type { FilledLora } from '../input/lora.js'
-import type { UnetCalls } from '../mix.js'
 import type { Picture } from '../pixels.js'
 import type { NativeConvertOptions } from '../models/convert-options.js'
 import type { ModelConfig, NativeLoadOptions } from '../models/load-options.js'
@@ -114,7 +113,7 @@ export interface NativeMixResult {
   data: Uint8Array
   trace: NativeState[]
   layoutTrace: NativeState[]
-  unetCalls: UnetCalls
+  unetCalls: { full: number; cached: number; unguided: number }
   timings: { encode: number; steps: number[]; decode: number; total: number }
 }
 

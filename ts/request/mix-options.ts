@@ -6,7 +6,6 @@ import { type AttentionScale, attention } from '../input/attention.js'
 import { type JsonPixels, type LayoutPrompt, layout } from '../input/layout.js'
 import { type FilledLora, type Lora, loraList } from '../input/lora.js'
 import { type Fit, type LayoutPicture, fits } from '../input/picture-forms.js'
-import type { ModelInfo } from '../models/model-info.js'
 import type { ProgressEvent, ProgressListener } from '../progress.js'
 import {
   type Filled,
@@ -25,7 +24,7 @@ import {
   signal,
   text,
 } from '../options/option.js'
-import { integerBetween, invalid, numberBetween } from '../options/validate.js'
+import { type UnknownRecord, integerBetween, invalid, numberBetween } from '../options/validate.js'
 
 /** Another prompt to interpolate the content with. */
 export interface Interpolation {
@@ -45,6 +44,17 @@ export interface UnetCache {
    */
   blocks?: number | undefined
 }
+
+/** Named sets of `cache` and `guidanceInterval`. */
+export type Fast = (typeof fasts)[number]
+const fasts = ['off', 'safe', 'max'] as const
+/** What each of them stands for; README.md has their figures. */
+const fastSets: Readonly<Record<Fast, { guidanceInterval: Interval; cache: Cache | null }>> = {
+  off: { guidanceInterval: [0, 1], cache: null },
+  safe: { guidanceInterval: [0, 1], cache: { every: 2, blocks: 1 } },
+  max: { guidanceInterval: [0, 1], cache: { every: 4, blocks: 1 } },
+}
+const fastSetOf = (fast: unknown) => fastSets[fast as Fast]
 
 /** The ways from noise to picture. */
 export type SamplerName = (typeof samplers)[number]
@@ -114,16 +124,23 @@ export interface MixRequest {
   guidanceScale?: number | undefined
   /**
    * Where the prompts are guided: two fractions of T, 0 <= from <= to <= 1; 1 is pure noise. At other
-   * noise levels the negative prompt is not asked, and a step costs half. Default [0, 1].
+   * noise levels the negative prompt is not asked, and a step costs half. Default [0, 1], or as
+   * `fast` says.
    */
   guidanceInterval?: readonly [from: number, to: number] | undefined
   /**
    * Between refreshes a step computes the outer blocks of the UNet only, and uses the inner ones'
    * features again (DeepCache). Refreshed every so many steps, and wherever something changes: where
    * mixing begins and ends, where guidance does, and with the prompt or the scale of a phrase. Default
-   * null: every step computes everything.
+   * null (every step computes everything), or as `fast` says.
    */
   cache?: UnetCache | null | undefined
+  /**
+   * A named set of `cache` and `guidanceInterval`: 'safe' is hardly to be seen, 'max' is. What is given
+   * beside it wins, and the filled-in request says what was used. Not for 'lcm' and 'tcd', whose few steps are
+   * too far apart. Default 'off'.
+   */
+  fast?: Fast | undefined
   /**
    * The way from noise to picture: 'ddim', the paper's; 'euler' and 'euler_a' (with fresh noise in
    * every step); 'dpm++2m', of second order, for fewer steps; 'lcm' and 'tcd' for models or
@@ -213,6 +230,7 @@ const cacheFields = {
     cli: { flag: 'cache-blocks', value: 'N' },
   }),
 }
+type Cache = Given<typeof cacheFields>
 const cache = object(cacheFields, {
   help: 'between refreshes only the outer blocks of the UNet are computed; null is no cache',
 })
@@ -269,7 +287,8 @@ export const mixOptions = {
   guidanceInterval: {
     help: 'noise levels, as fractions of T, at which the prompts are guided; other steps cost half',
     range: '`[from, to]`',
-    default: [0, 1] as Interval,
+    default: ({ fast }: UnknownRecord) => fastSetOf(fast).guidanceInterval,
+    defaultText: '`[0, 1]`',
     check: checkInterval,
     schema: {
       type: 'array',
@@ -287,12 +306,17 @@ export const mixOptions = {
   },
   cache: {
     ...cache,
-    default: null as Given<typeof cacheFields> | null,
+    default: ({ fast }: UnknownRecord) => fastSetOf(fast).cache,
     defaultText: 'none',
-    check: (value: unknown, name: string): Given<typeof cacheFields> | null =>
+    check: (value: unknown, name: string): Cache | null =>
       value === null ? null : cache.check(value, name),
     schema: { anyOf: [{ type: 'null' }, cache.schema] },
   },
+  fast: choice(fasts, {
+    help: 'a set of cache and guidanceInterval, which win over it where they are given',
+    default: 'off',
+    cli: { flag: 'fast', value: 'SET' },
+  }),
   sampler: choice(samplers, {
     help: 'the way from noise to picture',
     default: 'ddim',
@@ -432,8 +456,10 @@ export function checkRequest(request: unknown): CheckedMixRequest {
 }
 
 /** What depends on the model that is to mix. */
-export function checkForModel({ cache }: CheckedMixRequest, { sizes }: ModelInfo): void {
-  const { channels, layersPerLevel } = sizes.unet
+export function checkForModel(
+  { cache }: CheckedMixRequest,
+  { channels, layersPerLevel }: { channels: readonly number[]; layersPerLevel: number },
+): void {
   const blocks = channels.length * (layersPerLevel + 1)
   if (cache && cache.blocks > blocks) {
     throw invalid('cache.blocks', `at most ${blocks}, which this model's UNet has,`, cache.blocks)
@@ -441,7 +467,8 @@ export function checkForModel({ cache }: CheckedMixRequest, { sizes }: ModelInfo
 }
 
 /** What one sampler has and another does not is refused, not passed over. */
-function refuseOptionsOfOthers({ sampler, steps, spacing, eta, gamma }: CheckedMixRequest): void {
+function refuseOptionsOfOthers(request: CheckedMixRequest): void {
+  const { sampler, steps, spacing, eta, gamma, fast } = request
   const because = (why: string) => `(the sampler is '${sampler}', ${why})`
   if (eta !== 0 && sampler !== 'ddim') {
     throw invalid('eta', `nothing ${because("and only 'ddim' has it")}`, eta)
@@ -454,6 +481,9 @@ function refuseOptionsOfOthers({ sampler, steps, spacing, eta, gamma }: CheckedM
   }
   if (spacing === 'karras' && sampler !== 'dpm++2m') {
     throw invalid('spacing', `another ${because("and only 'dpm++2m' has this one")}`, spacing)
+  }
+  if (fast !== 'off' && isFewStep(sampler)) {
+    throw invalid('fast', `'off' ${because('whose few steps are too far apart')}`, fast)
   }
   if (isFewStep(sampler) && steps > mostFewSteps) {
     throw invalid('steps', `at most ${mostFewSteps} ${because('4 to 12 are usual')}`, steps)
