@@ -148,6 +148,21 @@ describe('a cache of the inner levels', function () {
         { kMin: 0, cache: { every: 2 } },
         { full: 3, cached: 3, unguided: 0 },
       ],
+      [
+        'every so many steps while mixing',
+        { cache: { every: 100, whileMixing: 2 } },
+        { full: 3, cached: 3, unguided: 0 },
+      ],
+      [
+        'every step behind the mixing',
+        { cache: { every: 1, whileMixing: 100 } },
+        { full: 4, cached: 2, unguided: 0 },
+      ],
+      [
+        'every step of the run of a layout prompt',
+        { ...prompt, cache: { every: 1, whileMixing: 100 } },
+        { full: 10, cached: 2, unguided: 0 },
+      ],
     ]
     for (const [where, change, calls] of rows) {
       it(where, async () => {
@@ -160,11 +175,11 @@ describe('a cache of the inner levels', function () {
   })
 
   it('fills in its defaults, and comes back from JSON', async () => {
-    assert.deepEqual(recipe({ ...ten, cache: {} }).cache, { every: 3, blocks: 1 })
+    assert.deepEqual(recipe({ ...ten, cache: {} }).cache, { every: 3, whileMixing: 3, blocks: 1 })
     assert.equal(recipe(ten).cache, null)
     const mix = await mixer.mix({ ...ten, cache: { blocks: 2 } })
     const again = JSON.parse(JSON.stringify(recipe(mix.request))) as MixRequest
-    assert.deepEqual(again.cache, { every: 3, blocks: 2 })
+    assert.deepEqual(again.cache, { every: 3, whileMixing: 3, blocks: 2 })
     assert.deepEqual((await mixer.mix(again)).data, mix.data)
     const { cache } = requestSchema['properties'] as Record<string, { anyOf: object[] }>
     assert.equal(cache!.anyOf.length, 2)
@@ -174,6 +189,7 @@ describe('a cache of the inner levels', function () {
     const refused: [cache: unknown, message: RegExp][] = [
       [{ every: 0 }, /cache\.every but received 0/],
       [{ every: 2.5 }, /cache\.every but received 2\.5/],
+      [{ whileMixing: 0 }, /cache\.whileMixing but received 0/],
       [{ blocks: 0 }, /cache\.blocks but received 0/],
       [
         { blocks: 13 },

@@ -29,17 +29,21 @@ describe('fast', () => {
   })
 
   it('is a set of other options, which the recipe says', () => {
-    assert.deepEqual(setOf({ fast: 'safe' }), { cache: { every: 2, blocks: 1 } })
-    assert.deepEqual(setOf({ fast: 'max' }), { cache: { every: 4, blocks: 1 } })
+    assert.deepEqual(setOf({ fast: 'safe' }), {
+      cache: { every: 2, whileMixing: 2, blocks: 1 },
+    })
+    assert.deepEqual(setOf({ fast: 'max' }), {
+      cache: { every: 5, whileMixing: 3, blocks: 1 },
+    })
   })
 
   it('yields to what is given beside it', () => {
     assert.deepEqual(setOf({ fast: 'safe', cache: null }), {})
     assert.deepEqual(setOf({ fast: 'max', guidanceInterval: [0.3, 0.6] }), {
-      cache: { every: 4, blocks: 1 },
+      cache: { every: 5, whileMixing: 3, blocks: 1 },
       guidanceInterval: [0.3, 0.6],
     })
-    const cache = { every: 7, blocks: 2 }
+    const cache = { every: 7, whileMixing: 6, blocks: 2 }
     assert.deepEqual(setOf({ fast: 'max', cache }), { cache })
   })
 

@@ -391,6 +391,7 @@ function nativeRequest(
     guidanceFrom: checked.guidanceInterval[0],
     guidanceTo: checked.guidanceInterval[1],
     cacheEvery: checked.cache?.every ?? 1,
+    cacheWhileMixing: checked.cache?.whileMixing ?? 1,
     cacheBlocks: checked.cache?.blocks ?? 1,
     ...prompts,
     ...{ width, height, loras },

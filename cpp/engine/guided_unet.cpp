@@ -17,7 +17,7 @@ bool isGuided(const MixRequest &request, const Schedule &schedule, double timest
 }
 
 UNetUse useFor(const MixRequest &request, bool guided) {
-    return {guided ? 2 : 1, request.cache.every > 1 ? request.cache.blocks : 0};
+    return {guided ? 2 : 1, request.cache.isOn() ? request.cache.blocks : 0};
 }
 
 } // namespace
@@ -64,7 +64,7 @@ void GuidedUnet::prepare(const std::vector<double> &timesteps) {
 void GuidedUnet::setPrompt(Call &call, const PromptPointer &prompt, bool guided) {
     if (prompt == call.prompt) return;
     call.prompt = prompt;
-    refresh();
+    reuses_ = 0;
     if (guided) {
         call.session->setPrompts({&negative_, prompt.get()});
     } else {
@@ -76,7 +76,7 @@ Latent GuidedUnet::denoise(const Latent &latent, double timestep, const PromptPo
     const auto start = Clock::now();
     const bool guided = isGuidedAt(timestep);
     Call &call = callAt(timestep);
-    if (&call != last_) refresh();
+    if (&call != last_) reuses_ = 0;
     last_ = &call;
     setPrompt(call, prompt, guided);
     std::vector<Latent> each = predict(*call.session, latent, timestep);
@@ -88,6 +88,11 @@ Latent GuidedUnet::denoise(const Latent &latent, double timestep, const PromptPo
     return predicted;
 }
 
+void GuidedUnet::refresh(int every) {
+    every_ = every;
+    reuses_ = 0;
+}
+
 std::vector<Latent> GuidedUnet::predict(UNetSession &session, const Latent &latent,
                                         double timestep) {
     if (reuses_ > 0) {
@@ -95,7 +100,7 @@ std::vector<Latent> GuidedUnet::predict(UNetSession &session, const Latent &late
         calls_.cached++;
         return session.predictOuter(latent, timestep, cancel_);
     }
-    reuses_ = request_.cache.every - 1;
+    reuses_ = every_ - 1;
     calls_.full++;
     return session.predict(latent, timestep, cancel_);
 }

@@ -26,9 +26,9 @@ public:
     /// Computes at once what depends on the timesteps alone that will come.
     void prepare(const std::vector<double> &timesteps);
 
-    /// The next call computes the whole UNet. So does one for another prompt than before, and one
-    /// where guidance begins or ends.
-    void refresh() { reuses_ = 0; }
+    /// The next call computes the whole UNet, and from then on one in `every` calls. So does one
+    /// for another prompt than before, and one where guidance begins or ends.
+    void refresh(int every);
 
     /// The UNet's prediction from `latent`, as `prompt` makes it. Throws `NOT_FINITE`.
     Latent denoise(const Latent &latent, double timestep, const PromptPointer &prompt);
@@ -54,6 +54,7 @@ private:
     const Cancellation &cancel_;
     Call guided_, plain_; // made when the first step needs it
     const Call *last_ = nullptr;
+    int every_ = 1;
     int reuses_ = 0; // calls that may use again what the last full one computed
     UNetCalls calls_;
 };

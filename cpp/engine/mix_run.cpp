@@ -126,6 +126,7 @@ void MixRun::layOut() {
         return;
     }
     reporter_->begin(Stage::Layout, layoutSteps_);
+    unet_->refresh(request_.cache.every);
     const auto denoise = [&](const Latent &x, int, double t) {
         return unet_->denoise(x, t, layoutPrompt_);
     };
@@ -137,7 +138,11 @@ void MixRun::layOut() {
 void MixRun::mixContent() {
     reporter_->begin(Stage::Content, contentSteps_);
     const auto denoise = [&](const Latent &x, int i, double t) {
-        if (i == mixing_.iMax || i == mixing_.iMin) unet_->refresh();
+        if (i == mixing_.iMin) {
+            unet_->refresh(request_.cache.every);
+        } else if (i == mixing_.iMax) {
+            unet_->refresh(request_.cache.whileMixing);
+        }
         return unet_->denoise(x, t, contentAt(i));
     };
     mixed_ = mixStates(*sampler_, mixing_, layout_, denoise, observer(result_.trace));

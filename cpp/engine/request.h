@@ -44,8 +44,11 @@ struct MixRequest {
     /// Between refreshes the inner levels of the UNet are not computed: what they gave is used
     /// again.
     struct Cache {
-        int every = 1;  ///< steps from refresh to refresh; 1: no cache
-        int blocks = 1; ///< of the way up, the outermost, that every step computes
+        int every = 1;       ///< steps from refresh to refresh; 1: none is without
+        int whileMixing = 1; ///< the same of the content's steps that are mixed
+        int blocks = 1;      ///< of the way up, the outermost, that every step computes
+
+        bool isOn() const { return every > 1 || whileMixing > 1; }
     } cache;
     std::string sampler = "ddim"; ///< one of `samplerNames`
     int steps = 50;
@@ -77,6 +80,7 @@ void visitValues(Request &request, const Visit &visit) {
     visit("guidanceFrom", request.guidanceInterval.from, Range{0, 1});
     visit("guidanceTo", request.guidanceInterval.to, Range{0, 1});
     visit("cacheEvery", request.cache.every, Range{1, 999});
+    visit("cacheWhileMixing", request.cache.whileMixing, Range{1, 999});
     visit("cacheBlocks", request.cache.blocks, Range{1, 999});
     visit("sampler", request.sampler);
     visit("steps", request.steps, Range{1, 999});

@@ -35,7 +35,7 @@ MIX = {'content': CORGI, 'steps': 20, 'kMax': 0.6, 'kMin': 0.3, 'nu': 0.5, 'seed
 
 
 def case(name, where, every, blocks, **more):
-    request = {**where, **MIX, **more, 'cache': {'every': every, 'blocks': blocks}}
+    request = {**where, **MIX, 'cache': {'every': every, 'blocks': blocks}, **more}
     return {'id': name, 'request': request}
 
 
@@ -44,6 +44,8 @@ CASES = [
     case('two blocks', SMALL, 2, 2),
     case('outer level', SMALL, 5, 3, nu=0.9),
     case('a block of the next level', LARGE, 3, 4),
+    case('more often while mixing', SMALL, 5, 1, cache={'every': 5, 'whileMixing': 3, 'blocks': 1}),
+    case('more often afterwards', SMALL, 1, 3, cache={'every': 1, 'whileMixing': 4, 'blocks': 3}),
     case('two levels', SMALL, 4, 6),
     case('into the third level', SMALL, 3, 8),
     case('all but the middle', SMALL, 3, 12),
@@ -90,7 +92,8 @@ class Model:
 
         pipe = SimpleNamespace(unet=self.unet, scheduler=SimpleNamespace(timesteps=torch.tensor(timesteps)))
         helper = DeepCacheSDHelper(pipe)
-        helper.set_params(request['cache']['every'], request['cache']['blocks'] - 1)
+        cache = {'whileMixing': request['cache']['every'], **request['cache']}
+        helper.set_params(cache['every'], cache['blocks'] - 1)
         helper.enable()
         calls = {'full': 0, 'cached': 0, 'unguided': 0}
         before = None
@@ -98,6 +101,9 @@ class Model:
         def predict(x, i, prompt, refresh):
             """`refresh`: it begins to count anew."""
             nonlocal before
+            is_mixing = i < i_min and prompt == request['content']
+            every = cache['whileMixing' if is_mixing else 'every']
+            helper.params['cache_interval'] = every
             guided = scale != 1 and low <= timesteps[i] / 1000 <= high
             if refresh or (guided, prompt) != before:
                 helper.start_timestep = None
@@ -106,7 +112,7 @@ class Model:
             context = torch.cat([self.states(each) for each in prompts])
             latents = torch.cat([x] * len(prompts))
             found = self.unet(latents, torch.tensor(timesteps[i]), encoder_hidden_states=context).sample
-            is_full = (i - helper.start_timestep) % request['cache']['every'] == 0
+            is_full = (i - helper.start_timestep) % every == 0
             calls['full' if is_full else 'cached'] += 1
             calls['unguided'] += not guided
             return found[:1] + scale * (found[1:] - found[:1]) if guided else found

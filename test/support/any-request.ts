@@ -71,7 +71,14 @@ export const anyRequest = mostly(
       cache: seldom(
         fc.oneof(
           fc.constant(null),
-          fc.record({ every: mostly(fc.nat(4)), blocks: mostly(fc.nat(14)) }, { requiredKeys: [] }),
+          fc.record(
+            {
+              every: mostly(fc.nat(4)),
+              whileMixing: mostly(fc.nat(4)),
+              blocks: mostly(fc.nat(14)),
+            },
+            { requiredKeys: [] },
+          ),
         ),
       ),
       fast: seldom(fc.constantFrom('off', 'safe', 'max')),

@@ -74,6 +74,7 @@ export interface NativeMixRequest extends Omit<Crossing<typeof mixOptions>, 'wid
   guidanceTo: number
   /** 1: no cache */
   cacheEvery: number
+  cacheWhileMixing: number
   cacheBlocks: number
   /** '': as the model's files say */
   spacing: Spacing | ''

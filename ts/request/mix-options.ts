@@ -39,6 +39,11 @@ export interface UnetCache {
   /** Steps from one that computes the whole UNet to the next, 1..999; 1 is no cache. Default 3. */
   every?: number | undefined
   /**
+   * The same for the steps between `kMax` and `kMin`, 1..999. Every one of these moves away from where the
+   * network left it, so full calls do the most good here. Default as `every`.
+   */
+  whileMixing?: number | undefined
+  /**
    * The outermost blocks of the UNet's way up that every step computes, 1 to all that there are (12 in
    * Stable Diffusion 1.x and 2.x). More is dearer and nearer to the picture without a cache. Default 1.
    */
@@ -51,8 +56,8 @@ const fasts = ['off', 'safe', 'max'] as const
 /** What each of them stands for; README.md has their figures. */
 const fastSets: Readonly<Record<Fast, { guidanceInterval: Interval; cache: Cache | null }>> = {
   off: { guidanceInterval: [0, 1], cache: null },
-  safe: { guidanceInterval: [0, 1], cache: { every: 2, blocks: 1 } },
-  max: { guidanceInterval: [0, 1], cache: { every: 4, blocks: 1 } },
+  safe: { guidanceInterval: [0, 1], cache: { every: 2, whileMixing: 2, blocks: 1 } },
+  max: { guidanceInterval: [0, 1], cache: { every: 5, whileMixing: 3, blocks: 1 } },
 }
 const fastSetOf = (fast: unknown) => fastSets[fast as Fast]
 
@@ -220,9 +225,15 @@ const interpolation = object(
 
 const cacheFields = {
   every: integer(1, 999, {
-    help: 'steps from one that computes the whole UNet to the next; 1 is no cache',
+    help: 'steps from one that computes the whole UNet to the next',
     default: 3,
     cli: { flag: 'cache-every', value: 'N' },
+  }),
+  whileMixing: integer(1, 999, {
+    help: 'the same while mixing, between kMax and kMin',
+    default: ({ every }: UnknownRecord) => every as number,
+    defaultText: 'as every',
+    cli: { flag: 'cache-while-mixing', value: 'N' },
   }),
   blocks: integer(1, 999, {
     help: "outermost blocks of the UNet's way up that every step computes; SD 1.x and 2.x have 12",
