@@ -30,7 +30,7 @@ describe('fast', () => {
 
   it('is a set of other options, which the recipe says', () => {
     assert.deepEqual(setOf({ fast: 'safe' }), {
-      cache: { every: 2, whileMixing: 2, blocks: 1 },
+      cache: { every: 3, whileMixing: 2, blocks: 1 },
     })
     assert.deepEqual(setOf({ fast: 'max' }), {
       cache: { every: 5, whileMixing: 3, blocks: 1 },

@@ -56,7 +56,7 @@ const fasts = ['off', 'safe', 'max'] as const
 /** What each of them stands for; README.md has their figures. */
 const fastSets: Readonly<Record<Fast, { guidanceInterval: Interval; cache: Cache | null }>> = {
   off: { guidanceInterval: [0, 1], cache: null },
-  safe: { guidanceInterval: [0, 1], cache: { every: 2, whileMixing: 2, blocks: 1 } },
+  safe: { guidanceInterval: [0, 1], cache: { every: 3, whileMixing: 2, blocks: 1 } },
   max: { guidanceInterval: [0, 1], cache: { every: 5, whileMixing: 3, blocks: 1 } },
 }
 const fastSetOf = (fast: unknown) => fastSets[fast as Fast]
