@@ -426,12 +426,18 @@ Napi::Value toJs(Napi::Env env, const MixResult &result) {
     timings.Set("decode", result.timings.decode);
     timings.Set("total", result.timings.total);
 
+    Napi::Object calls = Napi::Object::New(env);
+    calls.Set("full", result.unetCalls.full);
+    calls.Set("cached", result.unetCalls.cached);
+    calls.Set("unguided", result.unetCalls.unguided);
+
     Napi::Object object = Napi::Object::New(env);
     object.Set("width", result.picture.width);
     object.Set("height", result.picture.height);
     object.Set("data", copyOf<Napi::Uint8Array>(env, result.picture.rgb));
     object.Set("trace", arrayOf(env, result.trace, state));
     object.Set("layoutTrace", arrayOf(env, result.layoutTrace, state));
+    object.Set("unetCalls", calls);
     object.Set("timings", timings);
     return object;
 }

@@ -232,7 +232,7 @@ describe('command line', () => {
     assert.equal(code, 0, stderr)
     const printed = JSON.parse(stdout) as Record<string, unknown>
     assert.deepEqual(Object.keys(printed).sort(), [
-      ...['file', 'height', 'model', 'request', 'seed', 'timings', 'width'],
+      ...['file', 'height', 'model', 'request', 'seed', 'timings', 'unetCalls', 'width'],
     ])
     const { layout, content, attention, steps, fit } = printed.request as Record<string, unknown>
     assert.deepEqual(

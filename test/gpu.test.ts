@@ -119,6 +119,44 @@ describe('a GPU', function () {
     assert.equal(small, 64)
   })
 
+  it('is too small for more sessions of the UNet, which is found before the first step', async () => {
+    const needed = await onGpu<Record<string, Failure & { stages: string[] }>>(`
+      const mixer = await load({ keepOnCpu: ['vae'] })
+      process.env.FAKE_GPU_MEMORY = String(mixer.model.memory.weights)
+      const changes = { guidance: { guidanceInterval: [0, 0.3] }, cache: { cache: {} } }
+      changes.both = { ...changes.guidance, ...changes.cache }
+      const side = mixer.model.nativeSize
+      const found = {}
+      for (const [name, change] of Object.entries(changes)) {
+        const stages = []
+        const onProgress = ({ stage }) => stages.push(stage)
+        const whole = { ...request, width: side, height: side, ...change, onProgress }
+        found[name] = { ...(await failure(mixer.mix(whole))), stages }
+      }
+      return found`)
+    for (const { code, message, stages } of Object.values(needed)) {
+      assert.equal(code, 'OUT_OF_MEMORY')
+      assert.match(message, /a mix of 512x512 needs \d+ MiB/)
+      assert.deepEqual(stages, [])
+    }
+    const bytes = (name: string) => Number(needed[name]!.details['neededBytes'])
+    assert.ok(bytes('both') > bytes('cache') && bytes('both') > bytes('guidance'))
+  })
+
+  it('uses the inner levels again as the CPU does, whichever of the two computes them', async () => {
+    for (const lacks of ['', 'GROUP_NORM', 'UPSCALE,CONCAT,ADD']) {
+      const difference = await onGpu<number>(
+        `
+        const [gpu, cpu] = [await load(), await load({ device: 'cpu' })]
+        const cached = { ...request, steps: 8, cache: { every: 3, blocks: 4 } }
+        const [one, other] = [await gpu.mix(cached), await cpu.mix(cached)]
+        return Math.max(...one.data.map((byte, i) => Math.abs(byte - other.data[i])))`,
+        { FAKE_GPU_LACKS: lacks },
+      )
+      assert.ok(difference <= 1, `${difference} of 255 without ${lacks || 'nothing'}`)
+    }
+  })
+
   it('fails in the middle of a mix, which is an error and not the end', async () => {
     const [failure, code, width] = await onGpu<[Failure, Failure, number]>(`
       const mixer = await load()

@@ -58,6 +58,8 @@ describe('a mix', () => {
       sampler: 'ddim',
       spacing: undefined,
       guidanceInterval: [0, 1],
+      cache: null,
+      fast: 'off',
       gamma: 0.3,
       trace: false,
     })
@@ -70,6 +72,10 @@ describe('a mix', () => {
     const mean = steps.reduce((sum, time) => sum + time, 0) / steps.length
     assert.ok(Math.abs(step - mean) < 1e-6)
     assert.ok(total >= encode + decode)
+  })
+
+  it('says what the UNet was called for', () => {
+    assert.deepEqual(mix.unetCalls, { full: 6, cached: 0, unguided: 0 })
   })
 
   it('comes out the same from its own request', async () => {
@@ -229,7 +235,14 @@ describe('a mix', () => {
 
   it('is JSON without pixels', () => {
     const json = JSON.parse(JSON.stringify(mix)) as Record<string, unknown>
-    assert.deepEqual(Object.keys(json), ['width', 'height', 'seed', 'request', 'timings'])
+    assert.deepEqual(Object.keys(json), [
+      'width',
+      'height',
+      'seed',
+      'request',
+      'timings',
+      'unetCalls',
+    ])
     const { layout } = json.request as Record<string, unknown>
     assert.deepEqual(layout, { path: 'landscape64.png' })
   })

@@ -34,6 +34,8 @@ describe('request', () => {
       sampler: 'ddim',
       spacing: undefined, // the model's
       guidanceInterval: [0, 1],
+      cache: null,
+      fast: 'off',
       gamma: 0.3,
       trace: false,
       onProgress: undefined,
@@ -82,6 +84,8 @@ describe('request', () => {
       sampler: 'ddim',
       spacing: undefined,
       guidanceInterval: [0, 1],
+      cache: null,
+      fast: 'off',
       gamma: 0.3,
     })
   })

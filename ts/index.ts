@@ -35,6 +35,7 @@ export {
   type MixState,
   type MixTimings,
   type PictureFormat,
+  type UnetCalls,
 } from './mix.js'
 export type { MixerStats, Queue, Times } from './mix-queue.js'
 export { MagicMix, type MixPlan } from './mixer.js'
@@ -62,11 +63,13 @@ export type {
 } from './progress.js'
 export type { Picture } from './pixels.js'
 export {
+  type Fast,
   type FilledMixRequest,
   type Interpolation,
   type MixRequest,
   type SamplerName,
   type Spacing,
+  type UnetCache,
   requestSchema,
 } from './request/mix-options.js'
 export type { JsonSchema } from './options/option.js'

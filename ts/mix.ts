@@ -51,6 +51,16 @@ export interface MixTimings {
   total: number
 }
 
+/** How often the UNet was called; one call is one of {@link MixTimings.steps}. */
+export interface UnetCalls {
+  /** Calls that computed the whole of it. */
+  full: number
+  /** Calls that computed its outer blocks; see {@link MixRequest.cache}. */
+  cached: number
+  /** Calls of both kinds that did without the negative prompt, and cost half. */
+  unguided: number
+}
+
 /** The latent at one index of the sampler. */
 export interface MixState {
   /** 0 is pure noise, `request.steps` the clean latent. */
@@ -77,6 +87,8 @@ export class Mix {
   readonly request: FilledMixRequest
   /** Where the time went. */
   readonly timings: MixTimings
+  /** What the UNet was called for. */
+  readonly unetCalls: UnetCalls
   /**
    * With `trace: true` the states at every index from where mixing begins to the clean latent;
    * else empty.
@@ -104,6 +116,7 @@ export class Mix {
     const { encode, steps, decode } = result.timings
     const step = steps.reduce((sum, time) => sum + time, 0) / Math.max(1, steps.length)
     this.timings = { ...times, encode, step, steps, decode }
+    this.unetCalls = result.unetCalls
     const shape: MixState['shape'] = [1, 4, result.height / 8, result.width / 8]
     const withShape = (state: NativeState): MixState => ({ ...state, shape: [...shape] })
     this.trace = result.trace.map(withShape)
@@ -171,6 +184,7 @@ export class Mix {
       seed: this.seed,
       request: this.recipe,
       timings: this.timings,
+      unetCalls: this.unetCalls,
     }
   }
 

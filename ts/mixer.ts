@@ -23,6 +23,7 @@ import {
   type CheckedMixRequest,
   type FilledMixRequest,
   type MixRequest,
+  checkForModel,
   checkRequest,
   mixOptions,
 } from './request/mix-options.js'
@@ -164,6 +165,7 @@ export class MagicMix {
       const checked = checkRequest(request)
       this.refuseDisposed()
       refuseAborted(checked.signal)
+      checkForModel(checked, this.model.sizes.unet)
       const prompts = tokenizePrompts(checked, this.tokens, this.model.sizes.textEncoder.padding)
       const turn = this.mixes.enter()
       const span: MixSpan = { model: this.model, request: checked }
@@ -231,6 +233,7 @@ export class MagicMix {
       const checked = checkRequest(request)
       this.refuseDisposed()
       refuseAborted(checked.signal)
+      checkForModel(checked, this.model.sizes.unet)
       tokenizePrompts(checked, this.tokens, this.model.sizes.textEncoder.padding)
       const { layout, width, height } = checked
       const { nativeSize } = this.model
@@ -387,6 +390,9 @@ function nativeRequest(
     spacing: checked.spacing ?? '',
     guidanceFrom: checked.guidanceInterval[0],
     guidanceTo: checked.guidanceInterval[1],
+    cacheEvery: checked.cache?.every ?? 1,
+    cacheWhileMixing: checked.cache?.whileMixing ?? 1,
+    cacheBlocks: checked.cache?.blocks ?? 1,
     ...prompts,
     ...{ width, height, loras },
     layout: layoutPixels ? { pixels: layoutPixels } : { tokens: layout as Int32Array },

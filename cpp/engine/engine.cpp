@@ -146,9 +146,10 @@ const ModelInfo &Engine::info() const { return parts_->info; }
 
 MixResult Engine::mix(const MixRequest &request, const Cancellation &cancel,
                       const ProgressCallback &progress) {
-    checkMixRequest(request, parts_->info.sizes.textEncoder.vocabulary);
+    checkMixRequest(request, {parts_->info.sizes.textEncoder.vocabulary,
+                              parts_->networks.unet().network.upBlocks()});
     MixRun run(parts_->networks, parts_->loras, parts_->kept, request, cancel, progress);
-    parts_->networks.requireMemoryToMix(request.size());
+    run.requireMemory();
     parts_->useLoras(request.loras.value_or(parts_->loadedLoras), cancel);
     return run.run();
 }
@@ -172,7 +173,7 @@ Latent Engine::predictNoise(const NoiseInput &input, const Cancellation &cancel,
     parts_->useLoadedLoras(cancel);
     const PromptContext context = scaled(runContext(networks.unet(), {input.textStates}, cancel),
                                          tokenScales(input.attention));
-    UNetSession session(networks.unet(), input.size, 1, stages != nullptr);
+    UNetSession session(networks.unet(), input.size, UNetUse{}, stages != nullptr);
     session.setPrompts({&context});
     Latent predicted = session.predict(input.latent, input.timestep, cancel).front();
     if (stages) *stages = session.stages();

@@ -4,7 +4,35 @@
 #include "diffusion/guidance.h"
 #include "model/finite.h"
 
+#include <algorithm>
+
 namespace magicmix {
+namespace {
+
+bool isGuided(const MixRequest &request, const Schedule &schedule, double timestep) {
+    constexpr double tolerance = 1e-9;
+    const double at = timestep / schedule.trainingSteps;
+    const auto &[from, to] = request.guidanceInterval;
+    return request.guidanceScale != 1 && at >= from - tolerance && at <= to + tolerance;
+}
+
+UNetUse useFor(const MixRequest &request, bool guided) {
+    return {guided ? 2 : 1, request.cache.isOn() ? request.cache.blocks : 0};
+}
+
+} // namespace
+
+std::vector<UNetUse> GuidedUnet::sessionsFor(const MixRequest &request, const Schedule &schedule,
+                                             const std::vector<double> &timesteps) {
+    std::vector<UNetUse> sessions;
+    for (const bool guided : {true, false}) {
+        const auto isSo = [&](double t) { return isGuided(request, schedule, t) == guided; };
+        if (std::any_of(timesteps.begin(), timesteps.end(), isSo)) {
+            sessions.push_back(useFor(request, guided));
+        }
+    }
+    return sessions;
+}
 
 GuidedUnet::GuidedUnet(Networks &networks, const MixRequest &request, const PromptContext &negative,
                        Reporter &reporter, const Cancellation &cancel)
@@ -12,10 +40,7 @@ GuidedUnet::GuidedUnet(Networks &networks, const MixRequest &request, const Prom
       cancel_(cancel) {}
 
 bool GuidedUnet::isGuidedAt(double timestep) const {
-    constexpr double tolerance = 1e-9;
-    const double at = timestep / networks_.schedule().trainingSteps;
-    const auto &[from, to] = request_.guidanceInterval;
-    return request_.guidanceScale != 1 && at >= from - tolerance && at <= to + tolerance;
+    return isGuided(request_, networks_.schedule(), timestep);
 }
 
 GuidedUnet::Call &GuidedUnet::callAt(double timestep) {
@@ -23,7 +48,7 @@ GuidedUnet::Call &GuidedUnet::callAt(double timestep) {
     Call &call = guided ? guided_ : plain_;
     if (!call.session) {
         call.session = std::make_unique<UNetSession>(networks_.unet(), request_.size().cells(),
-                                                     guided ? 2 : 1);
+                                                     useFor(request_, guided));
     }
     return call;
 }
@@ -39,6 +64,7 @@ void GuidedUnet::prepare(const std::vector<double> &timesteps) {
 void GuidedUnet::setPrompt(Call &call, const PromptPointer &prompt, bool guided) {
     if (prompt == call.prompt) return;
     call.prompt = prompt;
+    reuses_ = 0;
     if (guided) {
         call.session->setPrompts({&negative_, prompt.get()});
     } else {
@@ -50,13 +76,33 @@ Latent GuidedUnet::denoise(const Latent &latent, double timestep, const PromptPo
     const auto start = Clock::now();
     const bool guided = isGuidedAt(timestep);
     Call &call = callAt(timestep);
+    if (&call != last_) reuses_ = 0;
+    last_ = &call;
     setPrompt(call, prompt, guided);
-    std::vector<Latent> each = call.session->predict(latent, timestep, cancel_);
+    std::vector<Latent> each = predict(*call.session, latent, timestep);
     Latent predicted =
         guided ? guide(each[0], each[1], request_.guidanceScale) : std::move(each[0]);
     requireFinite(predicted, "the UNet at timestep " + std::to_string(static_cast<int>(timestep)));
+    if (!guided) calls_.unguided++;
     reporter_.unetStepTook(millisecondsSince(start));
     return predicted;
+}
+
+void GuidedUnet::refresh(int every) {
+    every_ = every;
+    reuses_ = 0;
+}
+
+std::vector<Latent> GuidedUnet::predict(UNetSession &session, const Latent &latent,
+                                        double timestep) {
+    if (reuses_ > 0) {
+        reuses_--;
+        calls_.cached++;
+        return session.predictOuter(latent, timestep, cancel_);
+    }
+    reuses_ = every_ - 1;
+    calls_.full++;
+    return session.predict(latent, timestep, cancel_);
 }
 
 } // namespace magicmix

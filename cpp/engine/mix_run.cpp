@@ -35,6 +35,12 @@ MixRun::MixRun(Networks &networks, const Loras &loras, Kept &kept, const MixRequ
 
 MixRun::~MixRun() = default;
 
+void MixRun::requireMemory() const {
+    networks_.requireMemoryToMix(
+        request_.size(),
+        GuidedUnet::sessionsFor(request_, networks_.schedule(), timestepsToVisit()));
+}
+
 MixResult MixRun::run() {
     encodePrompts();
     encodeLayout();
@@ -120,6 +126,7 @@ void MixRun::layOut() {
         return;
     }
     reporter_->begin(Stage::Layout, layoutSteps_);
+    unet_->refresh(request_.cache.every);
     const auto denoise = [&](const Latent &x, int, double t) {
         return unet_->denoise(x, t, layoutPrompt_);
     };
@@ -131,9 +138,15 @@ void MixRun::layOut() {
 void MixRun::mixContent() {
     reporter_->begin(Stage::Content, contentSteps_);
     const auto denoise = [&](const Latent &x, int i, double t) {
+        if (i == mixing_.iMin) {
+            unet_->refresh(request_.cache.every);
+        } else if (i == mixing_.iMax) {
+            unet_->refresh(request_.cache.whileMixing);
+        }
         return unet_->denoise(x, t, contentAt(i));
     };
     mixed_ = mixStates(*sampler_, mixing_, layout_, denoise, observer(result_.trace));
+    result_.unetCalls = unet_->calls();
     unet_.reset();
 }
 

@@ -29,6 +29,9 @@ public:
            const Cancellation &cancel, const ProgressCallback &progress);
     ~MixRun();
 
+    /// Before anything is computed. Throws `OUT_OF_MEMORY`.
+    void requireMemory() const;
+
     /// To be called once.
     MixResult run();
 

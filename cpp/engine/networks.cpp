@@ -1,11 +1,11 @@
 #include "engine/networks.h"
 
-#include "model/sessions.h"
-
 #include <algorithm>
 
 namespace magicmix {
 namespace {
+
+constexpr UNetUse kGuided{2, 0};
 
 bool needsCpu(const LoadOptions &options, const Device &device) {
     return (options.textEncoderOnCpu || options.vaeOnCpu) && !device.isCpu();
@@ -95,19 +95,22 @@ void Networks::requireMemoryToLoad() {
     if (cpu_) require(*cpu_, working.cpu);
 }
 
-void Networks::requireMemoryToMix(PixelSize size) {
+void Networks::requireMemoryToMix(PixelSize size, const std::vector<UNetUse> &sessions) {
     const int side = architecture.nativeSize();
-    if (size.width * size.height <= side * side) return;
-    const WorkingMemory working = measure(size);
+    const bool isPlain = sessions.size() == 1 && sessions.front().outerBlocks == 0;
+    if (isPlain && size.width * size.height <= side * side) return;
+    const WorkingMemory working = measure(size, sessions);
     const std::string purpose =
         "a mix of " + std::to_string(size.width) + "x" + std::to_string(size.height);
     main_.device.requireMemory(working.main, purpose);
     if (cpu_) cpu_->device.requireMemory(working.cpu, purpose);
 }
 
-Networks::WorkingMemory Networks::measure(PixelSize size) {
+Networks::WorkingMemory Networks::measure(PixelSize size, const std::vector<UNetUse> &sessions) {
     WorkingMemory memory;
-    memory.main = unetMemory(unet(), size);
+    for (const UNetUse &use : sessions) {
+        memory.main += UNetSession::measure(unet(), size.cells(), use);
+    }
     std::uint64_t &ofVae = vaeStation_ == &main_ ? memory.main : memory.cpu;
     ofVae = std::max(ofVae, vaeMemory(vae(), size));
     return memory;
@@ -116,7 +119,7 @@ Networks::WorkingMemory Networks::measure(PixelSize size) {
 Networks::WorkingMemory Networks::measureBeforeLoading() {
     for (Weights *each : weights()) each->beginMeasuring();
     const int side = architecture.nativeSize();
-    const WorkingMemory memory = measure({side, side});
+    const WorkingMemory memory = measure({side, side}, {kGuided});
     for (Weights *each : weights()) each->endMeasuring();
     return memory;
 }

@@ -6,6 +6,7 @@
 #include "engine/load_options.h"
 #include "model/autoencoder.h"
 #include "model/placed.h"
+#include "model/sessions.h"
 #include "model/text_encoder.h"
 #include "model/unet.h"
 #include "tensor/device.h"
@@ -67,8 +68,9 @@ public:
     /// Throws `OUT_OF_MEMORY`.
     void requireMemoryToLoad();
     /// Before hours are spent on a picture that cannot be decoded in the end. What is not larger
-    /// than the native size was found to fit when the model was loaded. Throws `OUT_OF_MEMORY`.
-    void requireMemoryToMix(PixelSize size);
+    /// than the native size, and takes one session of the UNet, was found to fit when the model was
+    /// loaded. Throws `OUT_OF_MEMORY`.
+    void requireMemoryToMix(PixelSize size, const std::vector<UNetUse> &sessions);
 
 private:
     /// Peak memory of a mix, beside the weights, by device.
@@ -81,7 +83,7 @@ private:
         return {station.device, station.precision, network};
     }
     std::vector<Station *> stations();
-    WorkingMemory measure(PixelSize size);
+    WorkingMemory measure(PixelSize size, const std::vector<UNetUse> &sessions);
     WorkingMemory measureBeforeLoading();
 
     Station main_;

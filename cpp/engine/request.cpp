@@ -54,7 +54,8 @@ std::size_t product(int a, int b, int c) {
 
 } // namespace
 
-void checkMixRequest(const MixRequest &request, int vocabulary) {
+void checkMixRequest(const MixRequest &request, const ModelLimits &limits) {
+    const int vocabulary = limits.vocabulary;
     checkSize(request.size());
     if (request.layout.isPrompt()) {
         checkTokens(request.layout.tokens, vocabulary, "layout.tokens");
@@ -70,6 +71,9 @@ void checkMixRequest(const MixRequest &request, int vocabulary) {
     checkAttention(request.attention);
 
     visitValues(request, RangeCheck{});
+    require(request.cache.blocks <= limits.upBlocks, "cache.blocks",
+            "at most " + text(limits.upBlocks) + ", which this model's UNet has",
+            request.cache.blocks);
     require(request.kMin <= request.kMax, "kMin", "at most kMax (" + text(request.kMax) + ")",
             request.kMin);
     require(indexAt(request.kMax, request.steps) < request.steps, "kMax",

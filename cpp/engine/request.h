@@ -41,6 +41,15 @@ struct MixRequest {
     struct Interval {
         double from = 0, to = 1;
     } guidanceInterval;
+    /// Between refreshes the inner levels of the UNet are not computed: what they gave is used
+    /// again.
+    struct Cache {
+        int every = 1;       ///< steps from refresh to refresh; 1: none is without
+        int whileMixing = 1; ///< the same of the content's steps that are mixed
+        int blocks = 1;      ///< of the way up, the outermost, that every step computes
+
+        bool isOn() const { return every > 1 || whileMixing > 1; }
+    } cache;
     std::string sampler = "ddim"; ///< one of `samplerNames`
     int steps = 50;
     std::string spacing; ///< of the sampler's timesteps; "": as the model's files say
@@ -70,6 +79,9 @@ void visitValues(Request &request, const Visit &visit) {
     visit("guidanceScale", request.guidanceScale, Range{0, 100});
     visit("guidanceFrom", request.guidanceInterval.from, Range{0, 1});
     visit("guidanceTo", request.guidanceInterval.to, Range{0, 1});
+    visit("cacheEvery", request.cache.every, Range{1, 999});
+    visit("cacheWhileMixing", request.cache.whileMixing, Range{1, 999});
+    visit("cacheBlocks", request.cache.blocks, Range{1, 999});
     visit("sampler", request.sampler);
     visit("steps", request.steps, Range{1, 999});
     visit("spacing", request.spacing);
@@ -92,17 +104,29 @@ struct Timings { ///< milliseconds
     std::vector<double> steps; ///< every call of the UNet, layout first
 };
 
+/// How often the UNet was called.
+struct UNetCalls {
+    int full = 0, cached = 0;
+    int unguided = 0; ///< among both: for one prompt
+};
+
 struct MixResult {
     Picture picture;
     std::vector<State> trace;       ///< states iMax..N; empty unless asked for
     std::vector<State> layoutTrace; ///< text-text only: states 0..max(iMax, iMin - 1)
+    UNetCalls unetCalls;
     Timings timings;
 };
 
 // Checks of a request before a graph is built from it: ggml asserts, and an assertion ends
 // the process. All throw `INVALID_ARGUMENT` with the name of the value at fault.
 
-void checkMixRequest(const MixRequest &request, int vocabulary);
+/// Sizes of the model that limit what can be asked of it.
+struct ModelLimits {
+    int vocabulary; ///< tokens
+    int upBlocks;   ///< of the UNet
+};
+void checkMixRequest(const MixRequest &request, const ModelLimits &limits);
 /// Multiples of 8 from 8 to 4096.
 void checkSize(PixelSize size);
 void checkPixels(const std::vector<std::uint8_t> &rgb, PixelSize size);

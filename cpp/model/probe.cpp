@@ -44,7 +44,7 @@ Prediction probePrediction(const Placed<UNet> &unet, const PromptContext &empty,
         return Generator(seed).randn(CellSize{side, side}.values());
     };
     const auto answer = [&](int side, const Latent &noise) {
-        UNetSession session(unet, {side, side}, 1);
+        UNetSession session(unet, {side, side}, UNetUse{});
         session.setPrompts({&empty});
         return session.predict(noise, kLastTimestep, cancel).front();
     };

@@ -4,7 +4,7 @@
 #include "base/tokens.h"
 
 #include <algorithm>
-#include <cstring>
+#include <iterator>
 
 namespace magicmix {
 namespace {
@@ -133,52 +133,118 @@ std::vector<float> decodeScaled(const Placed<Autoencoder> &vae, const Latent &la
     return planes;
 }
 
-std::uint64_t unetMemory(const Placed<UNet> &unet, PixelSize size) {
-    return UNetSession::measure(unet, size.cells(), 2);
-}
-
 std::uint64_t vaeMemory(const Placed<Autoencoder> &vae, PixelSize size) {
     return std::max(encoderOf(vae, size).measure(), decoderOf(vae, size.cells()).measure());
 }
 
-UNetSession::UNetSession(const Placed<UNet> &unet, CellSize size, int prompts, bool keepStages)
-    : UNetSession(Unallocated{}, unet, size, prompts, keepStages) {
-    graph_.allocate("the UNet");
+// ---------------------------------------------------------------------------------------------
+// The UNet
+
+/// A graph of the UNet, or of its outer blocks.
+class UNetSession::Part : private UNetInputs {
+public:
+    /// The whole, which also gives the features that `use.outerBlocks` begin with.
+    Part(const Placed<UNet> &unet, CellSize size, UNetUse use, bool keepStages)
+        : Part(unet, size, use.prompts) {
+        if (keepStages) graph_.keepStages();
+        const auto ops = makeOps(graph_, unet.precision);
+        const bool leavesFeatures = use.outerBlocks > 0;
+        const UNet::Prediction all =
+            unet.network.predict(*ops, latents_, *this, leavesFeatures ? use.outerBlocks : 1);
+        noise_ = graph_.output(all.noise);
+        if (leavesFeatures) features_ = graph_.output(all.features);
+    }
+
+    /// The outer blocks, which take the features that `whole` gives.
+    Part(const Placed<UNet> &unet, CellSize size, UNetUse use, const Part &whole)
+        : Part(unet, size, use.prompts) {
+        const auto *ne = std::begin(whole.features_->ne);
+        features_ = graph_.constant({ne, ne + GGML_MAX_DIMS});
+        const auto ops = makeOps(graph_, unet.precision);
+        noise_ = graph_.output(
+            unet.network.predictOuter(*ops, latents_, *this, use.outerBlocks, features_));
+    }
+
+    Graph &graph() { return graph_; }
+    std::size_t featureBytes() const { return ggml_nbytes(features_); }
+
+    void setPrompts(const std::vector<const PromptContext *> &contexts) {
+        for (const auto &[layer, tensors] : context_) {
+            const auto join = [&, at = layer](std::vector<float> PromptContext::Layer::*part) {
+                std::vector<float> all;
+                for (const auto *context : contexts) {
+                    const auto &values = context->layers[at].*part;
+                    all.insert(all.end(), values.begin(), values.end());
+                }
+                return all;
+            };
+            graph_.set(tensors.keys, join(&PromptContext::Layer::keys));
+            graph_.set(tensors.values, join(&PromptContext::Layer::values));
+        }
+    }
+
+    /// `shifts`: of every ResBlock of the UNet.
+    std::vector<float> run(const std::vector<float> &latents,
+                           const std::vector<std::vector<float>> &shifts,
+                           const Cancellation &cancel) {
+        graph_.set(latents_, latents);
+        for (const auto &[resBlock, tensor] : timeShifts_) graph_.set(tensor, shifts[resBlock]);
+        graph_.compute(cancel);
+        return graph_.get(noise_);
+    }
+
+    void leaveFeaturesTo(Part &outer) { ggml_backend_tensor_copy(features_, outer.features_); }
+
+private:
+    Part(const Placed<UNet> &unet, CellSize size, int prompts)
+        : network_(unet.network), graph_(unet.device), prompts_(prompts),
+          latents_(graph_.input({size.width, size.height, kLatentChannels, prompts})) {}
+
+    Tensor timeShift(std::size_t resBlock) override {
+        Tensor &tensor = timeShifts_[resBlock];
+        if (!tensor) tensor = graph_.constant({network_.timeWidths()[resBlock], 1});
+        return tensor;
+    }
+    KeysValues context(std::size_t attention) override {
+        KeysValues &tensors = context_[attention];
+        if (tensors.keys) return tensors;
+        const std::vector<std::int64_t> shape{network_.crossWidths()[attention], kContextLength,
+                                              prompts_};
+        tensors = {graph_.constant(shape), graph_.constant(shape)};
+        return tensors;
+    }
+
+    const UNet &network_;
+    Graph graph_;
+    int prompts_;
+    Tensor latents_ = nullptr, noise_ = nullptr, features_ = nullptr;
+    std::map<std::size_t, Tensor> timeShifts_;  // by ResBlock
+    std::map<std::size_t, KeysValues> context_; // by cross-attention
+};
+
+UNetSession::UNetSession(const Placed<UNet> &unet, CellSize size, UNetUse use, bool keepStages)
+    : unet_(unet), prompts_(use.prompts), keepStages_(keepStages),
+      whole_(std::make_unique<Part>(unet, size, use, keepStages)) {
+    whole_->graph().allocate("the UNet");
+    if (use.outerBlocks == 0) return;
+    outer_ = std::make_unique<Part>(unet, size, use, *whole_);
+    outer_->graph().allocate("the outer blocks of the UNet");
 }
 
-std::uint64_t UNetSession::measure(const Placed<UNet> &unet, CellSize size, int prompts) {
-    return UNetSession(Unallocated{}, unet, size, prompts, false).graph_.measure();
-}
+UNetSession::~UNetSession() = default;
 
-UNetSession::UNetSession(Unallocated, const Placed<UNet> &unet, CellSize size, int prompts,
-                         bool keepStages)
-    : unet_(unet), graph_(unet.device), prompts_(prompts), keepStages_(keepStages) {
-    if (keepStages) graph_.keepStages();
-    const auto ops = makeOps(graph_, unet.precision);
-    latents_ = graph_.input({size.width, size.height, kLatentChannels, prompts});
-    for (const int channels : unet.network.timeWidths()) {
-        timeShifts_.push_back(graph_.constant({channels, 1}));
+std::uint64_t UNetSession::measure(const Placed<UNet> &unet, CellSize size, UNetUse use) {
+    Part whole(unet, size, use, false);
+    std::uint64_t bytes = whole.graph().measure();
+    if (use.outerBlocks > 0) {
+        bytes += Part(unet, size, use, whole).graph().measure() + whole.featureBytes();
     }
-    for (const int channels : unet.network.crossWidths()) {
-        const std::vector<std::int64_t> shape{channels, kContextLength, prompts};
-        context_.push_back({graph_.constant(shape), graph_.constant(shape)});
-    }
-    epsilon_ = graph_.output(unet.network.predict(*ops, latents_, timeShifts_, context_));
+    return bytes;
 }
 
 void UNetSession::setPrompts(const std::vector<const PromptContext *> &contexts) {
-    const auto join = [&](std::size_t layer, std::vector<float> PromptContext::Layer::*part) {
-        std::vector<float> all;
-        for (const auto *context : contexts) {
-            const auto &values = context->layers[layer].*part;
-            all.insert(all.end(), values.begin(), values.end());
-        }
-        return all;
-    };
-    for (std::size_t layer = 0; layer < context_.size(); layer++) {
-        graph_.set(context_[layer].keys, join(layer, &PromptContext::Layer::keys));
-        graph_.set(context_[layer].values, join(layer, &PromptContext::Layer::values));
-    }
+    whole_->setPrompts(contexts);
+    if (outer_) outer_->setPrompts(contexts);
 }
 
 void UNetSession::prepare(const std::vector<double> &timesteps, const Cancellation &cancel) {
@@ -213,15 +279,22 @@ void UNetSession::prepare(const std::vector<double> &timesteps, const Cancellati
 
 std::vector<Latent> UNetSession::predict(const Latent &latent, double timestep,
                                          const Cancellation &cancel) {
+    std::vector<Latent> each = run(*whole_, latent, timestep, cancel);
+    if (outer_) whole_->leaveFeaturesTo(*outer_);
+    return each;
+}
+
+std::vector<Latent> UNetSession::predictOuter(const Latent &latent, double timestep,
+                                              const Cancellation &cancel) {
+    return run(*outer_, latent, timestep, cancel);
+}
+
+std::vector<Latent> UNetSession::run(Part &part, const Latent &latent, double timestep,
+                                     const Cancellation &cancel) {
     std::vector<float> latents;
     for (int i = 0; i < prompts_; i++) latents.insert(latents.end(), latent.begin(), latent.end());
-    graph_.set(latents_, latents);
     if (shiftsAt_.find(timestep) == shiftsAt_.end()) prepare({timestep}, cancel);
-    const auto &shifts = shiftsAt_.at(timestep);
-    for (std::size_t i = 0; i < shifts.size(); i++) graph_.set(timeShifts_[i], shifts[i]);
-    graph_.compute(cancel);
-
-    const std::vector<float> all = graph_.get(epsilon_);
+    const std::vector<float> all = part.run(latents, shiftsAt_.at(timestep), cancel);
     std::vector<Latent> each;
     for (auto first = all.begin(); first != all.end();) {
         const auto last = first + static_cast<std::ptrdiff_t>(latent.size());
@@ -233,7 +306,7 @@ std::vector<Latent> UNetSession::predict(const Latent &latent, double timestep,
 
 std::vector<StageValues> UNetSession::stages() const {
     std::vector<StageValues> all = timeStages_;
-    for (auto &stage : readStages(graph_)) all.push_back(std::move(stage));
+    for (auto &stage : readStages(whole_->graph())) all.push_back(std::move(stage));
     return all;
 }
 

@@ -54,18 +54,24 @@ std::vector<float> decodeScaled(const Placed<Autoencoder> &vae, const Latent &la
                                 const Cancellation &cancel,
                                 std::vector<StageValues> *stages = nullptr);
 
-/// Bytes beside the weights that the networks take for pictures of that size: the UNet with
-/// guidance, and the larger of the VAE's two halves.
-std::uint64_t unetMemory(const Placed<UNet> &unet, PixelSize size);
+/// Bytes beside the weights that the larger of the VAE's two halves takes for pictures of that
+/// size.
 std::uint64_t vaeMemory(const Placed<Autoencoder> &vae, PixelSize size);
 
-/// The UNet for one size of latent and a number of prompts, which it runs as one batch. Its graph
-/// is built once; keys and values stay in it until the prompts change.
+/// What a session of the UNet is for.
+struct UNetUse {
+    int prompts = 1;     ///< which it runs as one batch
+    int outerBlocks = 0; ///< that `predictOuter` computes; 0: it will not be called
+};
+
+/// The UNet for one size of latent and a number of prompts. Its graphs are built once; keys and
+/// values stay in them until the prompts change.
 class UNetSession {
 public:
-    UNetSession(const Placed<UNet> &unet, CellSize size, int prompts, bool keepStages = false);
+    UNetSession(const Placed<UNet> &unet, CellSize size, UNetUse use, bool keepStages = false);
+    ~UNetSession();
     /// Bytes that a session takes.
-    static std::uint64_t measure(const Placed<UNet> &unet, CellSize size, int prompts);
+    static std::uint64_t measure(const Placed<UNet> &unet, CellSize size, UNetUse use);
 
     /// One context per prompt.
     void setPrompts(const std::vector<const PromptContext *> &contexts);
@@ -77,19 +83,22 @@ public:
     /// The UNet's prediction from `latent` for every prompt.
     std::vector<Latent> predict(const Latent &latent, double timestep, const Cancellation &cancel);
 
+    /// The same from the outer blocks of the UNet alone, with the features that the last `predict`
+    /// has left for them.
+    std::vector<Latent> predictOuter(const Latent &latent, double timestep,
+                                     const Cancellation &cancel);
+
     std::vector<StageValues> stages() const;
 
 private:
-    struct Unallocated {};
-    UNetSession(Unallocated, const Placed<UNet> &unet, CellSize size, int prompts, bool keepStages);
+    class Part;
+    std::vector<Latent> run(Part &part, const Latent &latent, double timestep,
+                            const Cancellation &cancel);
 
     Placed<UNet> unet_;
-    Graph graph_;
     int prompts_;
     bool keepStages_;
-    Tensor latents_, epsilon_;
-    std::vector<Tensor> timeShifts_; // of every ResBlock
-    std::vector<KeysValues> context_;
+    std::unique_ptr<Part> whole_, outer_;                        // the second only if it is wanted
     std::map<double, std::vector<std::vector<float>>> shiftsAt_; // by timestep, then ResBlock
     std::vector<StageValues> timeStages_;
 };

@@ -150,72 +150,101 @@ std::vector<Tensor> UNet::timeShifts(Ops &ops, Tensor features) const {
     return shifts;
 }
 
-Tensor UNet::predict(Ops &ops, Tensor latents, const std::vector<Tensor> &timeShifts,
-                     const std::vector<KeysValues> &context) const {
-    const auto withTime = [&](Tensor x, const ResBlock &b) {
-        return resBlock(ops, x, timeShifts[b.index], b);
-    };
-    const auto block = [&](Tensor x, const Level &level, std::size_t i) {
-        x = withTime(x, level.resBlocks[i]);
-        if (level.transformers.empty()) return x;
-        const Transformer &t = level.transformers[i];
-        return transformer(ops, x, t, context[t.index]);
-    };
+UNet::Prediction UNet::predict(Ops &ops, Tensor latents, UNetInputs &inputs,
+                               int outerBlocks) const {
+    const int outer = upBlocks() - outerBlocks;
+    std::vector<Tensor> skips = wayDown(ops, latents, inputs, upBlocks());
+    Tensor x = throughMiddle(ops, skips.back(), inputs);
+    Tensor features = wayUp(ops, x, skips, inputs, 0, outer);
+    x = wayUp(ops, features, skips, inputs, outer, upBlocks());
+    return {noiseOf(ops, x), features};
+}
 
+Tensor UNet::predictOuter(Ops &ops, Tensor latents, UNetInputs &inputs, int outerBlocks,
+                          Tensor features) const {
+    std::vector<Tensor> skips = wayDown(ops, latents, inputs, outerBlocks);
+    return noiseOf(ops, wayUp(ops, features, skips, inputs, upBlocks() - outerBlocks, upBlocks()));
+}
+
+int UNet::upBlocks() const {
+    return static_cast<int>(config_.channels.size()) * (config_.layers + 1);
+}
+
+/// The outputs of the first `count` input blocks.
+std::vector<Tensor> UNet::wayDown(Ops &ops, Tensor latents, UNetInputs &inputs, int count) const {
     Tensor x = ops.conv2d(ops.fromPlanes(latents), in_);
     std::vector<Tensor> skips;
     const auto keep = [&](Tensor tensor) {
         ops.stagePicture(inputBlock(static_cast<int>(skips.size())), tensor);
         skips.push_back(tensor);
     };
+    const auto isDone = [&] { return static_cast<int>(skips.size()) == count; };
     keep(x);
     for (const Level &level : down_) {
-        for (std::size_t i = 0; i < level.resBlocks.size(); i++) {
-            x = block(x, level, i);
+        for (std::size_t i = 0; i < level.resBlocks.size() && !isDone(); i++) {
+            x = block(ops, x, inputs, level, i);
             keep(x);
         }
-        if (level.resample.weight) {
+        if (level.resample.weight && !isDone()) {
             x = ops.conv2d(x, level.resample, {}, 2);
             keep(x);
         }
     }
+    return skips;
+}
 
-    if (middle_) {
-        x = withTime(x, middle_->before);
-        x = transformer(ops, x, middle_->transformer, context[middle_->transformer.index]);
-        x = withTime(x, middle_->after);
-        ops.stagePicture("middle_block", x);
-    }
+Tensor UNet::throughMiddle(Ops &ops, Tensor x, UNetInputs &inputs) const {
+    if (!middle_) return x;
+    x = resBlock(ops, x, inputs, middle_->before);
+    x = transformer(ops, x, inputs, middle_->transformer);
+    x = resBlock(ops, x, inputs, middle_->after);
+    ops.stagePicture("middle_block", x);
+    return x;
+}
 
-    int n = 0;
-    for (const Level &level : up_) {
-        for (std::size_t i = 0; i < level.resBlocks.size(); i++) {
-            x = block(ops.concatChannels(x, skips.back()), level, i);
-            skips.pop_back();
-            if (i + 1 == level.resBlocks.size() && level.resample.weight) {
-                // Sizes that were odd on the way down come back as they were.
-                x = ops.upsampleConv(x, ops.sizeOf(skips.back()), level.resample);
-            }
-            ops.stagePicture(outputBlock(n++), x);
+/// Output blocks `from` to before `to`; they take the last of `skips`.
+Tensor UNet::wayUp(Ops &ops, Tensor x, std::vector<Tensor> &skips, UNetInputs &inputs, int from,
+                   int to) const {
+    const int blocksOfLevel = config_.layers + 1;
+    for (int n = from; n < to; n++) {
+        const Level &level = up_[static_cast<std::size_t>(n / blocksOfLevel)];
+        const int i = n % blocksOfLevel;
+        x = block(ops, ops.concatChannels(x, skips.back()), inputs, level,
+                  static_cast<std::size_t>(i));
+        skips.pop_back();
+        if (i + 1 == blocksOfLevel && level.resample.weight) {
+            // Sizes that were odd on the way down come back as they were.
+            x = ops.upsampleConv(x, ops.sizeOf(skips.back()), level.resample);
         }
+        ops.stagePicture(outputBlock(n), x);
     }
+    return x;
+}
+
+Tensor UNet::noiseOf(Ops &ops, Tensor x) const {
     x = ops.groupNorm(x, outNorm_, config_.normGroups, kNormEpsilon, Activation::Silu);
     return ops.toPlanes(ops.conv2d(x, out_));
 }
 
-Tensor UNet::resBlock(Ops &ops, Tensor x, Tensor timeShift, const ResBlock &block) const {
+Tensor UNet::block(Ops &ops, Tensor x, UNetInputs &inputs, const Level &level,
+                   std::size_t i) const {
+    x = resBlock(ops, x, inputs, level.resBlocks[i]);
+    return level.transformers.empty() ? x : transformer(ops, x, inputs, level.transformers[i]);
+}
+
+Tensor UNet::resBlock(Ops &ops, Tensor x, UNetInputs &inputs, const ResBlock &block) const {
     const auto normSilu = [&](Tensor y, const Norm &norm) {
         return ops.groupNorm(y, norm, config_.normGroups, kNormEpsilon, Activation::Silu);
     };
     Plus plusTime, plusSkip;
-    plusTime.toChannels = timeShift;
+    plusTime.toChannels = inputs.timeShift(block.index);
     Tensor h = ops.conv2d(normSilu(x, block.norm1), block.conv1, plusTime);
     plusSkip.residual = block.skip.weight ? ops.conv2d(x, block.skip) : x;
     return ops.conv2d(normSilu(h, block.norm2), block.conv2, plusSkip);
 }
 
-Tensor UNet::transformer(Ops &ops, Tensor x, const Transformer &t,
-                         const KeysValues &context) const {
+Tensor UNet::transformer(Ops &ops, Tensor x, UNetInputs &inputs, const Transformer &t) const {
+    const KeysValues context = inputs.context(t.index);
     const auto addTo = [](Tensor residual) {
         Plus plus;
         plus.residual = residual;

@@ -12,6 +12,17 @@ struct KeysValues {
     Tensor keys = nullptr, values = nullptr;
 };
 
+/// What a UNet takes beside the latents. It asks where it uses it, so that a graph of a part of the
+/// network has the inputs of that part only.
+class UNetInputs {
+public:
+    virtual ~UNetInputs() = default;
+    /// Of `timeShifts` at one timestep: what a ResBlock adds to its channels, `{channels, 1}`.
+    virtual Tensor timeShift(std::size_t resBlock) = 0;
+    /// Of `context`: what a cross-attention looks at.
+    virtual KeysValues context(std::size_t attention) = 0;
+};
+
 /// The denoiser of Stable Diffusion 1.x and 2.x (Rombach et al. 2022, Ho et al. 2020): a UNet of
 /// ResBlocks and transformers that see the prompt through cross-attention.
 class UNet {
@@ -27,10 +38,22 @@ public:
     std::vector<Tensor> timeShifts(Ops &ops, Tensor features) const;
     const std::vector<int> &timeWidths() const { return timeWidths_; }
 
-    /// Predicted noise `{w, h, 4, N}` in latents `{w, h, 4, N}` of any size, given what
-    /// `timeShifts` gave for one timestep and what `context` gave.
-    Tensor predict(Ops &ops, Tensor latents, const std::vector<Tensor> &timeShifts,
-                   const std::vector<KeysValues> &context) const;
+    struct Prediction {
+        Tensor noise;    ///< `{w, h, 4, N}`
+        Tensor features; ///< a picture, as `Ops` has them: see `predictOuter`
+    };
+    /// Predicted noise in latents `{w, h, 4, N}` of any size, and the features that the last
+    /// `outerBlocks` blocks of the way up, 1 to `upBlocks()`, begin with.
+    Prediction predict(Ops &ops, Tensor latents, UNetInputs &inputs, int outerBlocks = 1) const;
+
+    /// The same noise from the outer blocks alone, and from the features that `predict` gave
+    /// (DeepCache, Ma, Fang and Wang 2023, arXiv 2312.00858): features of a timestep nearby are
+    /// nearly those of this one. Of the way down it takes what the outer blocks join to theirs.
+    Tensor predictOuter(Ops &ops, Tensor latents, UNetInputs &inputs, int outerBlocks,
+                        Tensor features) const;
+
+    /// Blocks of the way up, each of which joins what one of the way down has left.
+    int upBlocks() const;
 
     /// Sinusoids of a training timestep, cosines first: the input of the time embedding.
     std::vector<float> timestepFeatures(double timestep) const;
@@ -67,9 +90,15 @@ private:
     Transformer declareTransformer(Weights &weights, const std::string &name, int channels,
                                    int heads);
 
-    Tensor resBlock(Ops &ops, Tensor x, Tensor timeShift, const ResBlock &block) const;
-    Tensor transformer(Ops &ops, Tensor x, const Transformer &block,
-                       const KeysValues &context) const;
+    std::vector<Tensor> wayDown(Ops &ops, Tensor latents, UNetInputs &inputs, int count) const;
+    Tensor throughMiddle(Ops &ops, Tensor x, UNetInputs &inputs) const;
+    Tensor wayUp(Ops &ops, Tensor x, std::vector<Tensor> &skips, UNetInputs &inputs, int from,
+                 int to) const;
+    Tensor noiseOf(Ops &ops, Tensor x) const;
+
+    Tensor block(Ops &ops, Tensor x, UNetInputs &inputs, const Level &level, std::size_t i) const;
+    Tensor resBlock(Ops &ops, Tensor x, UNetInputs &inputs, const ResBlock &block) const;
+    Tensor transformer(Ops &ops, Tensor x, UNetInputs &inputs, const Transformer &block) const;
 
     UNetConfig config_;
     Linear time0_, time2_;

@@ -68,6 +68,20 @@ export const anyRequest = mostly(
       spacing: seldom(fc.constantFrom('leading', 'trailing', 'linspace', 'karras')),
       gamma: seldom(share),
       guidanceInterval: seldom(fc.tuple(mostly(share), mostly(share))),
+      cache: seldom(
+        fc.oneof(
+          fc.constant(null),
+          fc.record(
+            {
+              every: mostly(fc.nat(4)),
+              whileMixing: mostly(fc.nat(4)),
+              blocks: mostly(fc.nat(14)),
+            },
+            { requiredKeys: [] },
+          ),
+        ),
+      ),
+      fast: seldom(fc.constantFrom('off', 'safe', 'max')),
       steps: mostly(fc.integer({ min: 1, max: 4 })),
       eta: mostly(share),
       seed: mostly(fc.nat()),

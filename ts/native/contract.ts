@@ -72,6 +72,10 @@ export interface NativeConversion {
 export interface NativeMixRequest extends Omit<Crossing<typeof mixOptions>, 'width' | 'height'> {
   guidanceFrom: number
   guidanceTo: number
+  /** 1: no cache */
+  cacheEvery: number
+  cacheWhileMixing: number
+  cacheBlocks: number
   /** '': as the model's files say */
   spacing: Spacing | ''
   /** pixels */
@@ -110,6 +114,7 @@ export interface NativeMixResult {
   data: Uint8Array
   trace: NativeState[]
   layoutTrace: NativeState[]
+  unetCalls: { full: number; cached: number; unguided: number }
   timings: { encode: number; steps: number[]; decode: number; total: number }
 }
 

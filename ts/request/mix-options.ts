@@ -9,6 +9,7 @@ import { type Fit, type LayoutPicture, fits } from '../input/picture-forms.js'
 import type { ProgressEvent, ProgressListener } from '../progress.js'
 import {
   type Filled,
+  type Given,
   type JsonSchema,
   type Option,
   callback,
@@ -23,7 +24,7 @@ import {
   signal,
   text,
 } from '../options/option.js'
-import { integerBetween, invalid, numberBetween } from '../options/validate.js'
+import { type UnknownRecord, integerBetween, invalid, numberBetween } from '../options/validate.js'
 
 /** Another prompt to interpolate the content with. */
 export interface Interpolation {
@@ -32,6 +33,33 @@ export interface Interpolation {
   /** 0..1: 0 is the content alone, 1 the other prompt alone. */
   weight: number
 }
+
+/** How much of the UNet is used again from step to step. */
+export interface UnetCache {
+  /** Steps from one that computes the whole UNet to the next, 1..999; 1 is no cache. Default 3. */
+  every?: number | undefined
+  /**
+   * The same for the steps between `kMax` and `kMin`, 1..999. Every one of these moves away from where the
+   * network left it, so full calls do the most good here. Default as `every`.
+   */
+  whileMixing?: number | undefined
+  /**
+   * The outermost blocks of the UNet's way up that every step computes, 1 to all that there are (12 in
+   * Stable Diffusion 1.x and 2.x). More is dearer and nearer to the picture without a cache. Default 1.
+   */
+  blocks?: number | undefined
+}
+
+/** Named sets of `cache` and `guidanceInterval`. */
+export type Fast = (typeof fasts)[number]
+const fasts = ['off', 'safe', 'max'] as const
+/** What each of them stands for; README.md has their figures. */
+const fastSets: Readonly<Record<Fast, { guidanceInterval: Interval; cache: Cache | null }>> = {
+  off: { guidanceInterval: [0, 1], cache: null },
+  safe: { guidanceInterval: [0, 1], cache: { every: 3, whileMixing: 2, blocks: 1 } },
+  max: { guidanceInterval: [0, 1], cache: { every: 5, whileMixing: 3, blocks: 1 } },
+}
+const fastSetOf = (fast: unknown) => fastSets[fast as Fast]
 
 /** The ways from noise to picture. */
 export type SamplerName = (typeof samplers)[number]
@@ -101,9 +129,23 @@ export interface MixRequest {
   guidanceScale?: number | undefined
   /**
    * Where the prompts are guided: two fractions of T, 0 <= from <= to <= 1; 1 is pure noise. At other
-   * noise levels the negative prompt is not asked, and a step costs half. Default [0, 1].
+   * noise levels the negative prompt is not asked, and a step costs half. Default [0, 1], or as
+   * `fast` says.
    */
   guidanceInterval?: readonly [from: number, to: number] | undefined
+  /**
+   * Between refreshes a step computes the outer blocks of the UNet only, and uses the inner ones'
+   * features again (DeepCache). Refreshed every so many steps, and wherever something changes: where
+   * mixing begins and ends, where guidance does, and with the prompt or the scale of a phrase. Default
+   * null (every step computes everything), or as `fast` says.
+   */
+  cache?: UnetCache | null | undefined
+  /**
+   * A named set of `cache` and `guidanceInterval`: 'safe' is hardly to be seen, 'max' is. What is given
+   * beside it wins, and the filled-in request says what was used. Not for 'lcm' and 'tcd', whose few steps are
+   * too far apart. Default 'off'.
+   */
+  fast?: Fast | undefined
   /**
    * The way from noise to picture: 'ddim', the paper's; 'euler' and 'euler_a' (with fresh noise in
    * every step); 'dpm++2m', of second order, for fewer steps; 'lcm' and 'tcd' for models or
@@ -181,6 +223,29 @@ const interpolation = object(
   { help: 'another prompt' },
 )
 
+const cacheFields = {
+  every: integer(1, 999, {
+    help: 'steps from one that computes the whole UNet to the next',
+    default: 3,
+    cli: { flag: 'cache-every', value: 'N' },
+  }),
+  whileMixing: integer(1, 999, {
+    help: 'the same while mixing, between kMax and kMin',
+    default: ({ every }: UnknownRecord) => every as number,
+    defaultText: 'as every',
+    cli: { flag: 'cache-while-mixing', value: 'N' },
+  }),
+  blocks: integer(1, 999, {
+    help: "outermost blocks of the UNet's way up that every step computes; SD 1.x and 2.x have 12",
+    default: 1,
+    cli: { flag: 'cache-blocks', value: 'N' },
+  }),
+}
+type Cache = Given<typeof cacheFields>
+const cache = object(cacheFields, {
+  help: 'between refreshes only the outer blocks of the UNet are computed; null is no cache',
+})
+
 /** The options of `mix`: one row each. */
 export const mixOptions = {
   layout,
@@ -233,7 +298,8 @@ export const mixOptions = {
   guidanceInterval: {
     help: 'noise levels, as fractions of T, at which the prompts are guided; other steps cost half',
     range: '`[from, to]`',
-    default: [0, 1] as Interval,
+    default: ({ fast }: UnknownRecord) => fastSetOf(fast).guidanceInterval,
+    defaultText: '`[0, 1]`',
     check: checkInterval,
     schema: {
       type: 'array',
@@ -249,6 +315,19 @@ export const mixOptions = {
       collect: (given: Interval[]) => given.at(-1),
     },
   },
+  cache: {
+    ...cache,
+    default: ({ fast }: UnknownRecord) => fastSetOf(fast).cache,
+    defaultText: 'none',
+    check: (value: unknown, name: string): Cache | null =>
+      value === null ? null : cache.check(value, name),
+    schema: { anyOf: [{ type: 'null' }, cache.schema] },
+  },
+  fast: choice(fasts, {
+    help: 'a set of cache and guidanceInterval, which win over it where they are given',
+    default: 'off',
+    cli: { flag: 'fast', value: 'SET' },
+  }),
   sampler: choice(samplers, {
     help: 'the way from noise to picture',
     default: 'ddim',
@@ -387,8 +466,20 @@ export function checkRequest(request: unknown): CheckedMixRequest {
   return checked
 }
 
+/** What depends on the model that is to mix. */
+export function checkForModel(
+  { cache }: CheckedMixRequest,
+  { channels, layersPerLevel }: { channels: readonly number[]; layersPerLevel: number },
+): void {
+  const blocks = channels.length * (layersPerLevel + 1)
+  if (cache && cache.blocks > blocks) {
+    throw invalid('cache.blocks', `at most ${blocks}, which this model's UNet has,`, cache.blocks)
+  }
+}
+
 /** What one sampler has and another does not is refused, not passed over. */
-function refuseOptionsOfOthers({ sampler, steps, spacing, eta, gamma }: CheckedMixRequest): void {
+function refuseOptionsOfOthers(request: CheckedMixRequest): void {
+  const { sampler, steps, spacing, eta, gamma, fast } = request
   const because = (why: string) => `(the sampler is '${sampler}', ${why})`
   if (eta !== 0 && sampler !== 'ddim') {
     throw invalid('eta', `nothing ${because("and only 'ddim' has it")}`, eta)
@@ -401,6 +492,9 @@ function refuseOptionsOfOthers({ sampler, steps, spacing, eta, gamma }: CheckedM
   }
   if (spacing === 'karras' && sampler !== 'dpm++2m') {
     throw invalid('spacing', `another ${because("and only 'dpm++2m' has this one")}`, spacing)
+  }
+  if (fast !== 'off' && isFewStep(sampler)) {
+    throw invalid('fast', `'off' ${because('whose few steps are too far apart')}`, fast)
   }
   if (isFewStep(sampler) && steps > mostFewSteps) {
     throw invalid('steps', `at most ${mostFewSteps} ${because('4 to 12 are usual')}`, steps)
