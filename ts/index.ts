@@ -62,6 +62,7 @@ export type {
 } from './progress.js'
 export type { Picture } from './pixels.js'
 export {
+  type Decoder,
   type FilledMixRequest,
   type Interpolation,
   type MixRequest,

@@ -110,6 +110,17 @@ struct Engine::Parts {
     /// For work that is no request of its own.
     void useLoadedLoras(const Cancellation &cancel) { useLoras(loadedLoras, cancel); }
 
+    void requireTinyDecoder() const {
+        if (networks.hasTinyDecoder()) return;
+        throw Error("INVALID_ARGUMENT",
+                    "decoder is 'tiny', but the model was loaded without a tiny decoder; name one "
+                    "in the option tinyDecoder of load, such as hf:madebyollin/taesd",
+                    {{"name", std::string("decoder")}});
+    }
+    bool usesTinyDecoder(const MixRequest &request) const {
+        return networks.hasTinyDecoder() && (request.decoder == "tiny" || request.previewEvery > 0);
+    }
+
     /// For models that come in two kinds and do not say of which they are.
     void detectPrediction(const Cancellation &cancel) {
         auto &prediction = networks.architecture.schedule.prediction;
@@ -147,8 +158,9 @@ const ModelInfo &Engine::info() const { return parts_->info; }
 MixResult Engine::mix(const MixRequest &request, const Cancellation &cancel,
                       const ProgressCallback &progress) {
     checkMixRequest(request, parts_->info.sizes.textEncoder.vocabulary);
+    if (request.decoder == "tiny") parts_->requireTinyDecoder();
     MixRun run(parts_->networks, parts_->loras, parts_->kept, request, cancel, progress);
-    parts_->networks.requireMemoryToMix(request.size());
+    parts_->networks.requireMemoryToMix(request.size(), parts_->usesTinyDecoder(request));
     parts_->useLoras(request.loras.value_or(parts_->loadedLoras), cancel);
     return run.run();
 }
@@ -191,6 +203,13 @@ std::vector<float> Engine::decodeLatent(const Latent &latent, CellSize size,
                                         std::vector<StageValues> *stages) {
     checkLatent(latent, size);
     return decodeScaled(parts_->networks.vae(), latent, size, cancel, stages);
+}
+
+std::vector<float> Engine::decodeLatentTiny(const Latent &latent, CellSize size,
+                                            const Cancellation &cancel) {
+    checkLatent(latent, size);
+    parts_->requireTinyDecoder();
+    return TinyDecoderSession(parts_->networks.tinyDecoder(), size).decode(latent, cancel);
 }
 
 } // namespace magicmix

@@ -32,7 +32,9 @@ Networks::Networks(const Architecture &deduced, const LoadOptions &options,
       textStation_(options.textEncoderOnCpu && cpu_ ? cpu_.get() : &main_),
       vaeStation_(options.vaeOnCpu && cpu_ ? cpu_.get() : &main_),
       text_(textStation_->weights, architecture.text), unet_(main_.weights, architecture.unet),
-      vae_(vaeStation_->weights, architecture.vae) {}
+      vae_(vaeStation_->weights, architecture.vae) {
+    if (deduced.tinyDecoder) tinyDecoder_.emplace(vaeStation_->weights, *deduced.tinyDecoder);
+}
 
 std::vector<Station *> Networks::stations() {
     return cpu_ ? std::vector<Station *>{&main_, cpu_.get()} : std::vector<Station *>{&main_};
@@ -95,20 +97,22 @@ void Networks::requireMemoryToLoad() {
     if (cpu_) require(*cpu_, working.cpu);
 }
 
-void Networks::requireMemoryToMix(PixelSize size) {
+void Networks::requireMemoryToMix(PixelSize size, bool withTinyDecoder) {
     const int side = architecture.nativeSize();
     if (size.width * size.height <= side * side) return;
-    const WorkingMemory working = measure(size);
+    const WorkingMemory working = measure(size, withTinyDecoder);
     const std::string purpose =
         "a mix of " + std::to_string(size.width) + "x" + std::to_string(size.height);
     main_.device.requireMemory(working.main, purpose);
     if (cpu_) cpu_->device.requireMemory(working.cpu, purpose);
 }
 
-Networks::WorkingMemory Networks::measure(PixelSize size) {
+Networks::WorkingMemory Networks::measure(PixelSize size, bool withTinyDecoder) {
     WorkingMemory memory;
     memory.main = unetMemory(unet(), size);
     std::uint64_t &ofVae = vaeStation_ == &main_ ? memory.main : memory.cpu;
+    // Previews are made while the UNet has its memory.
+    if (withTinyDecoder) ofVae += TinyDecoderSession::measure(tinyDecoder(), size.cells());
     ofVae = std::max(ofVae, vaeMemory(vae(), size));
     return memory;
 }
@@ -116,7 +120,7 @@ Networks::WorkingMemory Networks::measure(PixelSize size) {
 Networks::WorkingMemory Networks::measureBeforeLoading() {
     for (Weights *each : weights()) each->beginMeasuring();
     const int side = architecture.nativeSize();
-    const WorkingMemory memory = measure({side, side});
+    const WorkingMemory memory = measure({side, side}, hasTinyDecoder());
     for (Weights *each : weights()) each->endMeasuring();
     return memory;
 }

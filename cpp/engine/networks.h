@@ -7,11 +7,13 @@
 #include "model/autoencoder.h"
 #include "model/placed.h"
 #include "model/text_encoder.h"
+#include "model/tiny_decoder.h"
 #include "model/unet.h"
 #include "tensor/device.h"
 #include "tensor/weights.h"
 
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -39,6 +41,9 @@ public:
     Placed<TextEncoder> text() { return placed(*textStation_, text_); }
     Placed<UNet> unet() { return placed(main_, unet_); }
     Placed<Autoencoder> vae() { return placed(*vaeStation_, vae_); }
+    bool hasTinyDecoder() const { return tinyDecoder_.has_value(); }
+    /// Only if there is one. It lies with the autoencoder.
+    Placed<TinyDecoder> tinyDecoder() { return placed(*vaeStation_, *tinyDecoder_); }
     /// The device of the UNet.
     const Device &device() const { return main_.device; }
     const Device &textDevice() const { return textStation_->device; }
@@ -67,8 +72,9 @@ public:
     /// Throws `OUT_OF_MEMORY`.
     void requireMemoryToLoad();
     /// Before hours are spent on a picture that cannot be decoded in the end. What is not larger
-    /// than the native size was found to fit when the model was loaded. Throws `OUT_OF_MEMORY`.
-    void requireMemoryToMix(PixelSize size);
+    /// than the native size was found to fit when the model was loaded. `withTinyDecoder`: with
+    /// previews of it. Throws `OUT_OF_MEMORY`.
+    void requireMemoryToMix(PixelSize size, bool withTinyDecoder);
 
 private:
     /// Peak memory of a mix, beside the weights, by device.
@@ -81,7 +87,7 @@ private:
         return {station.device, station.precision, network};
     }
     std::vector<Station *> stations();
-    WorkingMemory measure(PixelSize size);
+    WorkingMemory measure(PixelSize size, bool withTinyDecoder);
     WorkingMemory measureBeforeLoading();
 
     Station main_;
@@ -90,6 +96,7 @@ private:
     TextEncoder text_;
     UNet unet_;
     Autoencoder vae_;
+    std::optional<TinyDecoder> tinyDecoder_;
 };
 
 } // namespace magicmix

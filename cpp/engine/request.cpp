@@ -70,6 +70,11 @@ void checkMixRequest(const MixRequest &request, int vocabulary) {
     checkAttention(request.attention);
 
     visitValues(request, RangeCheck{});
+    if (request.decoder != "full" && request.decoder != "tiny") {
+        throw Error("INVALID_ARGUMENT",
+                    "decoder must be 'full' or 'tiny', not '" + request.decoder + "'",
+                    {{"name", std::string("decoder")}});
+    }
     require(request.kMin <= request.kMax, "kMin", "at most kMax (" + text(request.kMax) + ")",
             request.kMin);
     require(indexAt(request.kMax, request.steps) < request.steps, "kMax",
