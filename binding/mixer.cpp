@@ -159,14 +159,15 @@ Napi::Value Mixer::encodePicture(const Napi::CallbackInfo &info) {
 
 Napi::Value Mixer::decodeLatent(const Napi::CallbackInfo &info) {
     const Fields input(info[0], "input");
-    return submit(info.Env(), [latent = input.floats("latent"), size = latentSize(input),
-                               wanted = input.flag("stages")](Engine &engine,
-                                                              const Cancellation &cancel,
-                                                              const ProgressCallback &) {
-        std::vector<StageValues> stages;
-        auto rgb = engine.decodeLatent(latent, size, cancel, wanted ? &stages : nullptr);
-        return withStages("rgb", std::move(rgb), std::move(stages));
-    });
+    return submit(
+        info.Env(), [latent = input.floats("latent"), size = latentSize(input),
+                     tiny = input.has("tiny") && input.flag("tiny"), wanted = input.flag("stages")](
+                        Engine &engine, const Cancellation &cancel, const ProgressCallback &) {
+            std::vector<StageValues> stages;
+            auto rgb = tiny ? engine.decodeLatentTiny(latent, size, cancel)
+                            : engine.decodeLatent(latent, size, cancel, wanted ? &stages : nullptr);
+            return withStages("rgb", std::move(rgb), std::move(stages));
+        });
 }
 
 Napi::Value Mixer::dispose(const Napi::CallbackInfo &info) {

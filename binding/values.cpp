@@ -193,6 +193,7 @@ void readSampler(const Fields &fields, SamplerOptions &options) {
 ModelFiles readModelFiles(const Fields &fields) {
     ModelFiles files;
     if (fields.has("vae")) files.vae = fields.text("vae");
+    if (fields.has("tinyDecoder")) files.tinyDecoder = fields.text("tinyDecoder");
     if (fields.has("originalConfig")) files.originalConfig = fields.text("originalConfig");
     return files;
 }
@@ -357,6 +358,11 @@ Napi::Value toJs(Napi::Env env, const ModelInfo &info) {
                  {"vae", object({{"channels", numbers(env, vae.channels)},
                                  {"normGroups", integer(vae.normGroups)},
                                  {"scalingFactor", Napi::Number::New(env, vae.scalingFactor)}})}})},
+        {"tinyDecoder", info.tinyDecoder
+                            ? object({{"path", text(info.tinyDecoder->path)},
+                                      {"parameters", count(info.tinyDecoder->parameters)},
+                                      {"channels", numbers(env, info.tinyDecoder->channels)}})
+                            : env.Null()},
         {"embeddings", arrayOf(env, info.embeddings, embedding)},
         {"memory", object({{"weights", count(info.memory.weights)}})},
     });

@@ -31,6 +31,7 @@ const programs: [program: string, args: string[], prints: RegExp][] = [
     ['--seconds', '1', '--size', '64x64'],
     /^three mixers in a process +[\d.]+ ms/m,
   ],
+  ['bench/peers/run.ts', ['--list'], /^magicmix: \d/m],
   ['bench/load.ts', ['1'], /^require of magicmix: [\d.]+ ms$/m],
 ]
 

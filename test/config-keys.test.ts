@@ -11,12 +11,14 @@ import { MagicMix } from 'magicmix'
 
 import { tinyDiffusers, tinyHeads, tinyModel } from './support/models.js'
 import { native } from './support/native.js'
+import { tinyDecoders, writeTinyFolder } from './support/tiny-decoders.js'
 import { coded } from './support/refusals.js'
 
 describe('keys of configuration files', function () {
   this.timeout(120_000)
   const keys = native.configKeys()
   const yaml = 'MODEL.yaml'
+  const tiny = 'tinyDecoder'
   let folder: string
   let model: string
   before(async () => {
@@ -27,6 +29,7 @@ describe('keys of configuration files', function () {
     for (const file of ['tokenizer_config.json', 'special_tokens_map.json']) {
       await writeFile(path.join(model, 'tokenizer', file), '{}')
     }
+    await writeTinyFolder(path.join(model, tiny), tinyDecoders.small)
   })
   after(() => rm(folder, { recursive: true }))
 
@@ -38,7 +41,8 @@ describe('keys of configuration files', function () {
     const original = await readFile(target, 'utf8')
     await writeFile(target, JSON.stringify({ ...(JSON.parse(original) as object), ...set }))
     try {
-      return await native.inspect(root, {}).done
+      const tinyDecoder = file.startsWith(tiny) ? path.join(root, tiny) : undefined
+      return await native.inspect(root, {}, { tinyDecoder }).done
     } finally {
       await writeFile(target, original)
     }

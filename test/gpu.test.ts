@@ -12,6 +12,7 @@ import { promisify } from 'node:util'
 
 import { packageRoot } from './support/package-root.js'
 import { programOf } from './support/programs.js'
+import { tinyDecoders, writeTinyFolder } from './support/tiny-decoders.js'
 
 const run = promisify(execFile)
 const build = path.join(packageRoot, 'build')
@@ -97,6 +98,21 @@ describe('a GPU', function () {
       await mixer.mix(request)
       return mixer.model.placement`)
     assert.deepEqual(placement, { textEncoder: 'cpu', unet: 'vulkan:0', vae: 'cpu' })
+  })
+
+  it('runs a tiny decoder, too, or leaves it to the CPU with the autoencoder', async () => {
+    const tiny = await writeTinyFolder(path.join(folder, 'tiny'), tinyDecoders.small)
+    const differences = await onGpu<number[]>(`
+      const tinyDecoder = ${JSON.stringify(tiny)}
+      const wanted = { ...request, decoder: 'tiny', previewEvery: 1, onProgress() {} }
+      const mixed = []
+      for (const more of [{}, { keepOnCpu: ['vae'] }, { device: 'cpu' }]) {
+        mixed.push((await (await load({ tinyDecoder, ...more })).mix(wanted)).data)
+      }
+      const from = (one) => Math.max(...one.map((byte, i) => Math.abs(byte - mixed[2][i])))
+      return mixed.slice(0, 2).map(from)`)
+    // Formula weights answer a latent that differs by rounding with colours that do.
+    for (const difference of differences) assert.ok(difference <= 2, `${difference} of 255`)
   })
 
   it('is too small for a model: says how much it takes, and how much there is', async () => {

@@ -54,6 +54,7 @@ describe('a mix', () => {
       fit: 'cover',
       background: 'white',
       truncate: false,
+      decoder: 'full',
       previewEvery: 0,
       sampler: 'ddim',
       spacing: undefined,

@@ -82,7 +82,7 @@ describe('a path', () => {
   }
   for (const [what, [given, message]] of Object.entries(names)) {
     it(`that is none is explained: ${what}`, async () => {
-      for (const kind of ['model', 'lora', 'embedding', 'vae'] as const) {
+      for (const kind of ['model', 'lora', 'embedding', 'vae', 'tinyDecoder'] as const) {
         await assert.rejects(localFile(given, kind), coded('MODEL_NOT_FOUND', message))
       }
     })

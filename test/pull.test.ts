@@ -655,6 +655,18 @@ describe('pull', () => {
           'vae',
           ['model_index.json', 'unet/diffusion_pytorch_model.safetensors', 'all.safetensors'],
         ],
+        'a tiny decoder of diffusers': [
+          'tinyDecoder',
+          ['config.json', 'diffusion_pytorch_model.safetensors'],
+          '',
+          ['taesd_decoder.safetensors', 'taesd_encoder.safetensors'],
+        ],
+        'a tiny decoder under its own name': [
+          'tinyDecoder',
+          ['taesd_decoder.pth'],
+          'taesd_decoder.pth',
+          ['taesd_encoder.pth', 'taesdxl_decoder.pth', 'taesd.py'],
+        ],
         'a VAE in one file': ['vae', ['vae.safetensors'], 'vae.safetensors', ['vae.ckpt']],
       }
     for (const [what, [kind, files, at, more]] of Object.entries(usual)) {
@@ -714,6 +726,7 @@ describe('pull', () => {
       ],
       ['no embedding', 'embedding', ['a.md'], /no embedding.*learned_embeds\.safetensors/],
       ['no VAE', 'vae', ['a.md'], /no VAE: .*\.safetensors/],
+      ['no tiny decoder', 'tinyDecoder', ['a.md'], /no tiny decoder: .*taesd_decoder\.safetensors/],
       [
         'a model for Flax',
         'model',

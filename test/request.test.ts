@@ -30,6 +30,7 @@ describe('request', () => {
       fit: 'cover',
       background: 'white',
       truncate: false,
+      decoder: 'full',
       previewEvery: 0,
       sampler: 'ddim',
       spacing: undefined, // the model's
@@ -72,6 +73,7 @@ describe('request', () => {
       fit: 'fill',
       background: '#123456',
       truncate: true,
+      decoder: 'tiny',
       previewEvery: 5,
       trace: true,
       onProgress,
@@ -308,6 +310,7 @@ describe('load options', () => {
       kernels: '',
       loras: [],
       vae: undefined,
+      tinyDecoder: undefined,
       clipSkip: 1,
       cacheBytes: 134217728,
       originalConfig: '',

@@ -63,6 +63,7 @@ export type {
 } from './progress.js'
 export type { Picture } from './pixels.js'
 export {
+  type Decoder,
   type Fast,
   type FilledMixRequest,
   type Interpolation,

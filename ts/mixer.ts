@@ -28,6 +28,7 @@ import {
   mixOptions,
 } from './request/mix-options.js'
 import { crossing } from './options/option.js'
+import { invalid } from './options/validate.js'
 import { type Prompts, tokenizePrompts } from './request/prompts.js'
 import type { Recipe } from './request/recipe.js'
 import { Stop } from './stop.js'
@@ -104,6 +105,8 @@ export class MagicMix {
       // What is small comes first: a mistake in it is not found after gigabytes.
       const embeddings = await resolveEmbeddings(nativeOptions.embeddings, watch)
       const loras = await resolveLoras(nativeOptions.loras, watch)
+      const { tinyDecoder: tiny } = nativeOptions
+      const tinyDecoder = tiny && (await resolveModel(tiny, watch, 'tinyDecoder'))
       const vae = nativeOptions.vae && (await resolveModel(nativeOptions.vae, watch, 'vae'))
       const model = await resolveModel(nativeOptions.model, watch)
       const started = performance.now()
@@ -111,7 +114,8 @@ export class MagicMix {
       // The driver of a GPU is loaded where it is used.
       const device = isolate ? nativeOptions.device : await useDevice(nativeOptions.device)
       const originalConfig = await originalConfigOf(model)
-      const wanted = { ...nativeOptions, model, vae, embeddings, loras, device, originalConfig }
+      const found = { model, vae, tinyDecoder, embeddings, loras }
+      const wanted = { ...nativeOptions, ...found, device, originalConfig }
       const mixer = await runJob(
         (report) => (isolate ? IsolatedMixer.load(wanted, report) : native().load(wanted, report)),
         loadEvent,
@@ -166,6 +170,7 @@ export class MagicMix {
       this.refuseDisposed()
       refuseAborted(checked.signal)
       checkForModel(checked, this.model.sizes.unet)
+      this.refuseWithoutDecoder(checked)
       const prompts = tokenizePrompts(checked, this.tokens, this.model.sizes.textEncoder.padding)
       const turn = this.mixes.enter()
       const span: MixSpan = { model: this.model, request: checked }
@@ -234,6 +239,7 @@ export class MagicMix {
       this.refuseDisposed()
       refuseAborted(checked.signal)
       checkForModel(checked, this.model.sizes.unet)
+      this.refuseWithoutDecoder(checked)
       tokenizePrompts(checked, this.tokens, this.model.sizes.textEncoder.padding)
       const { layout, width, height } = checked
       const { nativeSize } = this.model
@@ -290,6 +296,15 @@ export class MagicMix {
 
   private refuseDisposed(): void {
     if (this.disposal) throw disposed()
+  }
+
+  private refuseWithoutDecoder({ decoder }: CheckedMixRequest): void {
+    if (decoder !== 'tiny' || this.model.tinyDecoder) return
+    throw invalid(
+      'decoder',
+      "'full' (the model was loaded without a tiny decoder; the option tinyDecoder of load names one)",
+      decoder,
+    )
   }
 
   private stopOf(signal: AbortSignal | undefined): Stop {

@@ -28,8 +28,8 @@ export interface ProgressEvent {
   /** Of 'download': what comes, and how much of it is there. */
   download?: DownloadProgressEvent
   /**
-   * A rough small picture of the coming one, if `previewEvery` asks for it: RGB
-   * `[height/8, width/8, 3]`, one pixel per latent cell.
+   * A rough picture of the coming one, if `previewEvery` asks for it: RGB `[height/8, width/8, 3]`, one
+   * pixel per latent cell; or, if the model was loaded with a `tinyDecoder`, `[height, width, 3]`.
    */
   preview?: Picture
 }

@@ -7,6 +7,7 @@
 #include "checkpoint/names.h"
 #include "checkpoint/openclip.h"
 #include "checkpoint/original_config.h"
+#include "checkpoint/tiny_decoder_file.h"
 #include "checkpoint/unsupported.h"
 #include "checkpoint/vae_file.h"
 #include "model/names.h"
@@ -85,6 +86,7 @@ Checkpoint Checkpoint::open(const ModelFiles &files, const Cancellation &cancel)
         checkpoint.config_ = checkpoint.config_.overriddenBy(readOriginalConfig(config, where));
     }
     if (!files.vae.empty()) checkpoint.replaceVae(files.vae, cancel);
+    if (!files.tinyDecoder.empty()) checkpoint.addTinyDecoder(files.tinyDecoder, cancel);
     return checkpoint;
 }
 
@@ -168,6 +170,14 @@ void Checkpoint::replaceVae(const std::string &path, const Cancellation &cancel)
     config_.vae = config_.vae.overriddenBy(vae.config);
 }
 
+void Checkpoint::addTinyDecoder(const std::string &path, const Cancellation &cancel) {
+    TinyDecoderFile tiny = readTinyDecoder(path, cancel);
+    tensors_.merge(tiny.tensors);
+    for (auto &name : tiny.unknown) unknown_.push_back(std::move(name));
+    config_.tinyDecoder = tiny.config;
+    tinyDecoderPath_ = path;
+}
+
 /// Stable Diffusion 2.x takes the states that go into the last of OpenCLIP's 24 layers. Some files
 /// have that layer, others the 23 that are used.
 void Checkpoint::dropUnusedTextLayer(bool openClip) {
@@ -216,7 +226,15 @@ void Checkpoint::requireNothingLeft(const std::set<std::string> &used, int textL
     for (const auto &[name, tensor] : tensors_) {
         const auto layer = after(name, layers);
         const bool unused = layer && std::atoi(layer->c_str()) >= textLayers;
-        if (used.count(name) == 0 && !unused) left.push_back(tensor.name);
+        if (used.count(name) > 0 || unused) continue;
+        if (startsWith(name, kTinyDecoderPrefix)) {
+            throw Error("MODEL_UNSUPPORTED",
+                        "'" + tensor.file->path() + "' has a tensor '" + tensor.name +
+                            "' that a tiny decoder of Stable Diffusion has no place for; it is one "
+                            "of another kind",
+                        {{"path", tensor.file->path()}, {"tensor", tensor.name}});
+        }
+        left.push_back(tensor.name);
     }
     if (left.empty()) return;
     throw Error("MODEL_UNSUPPORTED",
@@ -251,8 +269,9 @@ bool Checkpoint::hasAny(const std::string &prefix) const {
 const StoredTensor &Checkpoint::tensor(const std::string &name) const {
     const auto found = tensors_.find(name);
     if (found != tensors_.end()) return found->second;
-    throw Error("MODEL_FORMAT", "'" + path_ + "' lacks tensor '" + name + "'",
-                {{"tensor", name}, {"path", path_}});
+    const std::string &path = startsWith(name, kTinyDecoderPrefix) ? tinyDecoderPath_ : path_;
+    throw Error("MODEL_FORMAT", "'" + path + "' lacks tensor '" + name + "'",
+                {{"tensor", name}, {"path", path}});
 }
 
 WeightSource::Description Checkpoint::describe(const std::string &name) const {

@@ -11,8 +11,9 @@ namespace magicmix {
 
 /// Where a model is read from.
 struct ModelFiles {
-    std::string model; ///< a file of a format that is read, with original names, or a folder
-    std::string vae;   ///< where the autoencoder is taken from instead (vae_file.h), or ""
+    std::string model;       ///< a file of a format that is read, with original names, or a folder
+    std::string vae;         ///< where the autoencoder is taken from instead (vae_file.h), or ""
+    std::string tinyDecoder; ///< where one is taken from (tiny_decoder_file.h), or ""
     std::string originalConfig; ///< JSON text of the .yaml beside a file (original_config.h), or ""
 };
 
@@ -26,6 +27,8 @@ public:
     const std::string &format() const {
         return format_;
     } ///< "safetensors", "ckpt", "gguf" or "diffusers"
+    /// "" if there is no tiny decoder.
+    const std::string &tinyDecoderPath() const { return tinyDecoderPath_; }
     const ModelConfig &config() const { return config_; }
     /// By original name.
     const StoredTensors &tensors() const { return tensors_; }
@@ -57,11 +60,12 @@ private:
     void readFile(const Cancellation &cancel);
     void add(const std::string &name, const std::string &original, const StoredTensor &tensor);
     void dropUnusedTextLayer(bool openClip);
+    void addTinyDecoder(const std::string &path, const Cancellation &cancel);
     void replaceVae(const std::string &path, const Cancellation &cancel);
     std::set<const InputFile *> files() const;
     const StoredTensor &tensor(const std::string &name) const;
 
-    std::string path_, format_;
+    std::string path_, format_, tinyDecoderPath_;
     ModelConfig config_;
     StoredTensors tensors_;
     std::vector<std::string> unknown_;

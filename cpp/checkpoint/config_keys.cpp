@@ -23,8 +23,9 @@ struct Group {
 
 const Group kGroups[] = {
     // Several files have these.
-    {"model_index.json unet/config.json vae/config.json scheduler/scheduler_config.json", kHarmless,
-     "a note of who wrote the file",
+    {"model_index.json unet/config.json vae/config.json scheduler/scheduler_config.json "
+     "tinyDecoder/config.json",
+     kHarmless, "a note of who wrote the file",
      R"(_diffusers_version _name_or_path _commit_hash _use_default_values)"},
     {"unet/config.json vae/config.json", kHarmless, "of the averaging in training",
      R"(decay inv_gamma min_decay optimization_step power update_after_step use_ema_warmup)"},
@@ -88,7 +89,8 @@ const Group kGroups[] = {
          addition_time_embed_dim=[null] encoder_hid_dim=[null] encoder_hid_dim_type=[null]
          projection_class_embeddings_input_dim=[null] time_cond_proj_dim=[null])"},
     {"vae/config.json", kOnly,
-     "the autoencoder is one of another class; give one of Stable Diffusion with the option vae",
+     "the autoencoder is one of another class; give one of Stable Diffusion with the option vae "
+     "(an AutoencoderTiny belongs to the option tinyDecoder, beside it)",
      R"(_class_name=["AutoencoderKL"])"},
     {"vae/config.json", kHonoured, "the factor of latents", R"(scaling_factor)"},
     {"vae/config.json", kHonoured, "groups of the group norms", R"(norm_num_groups)"},
@@ -105,6 +107,23 @@ const Group kGroups[] = {
          up_block_types=["UpDecoderBlock2D"] use_quant_conv=[true] use_post_quant_conv=[true]
          mid_block_add_attention=[true] shift_factor=[null,0] latents_mean=[null]
          latents_std=[null])"},
+    {"tinyDecoder/config.json", kOnly, "the autoencoder is none of the form of TAESD",
+     R"(_class_name=["AutoencoderTiny"])"},
+    {"tinyDecoder/config.json", kHonoured, "the factor of latents", R"(scaling_factor)"},
+    {"tinyDecoder/config.json", kHonoured, "has to agree with the weights",
+     R"(latent_channels decoder_block_out_channels num_decoder_blocks)"},
+    {"tinyDecoder/config.json", kOnly, "that of TAESD is computed", R"(
+         out_channels=[3] act_fn=["relu"] upsample_fn=["nearest"] upsampling_scaling_factor=[2]
+         shift_factor=[null,0])"},
+    {"tinyDecoder/config.json", kHarmless, "of the encoder, which is not used",
+     R"(in_channels encoder_block_out_channels num_encoder_blocks)"},
+    {"tinyDecoder/config.json", kHarmless, "diffusers repeats decoder_block_out_channels here",
+     R"(block_out_channels)"},
+    {"tinyDecoder/config.json", kHarmless, "of storing latents as pictures",
+     R"(latent_magnitude latent_shift)"},
+    {"tinyDecoder/config.json", kHarmless, "it takes any size", R"(sample_size)"},
+    {"tinyDecoder/config.json", kHarmless, "it is computed in single precision in any case",
+     R"(force_upcast)"},
     {"text_encoder/config.json", kOnly, "the text encoder is one of another class", R"(
          architectures=["CLIPTextModel","CLIPTextModelWithProjection"]
          model_type=["clip_text_model"])"},

@@ -238,6 +238,12 @@ ModelConfig readConfiguration(const Json &parts, const std::string &where) {
     config.vae.latentRgb =
         vae.matrix("latent_rgb", 3, kLatentChannels + 1); // ours; diffusers has none
 
+    const Part tiny(parts, "tinyDecoder", where, "config.json");
+    config.tinyDecoder.scalingFactor = tiny.number("scaling_factor");
+    config.tinyDecoder.latentChannels = tiny.count("latent_channels");
+    config.tinyDecoder.channels = tiny.counts("decoder_block_out_channels");
+    config.tinyDecoder.blocks = tiny.counts("num_decoder_blocks");
+
     if (parts.contains("tokenizer")) {
         config.tokenizer = tokenizerFromJson(parts["tokenizer"], where + ", tokenizer");
     }

@@ -12,6 +12,7 @@ namespace {
 const char *const kWhole = "give a whole checkpoint of Stable Diffusion 1.x or 2.x";
 const char *const kLora = "pass it in loras, and a whole checkpoint as the model";
 const char *const kEmbedding = "pass it in embeddings, and a whole checkpoint as the model";
+const char *const kTiny = "pass it in tinyDecoder, and a whole checkpoint as the model";
 const char *const kTextToImage =
     "give a text-to-image checkpoint of Stable Diffusion 1.x or 2.x; a mix starts from its layout "
     "picture without other inputs";
@@ -77,6 +78,7 @@ const Family kAlone[] = {
      "give the folder that has unet/, vae/ and text_encoder/"},
     {"encoder.conv_in.", "an autoencoder (VAE) without UNet and text encoder", kWhole},
     {"decoder.conv_in.", "an autoencoder (VAE) without UNet and text encoder", kWhole},
+    {"decoder.layers.", "a tiny autoencoder (TAESD)", kTiny},
     {"text_model.", "a text encoder without UNet and autoencoder", kWhole},
     {"transformer.resblocks.", "a text encoder without UNet and autoencoder", kWhole},
     {"encoder.block.", "a T5 text encoder", kWhole},
@@ -114,6 +116,7 @@ const Family kComponents[] = {
      "give the folder above it, with unet/, vae/ and text_encoder/"},
     {"AutoencoderKL", "an autoencoder (VAE) alone",
      "give the folder above it, with unet/, vae/ and text_encoder/"},
+    {"AutoencoderTiny", "a tiny autoencoder (TAESD) alone", kTiny},
     {"CLIPTextModel", "a text encoder alone",
      "give the folder above it, with unet/, vae/ and text_encoder/"},
     {"ControlNet", "a ControlNet", kWhole},

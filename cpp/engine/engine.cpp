@@ -110,6 +110,14 @@ struct Engine::Parts {
     /// For work that is no request of its own.
     void useLoadedLoras(const Cancellation &cancel) { useLoras(loadedLoras, cancel); }
 
+    void requireTinyDecoder() const {
+        if (networks.hasTinyDecoder()) return;
+        throw Error("INVALID_ARGUMENT",
+                    "decoder is 'tiny', but the model was loaded without a tiny decoder; name one "
+                    "in the option tinyDecoder of load, such as hf:madebyollin/taesd",
+                    {{"name", std::string("decoder")}});
+    }
+
     /// For models that come in two kinds and do not say of which they are.
     void detectPrediction(const Cancellation &cancel) {
         auto &prediction = networks.architecture.schedule.prediction;
@@ -148,6 +156,7 @@ MixResult Engine::mix(const MixRequest &request, const Cancellation &cancel,
                       const ProgressCallback &progress) {
     checkMixRequest(request, {parts_->info.sizes.textEncoder.vocabulary,
                               parts_->networks.unet().network.upBlocks()});
+    if (request.decoder == "tiny") parts_->requireTinyDecoder();
     MixRun run(parts_->networks, parts_->loras, parts_->kept, request, cancel, progress);
     run.requireMemory();
     parts_->useLoras(request.loras.value_or(parts_->loadedLoras), cancel);
@@ -192,6 +201,13 @@ std::vector<float> Engine::decodeLatent(const Latent &latent, CellSize size,
                                         std::vector<StageValues> *stages) {
     checkLatent(latent, size);
     return decodeScaled(parts_->networks.vae(), latent, size, cancel, stages);
+}
+
+std::vector<float> Engine::decodeLatentTiny(const Latent &latent, CellSize size,
+                                            const Cancellation &cancel) {
+    checkLatent(latent, size);
+    parts_->requireTinyDecoder();
+    return TinyDecoderSession(parts_->networks.tinyDecoder(), size).decode(latent, cancel);
 }
 
 } // namespace magicmix

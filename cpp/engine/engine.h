@@ -85,6 +85,10 @@ public:
     std::vector<float> decodeLatent(const Latent &latent, CellSize size, const Cancellation &cancel,
                                     std::vector<StageValues> *stages = nullptr);
 
+    /// The same of the tiny decoder.
+    std::vector<float> decodeLatentTiny(const Latent &latent, CellSize size,
+                                        const Cancellation &cancel);
+
 private:
     struct Parts;
     explicit Engine(std::unique_ptr<Parts> parts);

@@ -34,7 +34,7 @@ Inspection inspect(const ModelFiles &files, const ModelConfig &config, const Can
 }
 
 ModelInfo describe(const Checkpoint &checkpoint, const Networks &networks) {
-    const auto &[family, text, unet, vae, schedule, sampleSize] = networks.architecture;
+    const auto &[family, text, unet, vae, tiny, schedule, sampleSize] = networks.architecture;
     ModelInfo info;
     info.path = checkpoint.path();
     info.format = checkpoint.format();
@@ -57,6 +57,14 @@ ModelInfo describe(const Checkpoint &checkpoint, const Networks &networks) {
     info.sizes.textEncoder = {text.width, text.layers, text.heads, text.vocabulary, text.padding};
     info.sizes.unet = {unet.channels, unet.heads, unet.layers, unet.contextWidth, unet.normGroups};
     info.sizes.vae = {vae.channels, vae.normGroups, vae.scalingFactor};
+    if (tiny) {
+        info.tinyDecoder.emplace();
+        info.tinyDecoder->path = checkpoint.tinyDecoderPath();
+        info.tinyDecoder->parameters = networks.parameters(kTinyDecoderPrefix);
+        for (auto level = tiny->levels.rbegin(); level != tiny->levels.rend(); ++level) {
+            info.tinyDecoder->channels.push_back(level->channels);
+        }
+    }
     return info;
 }
 

@@ -49,6 +49,13 @@ struct ModelInfo {
             double scalingFactor = 0;
         } vae;
     } sizes;
+    /// Beside the autoencoder, if it was asked for.
+    struct TinyDecoder {
+        std::string path;
+        std::uint64_t parameters = 0;
+        std::vector<int> channels; ///< by level, from fine to coarse
+    };
+    std::optional<TinyDecoder> tinyDecoder;
     std::vector<Embedding> embeddings; ///< in the order in which they were asked for
     struct Memory {
         std::uint64_t weights = 0; ///< bytes that the weights take on the device

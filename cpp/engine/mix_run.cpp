@@ -38,7 +38,8 @@ MixRun::~MixRun() = default;
 void MixRun::requireMemory() const {
     networks_.requireMemoryToMix(
         request_.size(),
-        GuidedUnet::sessionsFor(request_, networks_.schedule(), timestepsToVisit()));
+        GuidedUnet::sessionsFor(request_, networks_.schedule(), timestepsToVisit()),
+        networks_.hasTinyDecoder() && (request_.decoder == "tiny" || request_.previewEvery > 0));
 }
 
 MixResult MixRun::run() {
@@ -174,11 +175,26 @@ Observer MixRun::observer(std::vector<State> &trace) {
         if (request_.trace) trace.push_back({i, sampler_->timestep(i), state});
         if (!clean) return;
         const bool wanted = request_.previewEvery > 0 && i % request_.previewEvery == 0;
-        const auto &latentRgb = networks_.vae().network.latentRgb();
-        reporter_->done(sampler_->timestep(i - 1), wanted ? std::make_shared<const Picture>(
-                                                                previewOf(*clean, size_, latentRgb))
-                                                          : nullptr);
+        reporter_->done(sampler_->timestep(i - 1), wanted ? preview(*clean) : nullptr);
     };
+}
+
+std::shared_ptr<const Picture> MixRun::preview(const Latent &clean) {
+    if (!networks_.hasTinyDecoder()) {
+        const auto &latentRgb = networks_.vae().network.latentRgb();
+        return std::make_shared<const Picture>(previewOf(clean, size_, latentRgb));
+    }
+    return std::make_shared<const Picture>(
+        Picture{request_.width, request_.height, toRgb(tinyPicture(clean))});
+}
+
+std::vector<float> MixRun::tinyPicture(const Latent &latent) {
+    if (!tinyDecoder_) {
+        tinyDecoder_ = std::make_unique<TinyDecoderSession>(networks_.tinyDecoder(), size_);
+    }
+    std::vector<float> planes = tinyDecoder_->decode(latent, cancel_);
+    requireFinite(planes, "the tiny decoder");
+    return planes;
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -187,8 +203,14 @@ Observer MixRun::observer(std::vector<State> &trace) {
 void MixRun::decode() {
     reporter_->begin(Stage::Decode, 1);
     const auto start = Clock::now();
-    const std::vector<float> planes = decodeScaled(networks_.vae(), mixed_, size_, cancel_);
-    requireFinite(planes, "the autoencoder");
+    std::vector<float> planes;
+    if (request_.decoder == "tiny") {
+        planes = tinyPicture(mixed_);
+    } else {
+        tinyDecoder_.reset(); // its working memory goes back before the decoder takes its own
+        planes = decodeScaled(networks_.vae(), mixed_, size_, cancel_);
+        requireFinite(planes, "the autoencoder");
+    }
     result_.picture = {request_.width, request_.height, toRgb(planes)};
     result_.timings.decode = millisecondsSince(start);
     reporter_->done();

@@ -42,6 +42,9 @@ private:
     void mixContent();
     void decode();
 
+    std::shared_ptr<const Picture> preview(const Latent &clean);
+    /// The picture of a latent, in planes.
+    std::vector<float> tinyPicture(const Latent &latent);
     Conditioning encoded(const Tokens &tokens);
     PromptPointer contextOf(const Tokens &tokens);
     PromptPointer contextOf(const Conditioning &conditioning);
@@ -70,6 +73,7 @@ private:
     Latent z0_, noise_;
     std::unique_ptr<GuidedUnet>
         unet_; // its working memory goes back before the decoder takes its own
+    std::unique_ptr<TinyDecoderSession> tinyDecoder_; // once it is wanted
     Layout layout_;
     Latent mixed_;
     MixResult result_;

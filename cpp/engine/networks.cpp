@@ -32,7 +32,9 @@ Networks::Networks(const Architecture &deduced, const LoadOptions &options,
       textStation_(options.textEncoderOnCpu && cpu_ ? cpu_.get() : &main_),
       vaeStation_(options.vaeOnCpu && cpu_ ? cpu_.get() : &main_),
       text_(textStation_->weights, architecture.text), unet_(main_.weights, architecture.unet),
-      vae_(vaeStation_->weights, architecture.vae) {}
+      vae_(vaeStation_->weights, architecture.vae) {
+    if (deduced.tinyDecoder) tinyDecoder_.emplace(vaeStation_->weights, *deduced.tinyDecoder);
+}
 
 std::vector<Station *> Networks::stations() {
     return cpu_ ? std::vector<Station *>{&main_, cpu_.get()} : std::vector<Station *>{&main_};
@@ -95,23 +97,27 @@ void Networks::requireMemoryToLoad() {
     if (cpu_) require(*cpu_, working.cpu);
 }
 
-void Networks::requireMemoryToMix(PixelSize size, const std::vector<UNetUse> &sessions) {
+void Networks::requireMemoryToMix(PixelSize size, const std::vector<UNetUse> &sessions,
+                                  bool withTinyDecoder) {
     const int side = architecture.nativeSize();
     const bool isPlain = sessions.size() == 1 && sessions.front().outerBlocks == 0;
     if (isPlain && size.width * size.height <= side * side) return;
-    const WorkingMemory working = measure(size, sessions);
+    const WorkingMemory working = measure(size, sessions, withTinyDecoder);
     const std::string purpose =
         "a mix of " + std::to_string(size.width) + "x" + std::to_string(size.height);
     main_.device.requireMemory(working.main, purpose);
     if (cpu_) cpu_->device.requireMemory(working.cpu, purpose);
 }
 
-Networks::WorkingMemory Networks::measure(PixelSize size, const std::vector<UNetUse> &sessions) {
+Networks::WorkingMemory Networks::measure(PixelSize size, const std::vector<UNetUse> &sessions,
+                                          bool withTinyDecoder) {
     WorkingMemory memory;
     for (const UNetUse &use : sessions) {
         memory.main += UNetSession::measure(unet(), size.cells(), use);
     }
     std::uint64_t &ofVae = vaeStation_ == &main_ ? memory.main : memory.cpu;
+    // Previews are made while the UNet has its memory.
+    if (withTinyDecoder) ofVae += TinyDecoderSession::measure(tinyDecoder(), size.cells());
     ofVae = std::max(ofVae, vaeMemory(vae(), size));
     return memory;
 }
@@ -119,7 +125,7 @@ Networks::WorkingMemory Networks::measure(PixelSize size, const std::vector<UNet
 Networks::WorkingMemory Networks::measureBeforeLoading() {
     for (Weights *each : weights()) each->beginMeasuring();
     const int side = architecture.nativeSize();
-    const WorkingMemory memory = measure({side, side}, {kGuided});
+    const WorkingMemory memory = measure({side, side}, {kGuided}, hasTinyDecoder());
     for (Weights *each : weights()) each->endMeasuring();
     return memory;
 }

@@ -8,11 +8,13 @@
 #include "model/placed.h"
 #include "model/sessions.h"
 #include "model/text_encoder.h"
+#include "model/tiny_decoder.h"
 #include "model/unet.h"
 #include "tensor/device.h"
 #include "tensor/weights.h"
 
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -40,6 +42,9 @@ public:
     Placed<TextEncoder> text() { return placed(*textStation_, text_); }
     Placed<UNet> unet() { return placed(main_, unet_); }
     Placed<Autoencoder> vae() { return placed(*vaeStation_, vae_); }
+    bool hasTinyDecoder() const { return tinyDecoder_.has_value(); }
+    /// Only if there is one. It lies with the autoencoder.
+    Placed<TinyDecoder> tinyDecoder() { return placed(*vaeStation_, *tinyDecoder_); }
     /// The device of the UNet.
     const Device &device() const { return main_.device; }
     const Device &textDevice() const { return textStation_->device; }
@@ -69,8 +74,9 @@ public:
     void requireMemoryToLoad();
     /// Before hours are spent on a picture that cannot be decoded in the end. What is not larger
     /// than the native size, and takes one session of the UNet, was found to fit when the model was
-    /// loaded. Throws `OUT_OF_MEMORY`.
-    void requireMemoryToMix(PixelSize size, const std::vector<UNetUse> &sessions);
+    /// loaded. `withTinyDecoder`: with previews of it. Throws `OUT_OF_MEMORY`.
+    void requireMemoryToMix(PixelSize size, const std::vector<UNetUse> &sessions,
+                            bool withTinyDecoder);
 
 private:
     /// Peak memory of a mix, beside the weights, by device.
@@ -83,7 +89,8 @@ private:
         return {station.device, station.precision, network};
     }
     std::vector<Station *> stations();
-    WorkingMemory measure(PixelSize size, const std::vector<UNetUse> &sessions);
+    WorkingMemory measure(PixelSize size, const std::vector<UNetUse> &sessions,
+                          bool withTinyDecoder);
     WorkingMemory measureBeforeLoading();
 
     Station main_;
@@ -92,6 +99,7 @@ private:
     TextEncoder text_;
     UNet unet_;
     Autoencoder vae_;
+    std::optional<TinyDecoder> tinyDecoder_;
 };
 
 } // namespace magicmix

@@ -74,6 +74,11 @@ void checkMixRequest(const MixRequest &request, const ModelLimits &limits) {
     require(request.cache.blocks <= limits.upBlocks, "cache.blocks",
             "at most " + text(limits.upBlocks) + ", which this model's UNet has",
             request.cache.blocks);
+    if (request.decoder != "full" && request.decoder != "tiny") {
+        throw Error("INVALID_ARGUMENT",
+                    "decoder must be 'full' or 'tiny', not '" + request.decoder + "'",
+                    {{"name", std::string("decoder")}});
+    }
     require(request.kMin <= request.kMax, "kMin", "at most kMax (" + text(request.kMax) + ")",
             request.kMin);
     require(indexAt(request.kMax, request.steps) < request.steps, "kMax",

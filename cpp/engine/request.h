@@ -56,8 +56,9 @@ struct MixRequest {
     double eta = 0;      ///< of ddim
     double gamma = 0.3;  ///< of tcd
     std::uint64_t seed = 0;
-    int previewEvery = 0; ///< steps between previews; 0: none
-    bool trace = false;   ///< keep the states
+    std::string decoder = "full"; ///< of the picture: "full", the autoencoder's, or "tiny"
+    int previewEvery = 0;         ///< steps between previews; 0: none
+    bool trace = false;           ///< keep the states
 
     PixelSize size() const { return {width, height}; }
 };
@@ -88,6 +89,7 @@ void visitValues(Request &request, const Visit &visit) {
     visit("eta", request.eta, Range{0, 1});
     visit("gamma", request.gamma, Range{0, 1});
     visit("seed", request.seed);
+    visit("decoder", request.decoder);
     visit("previewEvery", request.previewEvery, Range{0, 999});
     visit("trace", request.trace);
 }

@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "base/tokens.h"
 #include "model/names.h"
+#include "model/tiny_decoder.h"
 
 #include <algorithm>
 
@@ -291,6 +292,9 @@ Architecture deduceArchitecture(const WeightSource &source, const ModelConfig &c
         config.tokenizer.padding.value_or(architecture.family->text.padding);
     architecture.unet = deduceUnet(shapes, config.unet);
     architecture.vae = deduceVae(shapes, config.vae, *architecture.family);
+    if (source.hasAny(kTinyDecoderPrefix)) {
+        architecture.tinyDecoder = deduceTinyDecoder(source, config.tinyDecoder);
+    }
     architecture.schedule = config.schedule.value_or(Schedule{});
     architecture.schedule.prediction = declaredPrediction(config.unet);
     architecture.sampleSize = config.unet.sampleSize;

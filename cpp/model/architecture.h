@@ -37,12 +37,21 @@ struct AutoencoderConfig {
     std::vector<double> latentRgb = kStableDiffusionLatentRgb; ///< see model/latent_rgb.h
 };
 
+struct TinyDecoderConfig {
+    struct Level {
+        int channels = 0, blocks = 0;
+    };
+    std::vector<Level> levels; ///< from coarse to fine
+    double scalingFactor = 1;
+};
+
 /// Everything that is needed to build a model's networks.
 struct Architecture {
     const Family *family = nullptr;
     TextEncoderConfig text;
     UNetConfig unet;
     AutoencoderConfig vae;
+    std::optional<TinyDecoderConfig> tinyDecoder; ///< if there is one
     /// Its prediction is empty if nothing declares it: model/probe.h finds it out.
     Schedule schedule;
     std::optional<int> sampleSize; ///< side in cells of the latents of training, where declared

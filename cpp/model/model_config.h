@@ -49,6 +49,13 @@ struct ModelConfig {
 
         Vae overriddenBy(const Vae &other) const;
     } vae;
+    /// Of the file that `ModelFiles` names for it.
+    struct TinyDecoder {
+        std::optional<double> scalingFactor;
+        // What the shapes show as well.
+        std::optional<int> latentChannels;
+        std::vector<int> channels, blocks; ///< by level, from coarse to fine
+    } tinyDecoder;
 
     /// Of the training; its prediction is `unet.prediction`.
     std::optional<Schedule> schedule;

@@ -133,6 +133,31 @@ std::vector<float> decodeScaled(const Placed<Autoencoder> &vae, const Latent &la
     return planes;
 }
 
+TinyDecoderSession::TinyDecoderSession(const Placed<TinyDecoder> &decoder, CellSize size)
+    : TinyDecoderSession(Unallocated{}, decoder, size) {
+    graph_.allocate("the tiny decoder");
+}
+
+std::uint64_t TinyDecoderSession::measure(const Placed<TinyDecoder> &decoder, CellSize size) {
+    return TinyDecoderSession(Unallocated{}, decoder, size).graph_.measure();
+}
+
+TinyDecoderSession::TinyDecoderSession(Unallocated, const Placed<TinyDecoder> &decoder,
+                                       CellSize size)
+    : decoder_(decoder), graph_(decoder.device) {
+    const auto ops = makeOps(graph_, decoder.precision);
+    input_ = graph_.input({size.width, size.height, kLatentChannels, 1});
+    output_ = graph_.output(decoder.network.decode(*ops, input_));
+}
+
+std::vector<float> TinyDecoderSession::decode(const Latent &latent, const Cancellation &cancel) {
+    graph_.set(input_, decoder_.network.clamped(latent));
+    graph_.compute(cancel);
+    std::vector<float> planes = graph_.get(output_);
+    for (float &value : planes) value = 2 * value - 1;
+    return planes;
+}
+
 std::uint64_t vaeMemory(const Placed<Autoencoder> &vae, PixelSize size) {
     return std::max(encoderOf(vae, size).measure(), decoderOf(vae, size.cells()).measure());
 }

@@ -6,6 +6,7 @@
 #include "model/placed.h"
 #include "model/stage_values.h"
 #include "model/text_encoder.h"
+#include "model/tiny_decoder.h"
 #include "model/unet.h"
 
 #include <map>
@@ -53,6 +54,25 @@ Latent encodeMean(const Placed<Autoencoder> &vae, const std::vector<float> &pict
 std::vector<float> decodeScaled(const Placed<Autoencoder> &vae, const Latent &latent, CellSize size,
                                 const Cancellation &cancel,
                                 std::vector<StageValues> *stages = nullptr);
+
+/// A tiny decoder for one size of latent. Its graph is built once, for every preview of a mix.
+class TinyDecoderSession {
+public:
+    TinyDecoderSession(const Placed<TinyDecoder> &decoder, CellSize size);
+    /// Bytes that a session takes.
+    static std::uint64_t measure(const Placed<TinyDecoder> &decoder, CellSize size);
+
+    /// The picture `[3, 8 height, 8 width]` of a scaled latent, about -1..1 but not clamped.
+    std::vector<float> decode(const Latent &latent, const Cancellation &cancel);
+
+private:
+    struct Unallocated {};
+    TinyDecoderSession(Unallocated, const Placed<TinyDecoder> &decoder, CellSize size);
+
+    Placed<TinyDecoder> decoder_;
+    Graph graph_;
+    Tensor input_, output_;
+};
 
 /// Bytes beside the weights that the larger of the VAE's two halves takes for pictures of that
 /// size.

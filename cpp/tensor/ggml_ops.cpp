@@ -35,7 +35,7 @@ Tensor GgmlOps::conv2d(Tensor x, const Conv &layer, const Plus &plus, int stride
         pad = 0;
     }
     const auto finish = [&](Tensor y) {
-        y = ggml_add(context_, y, perChannel(layer.bias));
+        if (layer.bias) y = ggml_add(context_, y, perChannel(layer.bias));
         if (plus.toChannels) y = ggml_add(context_, y, perChannel(plus.toChannels));
         return plus.residual ? ggml_add(context_, plus.residual, y) : y;
     };
@@ -113,6 +113,11 @@ Tensor GgmlOps::groupNorm(Tensor picture, const Norm &norm, int groups, float ep
     y = ggml_mul(context_, y, perChannel(norm.scale));
     y = ggml_add(context_, y, perChannel(norm.shift));
     return activation == Activation::Silu ? silu(y) : y;
+}
+
+// Not ggml_relu: it makes 0 of NaN, and a network that failed would go unseen.
+Tensor GgmlOps::relu(Tensor picture) {
+    return ggml_mul(context_, picture, ggml_step(context_, picture));
 }
 
 Tensor GgmlOps::concatChannels(Tensor a, Tensor b) { return ggml_concat(context_, a, b, 2); }

@@ -18,6 +18,7 @@ public:
     Tensor upsampleConv(Tensor picture, Size size, const Conv &layer, Keep keep) override;
     Tensor groupNorm(Tensor picture, const Norm &norm, int groups, float epsilon,
                      Activation activation) override;
+    Tensor relu(Tensor picture) override;
     Tensor concatChannels(Tensor a, Tensor b) override;
     Tensor toSequence(Tensor picture) override;
     Tensor addToPicture(Tensor picture, Tensor sequence, const Linear &layer) override;

@@ -24,14 +24,15 @@ Linear declareGated(Weights &weights, const std::string &name, int in, int out) 
     return layer;
 }
 
-Conv declareConv(Weights &weights, const std::string &name, int in, int out, int kernel) {
+Conv declareConv(Weights &weights, const std::string &name, int in, int out, int kernel,
+                 Bias bias) {
     Conv layer;
     layer.size = kernel;
     layer.shape.in = in;
     layer.shape.out = out;
     layer.shape.taps = kernel * kernel;
     layer.weight = weights.factor(name + ".weight", {out, in, kernel, kernel}, layer.shape);
-    layer.bias = weights.vector(name + ".bias", out);
+    if (bias == Bias::Yes) layer.bias = weights.vector(name + ".bias", out);
     return layer;
 }
 

@@ -28,7 +28,8 @@ Linear declareLinear(Weights &weights, const std::string &name, int in, int out,
                      Bias bias = Bias::Yes);
 /// `out` values and as many gates.
 Linear declareGated(Weights &weights, const std::string &name, int in, int out);
-Conv declareConv(Weights &weights, const std::string &name, int in, int out, int kernel);
+Conv declareConv(Weights &weights, const std::string &name, int in, int out, int kernel,
+                 Bias bias = Bias::Yes);
 Norm declareNorm(Weights &weights, const std::string &name, int channels);
 
 struct Size {
@@ -71,6 +72,9 @@ public:
                                 Keep keep = Keep::Values) = 0;
     virtual Tensor groupNorm(Tensor picture, const Norm &norm, int groups, float epsilon,
                              Activation activation = Activation::None) = 0;
+    /// max(0, x); what is no number stays so. The result can be rounded as those of norms are, and
+    /// can also be a `Plus::residual` or go into `upsampleConv`.
+    virtual Tensor relu(Tensor picture) = 0;
     virtual Tensor concatChannels(Tensor a, Tensor b) = 0;
     /// The pixels of a picture as a sequence, row by row.
     virtual Tensor toSequence(Tensor picture) = 0;

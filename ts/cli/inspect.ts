@@ -6,7 +6,7 @@ import { checkConfig } from '../models/load-options.js'
 import { originalConfigOf } from '../models/original-config.js'
 import type { NativeInspection } from '../native/contract.js'
 import { type Arguments, type Command, UsageError } from './command.js'
-import { configFlags, configFrom, vaeFrom } from './model-options.js'
+import { configFlags, configFrom, tinyDecoderFrom, vaeFrom } from './model-options.js'
 import { bytes, startReport } from './report.js'
 
 export const command: Command = {
@@ -32,10 +32,12 @@ async function run({ positionals, values, signal }: Arguments): Promise<number> 
   const path = await findModel(model, signal)
   const vaeName = vaeFrom(values)
   const vae = vaeName && (await findModel(vaeName, signal, 'vae'))
+  const tinyName = tinyDecoderFrom(values)
+  const tinyDecoder = tinyName && (await findModel(tinyName, signal, 'tinyDecoder'))
   const originalConfig = await originalConfigOf(path)
   const { native } = await import('../native/native.js')
   const inspection = await runJob(
-    () => native().inspect(path, config, { vae, originalConfig }),
+    () => native().inspect(path, config, { vae, tinyDecoder, originalConfig }),
     () => undefined,
     { signal },
   )
@@ -72,6 +74,7 @@ function describe({ model, ...found }: NativeInspection, listTensors: boolean): 
   if (model) {
     const { parameters, prediction, sizes, memory, nativeSize } = model
     const { textEncoder, unet, vae } = sizes
+    const tiny = model.tinyDecoder
     rows.push(
       ['prediction', prediction],
       ['parameters', `${millions(parameters.total)}`],
@@ -85,6 +88,9 @@ function describe({ model, ...found }: NativeInspection, listTensors: boolean): 
         `${millions(parameters.unet)}, channels ${unet.channels.join('/')}, ${unet.heads.join('/')} heads`,
       ],
       ['vae', `${millions(parameters.vae)}, channels ${vae.channels.join('/')}`],
+      ...(tiny
+        ? [['tiny decoder', `${millions(tiny.parameters)}, channels ${tiny.channels.join('/')}`]]
+        : []),
       [
         'memory',
         `about ${bytes(memory.weights)} for the weights and ${bytes(found.workingBytes)} ` +

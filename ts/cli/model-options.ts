@@ -3,14 +3,14 @@ import { type LoadOptions, type ModelConfig, config, loadOptions } from '../mode
 import type { Options, Values } from './command.js'
 import { flagsOf, optionsFrom } from './flags.js'
 
-const { model, vae, clipSkip, device, precision, threads, embeddings } = loadOptions
+const { model, vae, tinyDecoder, clipSkip, device, precision, threads, embeddings } = loadOptions
 const modelRow = { ...model, defaultText: 'MAGICMIX_MODEL, or the one in the package' }
 const deviceRows = { device, precision, threads }
-const loadRows = { model: modelRow, vae, clipSkip, ...deviceRows, embeddings, config }
+const loadRows = { model: modelRow, vae, tinyDecoder, clipSkip, ...deviceRows, embeddings, config }
 
 export const modelFlag: Options = flagsOf({ model: modelRow })
 export const deviceFlags: Options = flagsOf(deviceRows)
-export const configFlags: Options = flagsOf({ vae, config })
+export const configFlags: Options = flagsOf({ vae, tinyDecoder, config })
 export const loadFlags: Options = flagsOf(loadRows)
 
 export function deviceFrom(values: Values): Pick<LoadOptions, keyof typeof deviceRows> {
@@ -23,6 +23,10 @@ export function configFrom(values: Values): ModelConfig {
 
 export function vaeFrom(values: Values): string | undefined {
   return values.vae as string | undefined
+}
+
+export function tinyDecoderFrom(values: Values): string | undefined {
+  return values['tiny-decoder'] as string | undefined
 }
 
 /** `model` is undefined where neither the command line nor the environment names one. */

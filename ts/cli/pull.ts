@@ -16,6 +16,7 @@ const uses: Readonly<Record<ModelKind, string>> = {
   lora: '--lora ',
   embedding: '--embedding NAME=',
   vae: '--vae ',
+  tinyDecoder: '--tiny-decoder ',
 }
 
 export const command: Command = {
@@ -25,7 +26,7 @@ export const command: Command = {
   about: `Downloads the model NAME: ORG/NAME, where a diffusers folder is (only what mixing needs of it), or
 ORG/NAME/FILE; with @REVISION after NAME for a branch, tag or commit. Or one of
 ${shortNameLines.join('\n')}
-With --kind the same for a LoRA, an embedding or a VAE.
+With --kind the same for a LoRA, an embedding, a VAE or a tiny decoder.
 What is in the cache, which Python programs share, is not downloaded again. A download that was
 stopped goes on where it was. The environment may set HF_ENDPOINT, HF_TOKEN, HF_HUB_CACHE, HF_HOME
 and HF_HUB_OFFLINE.`,

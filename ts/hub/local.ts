@@ -18,7 +18,7 @@ import {
   shortList,
 } from './selection.js'
 
-const weights = /\.(safetensors|ckpt|gguf|pt|bin)$/i
+const weights = /\.(safetensors|ckpt|gguf|pt|pth|bin)$/i
 
 /**
  * The path of what is given for a model, or for what is added to one. It is looked for, but not read:
@@ -219,7 +219,7 @@ async function inFolder(given: string, kind: ModelKind): Promise<string> {
   const names = await readdir(given).catch(() => [])
   await refuseCache(given, kind, names)
   if (kind === 'model') await refuseOtherFolder(given, names)
-  // Folders of LoRAs and VAEs are read by the engine.
+  // Folders of LoRAs, VAEs and tiny decoders are read by the engine.
   if (kind !== 'embedding') return given
   const chosen = choose(kind, names, undefined)
   if ('files' in chosen) return path.join(given, chosen.path)

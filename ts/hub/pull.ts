@@ -29,11 +29,11 @@ import { type ModelKind, choose, modelKinds } from './selection.js'
 /** Options of {@link pull}. */
 export interface PullOptions {
   /**
-   * What NAME is: a 'model', or a 'lora', an 'embedding' or a 'vae' for one. It says which files are
+   * What NAME is: a 'model', or a 'lora', an 'embedding', a 'vae' or a 'tinyDecoder' for one. It says which files are
    * needed where NAME has none: of a LoRA `pytorch_lora_weights.safetensors`, or
    * `adapter_model.safetensors` with its configuration; of an embedding `learned_embeds.safetensors`
-   * or `.bin`; of a VAE the folder that diffusers writes, or that of a whole model; or the only file
-   * with weights. Default 'model'.
+   * or `.bin`; of a VAE or a tiny decoder the folder that diffusers writes, or that of a whole model, of
+   * the latter also `taesd_decoder.safetensors` or `.pth`; or the only file with weights. Default 'model'.
    */
   kind?: ModelKind | undefined
   /** Branch, tag or commit. Default: the part of the name after '@', else 'main'. */
@@ -85,8 +85,8 @@ export interface PulledModel {
 /**
  * Brings a model from the Hugging Face hub into the cache folder that Python's huggingface_hub uses
  * too, unless it is there. Of a repository as diffusers writes it come only the files that mixing
- * needs, in half precision where there is such a variant. With `kind` the same for LoRAs, embeddings
- * and VAEs. Interrupted downloads are continued, and every file is checked against the hash that the
+ * needs, in half precision where there is such a variant. With `kind` the same for LoRAs, embeddings,
+ * VAEs and tiny decoders. Interrupted downloads are continued, and every file is checked against the hash that the
  * hub announces.
  *
  * If the hub cannot be reached, a model that is in the cache is taken as it is there. The environment

@@ -3,7 +3,7 @@ import { closest } from 'fastest-levenshtein'
 
 /** What a name on the hub, or a path, stands for. */
 export type ModelKind = (typeof modelKinds)[number]
-export const modelKinds = ['model', 'lora', 'embedding', 'vae'] as const
+export const modelKinds = ['model', 'lora', 'embedding', 'vae', 'tinyDecoder'] as const
 
 /** A kind in a sentence. */
 export const kindTexts: Readonly<Record<ModelKind, string>> = {
@@ -11,6 +11,7 @@ export const kindTexts: Readonly<Record<ModelKind, string>> = {
   lora: 'LoRA',
   embedding: 'embedding',
   vae: 'VAE',
+  tinyDecoder: 'tiny decoder',
 }
 
 /** The files that are needed, or why the repository cannot be used. */
@@ -55,10 +56,11 @@ const usualNames = {
   ],
   embedding: ['learned_embeds.safetensors', 'learned_embeds.bin'],
   vae: [],
+  tinyDecoder: ['taesd_decoder.safetensors', 'taesd_decoder.pth'],
 }
 
 /** What weights are read from, best first. */
-const weightFiles = [/\.(safetensors|gguf)$/, /\.(bin|pt|ckpt)$/]
+const weightFiles = [/\.(safetensors|gguf)$/, /\.(bin|pt|pth|ckpt)$/]
 
 /**
  * Chooses among the `paths` of a repository.
@@ -110,9 +112,8 @@ function chooseInFolder(
   isHere: (path: string) => boolean,
 ): Selection {
   if (kind === 'model') return filesForMixing(paths, isHere)
-  if (kind === 'vae') return filesOfVae(paths, isHere)
-  const usual = usualNames[kind].filter((name) => paths.includes(name))
-  const chosen = usual.find(isHere) ?? usual[0]
+  if (kind === 'vae' || kind === 'tinyDecoder') return filesOfVae(kind, paths, isHere)
+  const chosen = usualFile(kind, paths, isHere)
   if (chosen !== undefined) return withCompanion(kind, chosen, paths)
   if (paths.includes('model_index.json')) {
     return { problem: `is a whole model (it has a model_index.json), not ${article(kind)}` }
@@ -120,8 +121,21 @@ function chooseInFolder(
   return onlyFile(kind, paths)
 }
 
+function usualFile(
+  kind: Exclude<ModelKind, 'model'>,
+  paths: readonly string[],
+  isHere: (path: string) => boolean,
+): string | undefined {
+  const usual = usualNames[kind].filter((name) => paths.includes(name))
+  return usual.find(isHere) ?? usual[0]
+}
+
 /** An autoencoder as diffusers writes it, that of a whole model, or a single file. */
-function filesOfVae(paths: readonly string[], isHere: (path: string) => boolean): Selection {
+function filesOfVae(
+  kind: 'vae' | 'tinyDecoder',
+  paths: readonly string[],
+  isHere: (path: string) => boolean,
+): Selection {
   const weights = bestWay(
     [
       ...waysOf('diffusion_pytorch_model', 'safetensors', paths),
@@ -132,8 +146,10 @@ function filesOfVae(paths: readonly string[], isHere: (path: string) => boolean)
   if (weights !== undefined && paths.includes('config.json')) {
     return { files: ['config.json', ...weights], path: '', certain: true }
   }
-  if (paths.some((path) => path.startsWith('vae/'))) return choose('vae', paths, 'vae', isHere)
-  return onlyFile('vae', paths)
+  const usual = usualFile(kind, paths, isHere)
+  if (usual !== undefined) return withCompanion(kind, usual, paths)
+  if (paths.some((path) => path.startsWith('vae/'))) return choose(kind, paths, 'vae', isHere)
+  return onlyFile(kind, paths)
 }
 
 /** The file that has no other beside it; one in the repository's own folder comes before others. */
@@ -165,7 +181,7 @@ function withCompanion(kind: ModelKind, file: string, paths: readonly string[]):
   const companion =
     kind === 'lora' && /^adapter_model\./.test(name)
       ? `${folder}adapter_config.json`
-      : kind === 'vae' && /^diffusion_pytorch_model\./.test(name)
+      : (kind === 'vae' || kind === 'tinyDecoder') && /^diffusion_pytorch_model\./.test(name)
         ? `${folder}config.json`
         : undefined
   if (companion === undefined) return { files: [file], path: file, certain: true }

@@ -93,6 +93,14 @@ export interface LoadOptions {
    */
   vae?: string | undefined
   /**
+   * A tiny decoder (TAESD) beside the autoencoder, for previews that are real pictures and for mixes that
+   * ask for it (`decoder: 'tiny'`): the folder of an AutoencoderTiny as diffusers writes it, or a file
+   * such as `taesd_decoder.safetensors`; or 'hf:' and what {@link pull} takes, such as
+   * 'hf:madebyollin/taesd'. It has to be one for the latents of SD 1.x and 2.x: those of SDXL have the same
+   * shape, and are refused only where their name says so. Default: none.
+   */
+  tinyDecoder?: string | undefined
+  /**
    * From which layer of the text encoder its states are taken, 1..64: 1 is the last, 2 the one before
    * it, as many models made from SD 1.x expect. The final norm follows either. Of SD 2.x the last
    * layer that is used counts, the last but one of the original. Default 1.
@@ -118,7 +126,7 @@ export interface LoadOptions {
   device?: string | undefined
   /**
    * Parts of the model that stay on the CPU although the rest is on a GPU, to save its memory: the
-   * text encoder costs little time there, the VAE more. Default: none.
+   * text encoder costs little time there, the VAE (and with it the tiny decoder) more. Default: none.
    */
   keepOnCpu?: readonly ModelPart[] | undefined
   /**
@@ -213,6 +221,14 @@ export const vae = filledText({
   cli: { flag: 'vae', value: 'PATH' },
 })
 
+/** The option `tinyDecoder`, of every call that reads a model to look at it. */
+export const tinyDecoder = filledText({
+  help: "a tiny decoder (TAESD): real pictures as previews, and mixes with `decoder: 'tiny'`",
+  defaultText: 'none',
+  crosses: true,
+  cli: { flag: 'tiny-decoder', value: 'PATH', help: 'a tiny decoder (TAESD), for --decoder tiny' },
+})
+
 /** To the engine 0 is one per available core. */
 function threadsOfEnvironment(): number {
   const text = process.env.MAGICMIX_THREADS
@@ -229,6 +245,7 @@ export const loadOptions = {
     cli: { flag: 'model', short: 'm', value: 'PATH' },
   }),
   vae,
+  tinyDecoder,
   clipSkip: integer(1, 64, {
     help: "the text encoder's last layer, counted from the end: many SD 1.x models expect 2",
     default: 1,

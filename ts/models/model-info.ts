@@ -70,6 +70,15 @@ export interface ModelInfo {
       readonly scalingFactor: number
     }
   }
+  /** The tiny decoder that `tinyDecoder` named, or null. */
+  readonly tinyDecoder: {
+    /** The file or folder that it came from. */
+    readonly path: string
+    /** Number of parameters, which `parameters` does not count. */
+    readonly parameters: number
+    /** By level, from fine to coarse. */
+    readonly channels: readonly number[]
+  } | null
   /** The `embeddings` that were loaded, and the tokens that the model's own tokenizer has learnt. */
   readonly embeddings: readonly Placeholder[]
   /** Memory, in bytes. */

@@ -152,6 +152,8 @@ export interface NativeMixer {
     latent: Float32Array
     latentWidth: number
     latentHeight: number
+    /** by the tiny decoder, which has no stages */
+    tiny?: boolean
     stages: boolean
   }): NativeJob<{ rgb: Float32Array; stages: NativeStageValues[] }>
   /**
@@ -188,7 +190,11 @@ export interface NativeBinding {
   inspect(
     path: string,
     config: ModelConfig,
-    files?: { vae?: string | undefined; originalConfig?: string },
+    files?: {
+      vae?: string | undefined
+      tinyDecoder?: string | undefined
+      originalConfig?: string
+    },
   ): NativeJob<NativeInspection>
   configKeys(): NativeConfigKey[]
   convert(

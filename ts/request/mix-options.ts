@@ -69,6 +69,10 @@ const samplers = ['ddim', 'euler', 'euler_a', 'dpm++2m', 'lcm', 'tcd'] as const
 export type Spacing = (typeof spacings)[number]
 const spacings = ['leading', 'trailing', 'linspace', 'karras'] as const
 
+/** The networks that make a picture of a latent. */
+export type Decoder = (typeof decoders)[number]
+const decoders = ['full', 'tiny'] as const
+
 /** Samplers of models that were distilled to a few steps. */
 const isFewStep = (sampler: unknown) => sampler === 'lcm' || sampler === 'tcd'
 const mostFewSteps = 50
@@ -200,8 +204,14 @@ export interface MixRequest {
   /** Called while the mix is made; if it throws, the mix is cancelled and rejects with that. */
   onProgress?: ProgressListener<ProgressEvent> | undefined
   /**
+   * What makes the picture of the mix: 'full', the autoencoder; 'tiny', the tiny decoder that the model
+   * was loaded with (`tinyDecoder`), in a small part of the time and with less detail. Default 'full'.
+   */
+  decoder?: Decoder | undefined
+  /**
    * Steps between previews, 0..999; 0 for none. A preview is a small RGB picture
-   * `[height/8, width/8, 3]` in {@link ProgressEvent.preview}. Default 0.
+   * `[height/8, width/8, 3]` in {@link ProgressEvent.preview}; with a tiny decoder it is a picture of the
+   * size of the mix, and takes the time of it. Default 0.
    */
   previewEvery?: number | undefined
   /** The earlier name of `previewEvery`. @deprecated */
@@ -385,8 +395,14 @@ export const mixOptions = {
   onProgress: callback<ProgressListener<ProgressEvent>>({
     help: 'called with `{ stage, step, steps, timestep, etaMs, preview? }`',
   }),
+  decoder: choice(decoders, {
+    help: "what makes the picture: the autoencoder, or the tiny decoder of load's `tinyDecoder`",
+    default: 'full',
+    crosses: true,
+    cli: { flag: 'decoder', value: 'NAME' },
+  }),
   previewEvery: integer(0, 999, {
-    help: 'steps between small previews, one pixel per latent cell; 0 for none',
+    help: 'steps between previews of a pixel per latent cell, or by the tiny decoder; 0 for none',
     default: 0,
     crosses: true,
     formerly: 'preview',

@@ -1,0 +1,145 @@
+"""Times diffusers on the work of bench/peers/run.ts: one JSON object on the last line.
+
+    python diffusers_peer.py --model sd15.safetensors --size 512x512 --calls 5 --threads 2 [--whole 30]
+                             [--channels-last] [--compile]
+    python diffusers_peer.py --versions
+
+The three networks have the sizes of Stable Diffusion 1.5, and the UNet and the autoencoder the weights of the
+file, in bfloat16; nothing is downloaded. A step is one call of the UNet for both prompts of guidance, with guidance
+and scheduler. Of several calls the median counts, the first left out.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+os.environ['HF_HUB_OFFLINE'] = '1'
+
+import diffusers
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+
+UNET = {
+    '_class_name': 'UNet2DConditionModel',
+    'sample_size': 64,
+    'cross_attention_dim': 768,
+    'attention_head_dim': 8,
+    'layers_per_block': 2,
+    'block_out_channels': [320, 640, 1280, 1280],
+    'down_block_types': ['CrossAttnDownBlock2D'] * 3 + ['DownBlock2D'],
+    'up_block_types': ['UpBlock2D'] + ['CrossAttnUpBlock2D'] * 3,
+}
+VAE = {
+    '_class_name': 'AutoencoderKL',
+    'sample_size': 512,
+    'block_out_channels': [128, 256, 512, 512],
+    'down_block_types': ['DownEncoderBlock2D'] * 4,
+    'up_block_types': ['UpDecoderBlock2D'] * 4,
+    'layers_per_block': 2,
+    'latent_channels': 4,
+}
+
+
+def versions():
+    return {'diffusers': diffusers.__version__, 'torch': torch.__version__}
+
+
+def networks(model):
+    with tempfile.TemporaryDirectory() as folder:
+        for name, config in (('unet', UNET), ('vae', VAE)):
+            (Path(folder) / name).mkdir()
+            (Path(folder) / name / 'config.json').write_text(json.dumps(config))
+        options = {'config': folder, 'torch_dtype': torch.bfloat16, 'local_files_only': True}
+        unet = UNet2DConditionModel.from_single_file(model, subfolder='unet', **options)
+        vae = AutoencoderKL.from_single_file(model, subfolder='vae', **options)
+    return unet.eval(), vae.eval()
+
+
+class Work:
+    def __init__(self, unet, vae, width, height):
+        self.unet, self.vae = unet, vae
+        cross = unet.config.cross_attention_dim
+        torch.manual_seed(42)
+        self.picture = torch.rand(1, 3, height, width, dtype=torch.bfloat16) * 2 - 1
+        self.states = torch.randn(2, 77, cross, dtype=torch.bfloat16)
+        self.scheduler = DDIMScheduler(
+            beta_start=0.00085, beta_end=0.012, beta_schedule='scaled_linear', clip_sample=False,
+            set_alpha_to_one=False, steps_offset=1,
+        )
+        self.scheduler.set_timesteps(50)
+
+    def encode(self):
+        return self.vae.encode(self.picture).latent_dist.mean * 0.18215
+
+    def step(self, latent, t):
+        out = self.unet(torch.cat([latent, latent]), t, encoder_hidden_states=self.states).sample
+        without, wanted = out.chunk(2)
+        return self.scheduler.step(without + 7.5 * (wanted - without), t, latent).prev_sample
+
+    def decode(self, latent):
+        picture = self.vae.decode(latent / 0.18215).sample
+        return ((picture / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def seconds(f, *args):
+    start = time.perf_counter()
+    result = f(*args)
+    return time.perf_counter() - start, result
+
+
+def warm(times):
+    return statistics.median(times[1:] or times)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--versions', action='store_true')
+    parser.add_argument('--model')
+    parser.add_argument('--size', default='512x512')
+    parser.add_argument('--calls', type=int, default=5)
+    parser.add_argument('--threads', type=int, default=0)
+    parser.add_argument('--whole', type=int, default=0)
+    parser.add_argument('--channels-last', action='store_true')
+    parser.add_argument('--compile', action='store_true')
+    options = parser.parse_args()
+    if options.versions:
+        print(json.dumps(versions()))
+        return
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    width, height = map(int, options.size.split('x'))
+    unet, vae = networks(options.model)
+    if options.channels_last:
+        unet, vae = (network.to(memory_format=torch.channels_last) for network in (unet, vae))
+    if options.compile:
+        unet = torch.compile(unet)
+        vae.encoder, vae.decoder = torch.compile(vae.encoder), torch.compile(vae.decoder)
+    work = Work(unet, vae, width, height)
+    with torch.inference_mode():
+        encodes, decodes, steps = [], [], []
+        timesteps = work.scheduler.timesteps[-options.calls :]
+        for _ in range(2):
+            took, latent = seconds(work.encode)
+            encodes.append(took)
+        for t in timesteps:
+            took, latent = seconds(work.step, latent, t)
+            steps.append(took)
+        for _ in range(2):
+            decodes.append(seconds(work.decode, latent)[0])
+        whole = None
+        if options.whole:
+            start = time.perf_counter()
+            latent = work.encode()
+            for t in work.scheduler.timesteps[-options.whole :]:
+                latent = work.step(latent, t)
+            work.decode(latent)
+            whole = time.perf_counter() - start
+    result = {'encode': encodes[-1], 'step': warm(steps), 'decode': decodes[-1], 'whole': whole}
+    print(json.dumps(result))
+
+
+main()
