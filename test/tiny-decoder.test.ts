@@ -377,6 +377,12 @@ describe('a tiny decoder', function () {
     const { request, model } = JSON.parse(mix.stdout) as Mix & { model: MagicMix['model'] }
     assert.equal(request.decoder, 'tiny')
     assert.equal(model.tinyDecoder?.path, tinyDecoder)
+
+    // Before anything is loaded: there is no such model.
+    const none = ['--layout-prompt', 'a hill', 'a corgi', '--model', 'none', '--decoder', 'tiny']
+    const { code, stderr } = await magicmix('mix', ...none)
+    assert.match(stderr, /--decoder tiny needs a --tiny-decoder/)
+    assert.equal(code, 2)
   })
 })
 

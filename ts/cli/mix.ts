@@ -10,6 +10,7 @@ import { isPrompt } from '../input/layout.js'
 import { ClipTokens } from '../input/tokens.js'
 import type { Mix } from '../mix.js'
 import { tokenizePrompts } from '../request/prompts.js'
+import type { LoadOptions } from '../models/load-options.js'
 import { type MixRequest, checkRequest, mixOptions } from '../request/mix-options.js'
 import { type Arguments, type Command, type Values, UsageError, textOption } from './command.js'
 import { flagsOf, optionsFrom } from './flags.js'
@@ -58,7 +59,7 @@ async function run({ positionals, values, signal }: Arguments): Promise<void> {
   const { formatOf } = await import('../mix.js')
   const format = file === standard ? 'png' : formatOf(file)
   if (request.layout === standard) request.layout = await buffer(process.stdin)
-  await checkBeforeLoading(request, options.embeddings !== undefined)
+  await checkBeforeLoading(request, options)
   if (file !== standard) await mkdir(path.dirname(file), { recursive: true })
 
   const report = startReport()
@@ -84,10 +85,13 @@ async function run({ positionals, values, signal }: Arguments): Promise<void> {
 }
 
 /** Whatever can be wrong should not be found after minutes of loading. */
-async function checkBeforeLoading(request: MixRequest, hasEmbeddings: boolean): Promise<void> {
+async function checkBeforeLoading(request: MixRequest, options: LoadOptions): Promise<void> {
   const checked = checkRequest(request)
+  if (checked.decoder === 'tiny' && options.model && !options.tinyDecoder) {
+    throw new UsageError('--decoder tiny needs a --tiny-decoder, such as hf:madebyollin/taesd')
+  }
   // With embeddings the tokens depend on the model.
-  if (!hasEmbeddings) tokenizePrompts(checked, await ClipTokens.load(), 0)
+  if (!options.embeddings) tokenizePrompts(checked, await ClipTokens.load(), 0)
   const { layout, background } = checked
   if (!isPrompt(layout)) await checkPicture(layout as string | Buffer, background)
 }
