@@ -1,4 +1,4 @@
-#if (defined(__x86_64__) || defined(_M_X64)) && !defined(_MSC_VER)
+#if defined(__AMX_BF16__)
 #include "kernels/product_amx.h"
 
 #include "kernels/implementation.h"
@@ -19,6 +19,14 @@ const Kernels *amxKernels() {
     static constexpr Kernels kernels = withTiles(kernelsOf<Amx>());
     return &kernels;
 }
+
+} // namespace magicmix::kernels
+#elif defined(__x86_64__) || defined(_M_X64)
+#include "kernels/instruction_sets.h"
+
+namespace magicmix::kernels {
+
+const Kernels *amxKernels() { return nullptr; }
 
 } // namespace magicmix::kernels
 #endif

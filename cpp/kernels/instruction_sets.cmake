@@ -1,6 +1,8 @@
 # Kernels are compiled once for every instruction set and chosen when the program runs: the options of
 # every file, for whoever compiles cpp/kernels in FOLDER. GCC 12 warns of its own headers for AVX-512 (its
 # bug 105593).
+include(CheckCXXCompilerFlag)
+
 function(magicmix_instruction_sets folder)
   set(_avx2 -mavx2 -mfma -mf16c)
   set(_avx512 ${_avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl)
@@ -8,6 +10,10 @@ function(magicmix_instruction_sets folder)
   set(_amx -mavx512bf16 -mamx-tile -mamx-bf16)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     list(APPEND _avx512 -Wno-maybe-uninitialized)
+  endif()
+  check_cxx_compiler_flag("-mamx-tile -mamx-bf16" MAGICMIX_COMPILER_KNOWS_AMX) # GCC and clang from 11 on
+  if(NOT MAGICMIX_COMPILER_KNOWS_AMX)
+    set(_amx)
   endif()
   if(MSVC) # which has no intrinsics for bf16
     set(_avx2 /arch:AVX2)

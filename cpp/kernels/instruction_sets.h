@@ -6,7 +6,7 @@ namespace magicmix::kernels {
 
 // One file each, compiled for that instruction set. Whether the machine has it is for the caller to
 // know.
-const Kernels *amxKernels();
+const Kernels *amxKernels(); ///< null where the compiler does not know them
 const Kernels *avx512bf16Kernels();
 const Kernels *avx512Kernels();
 const Kernels *avx2Kernels();

@@ -52,7 +52,7 @@ std::vector<Candidate> candidates() {
                         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                         __builtin_cpu_supports("avx512vl");
     const bool bf16 = avx512 && __builtin_cpu_supports("avx512bf16");
-    return {{"amx", amxKernels(), bf16 && mayUseTiles()},
+    return {{"amx", amxKernels(), bf16 && amxKernels() != nullptr && mayUseTiles()},
             {"avx512bf16", avx512bf16Kernels(), bf16},
             {"avx512", avx512Kernels(), avx512},
             {"avx2", avx2Kernels(), avx2},
