@@ -36,7 +36,8 @@ failed=()
 for format in "${formats[@]}"; do
   corpus=$build/corpus/$format findings=$build/findings/$format
   mkdir -p "$corpus" "$findings"
-  tar -xzf "test/fuzz/corpus/$format.tar.gz" -C "$corpus"
+  kept=test/fuzz/corpus/$format.tar.gz
+  if [ -f "$kept" ]; then tar -xzf "$kept" -C "$corpus"; fi
   dictionary=()
   if [ -f "test/fuzz/dictionaries/$format.dict" ]; then
     dictionary=("-dict=test/fuzz/dictionaries/$format.dict")
