@@ -44,10 +44,12 @@ for format in "${formats[@]}"; do
   fi
   for share in "${shares[@]}"; do
     read -r length limit <<<"$share"
+    grow=() # by default inputs become longer step by step, and would stay far below 1 MB
+    if [ "$length" = 1048576 ]; then grow=(-len_control=0); fi
     log=$build/$format-$length.log
     echo "$format: inputs of at most $length bytes, $limit"
     # -rss_limit_mb and -malloc_limit_mb: memory must be bounded by the size of the file.
-    "$build/fuzz_$format" "$corpus" "$build/seeds/$format" "${dictionary[@]}" "$limit" "-max_len=$length" \
+    "$build/fuzz_$format" "$corpus" "$build/seeds/$format" "${dictionary[@]}" "$limit" "-max_len=$length" "${grow[@]}" \
       -timeout="$timeout" -report_slow_units="$timeout" -rss_limit_mb=2048 -malloc_limit_mb=64 -artifact_prefix="$findings/" \
       -print_final_stats=1 -close_fd_mask=1 >"$log" 2>&1 || failed+=("$format-$length")
     grep -E 'cov: ' "$log" | tail -1 || true
