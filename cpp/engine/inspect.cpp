@@ -8,9 +8,12 @@
 namespace magicmix {
 
 Inspection inspect(const ModelFiles &files, const ModelConfig &config, const Cancellation &cancel) {
-    const Checkpoint checkpoint = Checkpoint::open(files, cancel);
+    return inspect(Checkpoint::open(files, cancel), config);
+}
+
+Inspection inspect(const Checkpoint &checkpoint, const ModelConfig &config) {
     Inspection inspection;
-    inspection.path = files.model;
+    inspection.path = checkpoint.path();
     inspection.format = checkpoint.format();
     inspection.fileBytes = checkpoint.fileBytes();
     inspection.ignored = checkpoint.unknown();

@@ -84,6 +84,8 @@ struct Inspection {
 /// Reads the headers of a checkpoint.
 /// Throws `MODEL_NOT_FOUND` and `MODEL_FORMAT`.
 Inspection inspect(const ModelFiles &files, const ModelConfig &config, const Cancellation &cancel);
+/// The same of one that is open.
+Inspection inspect(const Checkpoint &checkpoint, const ModelConfig &config);
 
 /// Describes networks whose weights are declared, and perhaps loaded.
 ModelInfo describe(const Checkpoint &checkpoint, const Networks &networks);

@@ -1,6 +1,6 @@
 /**
  * Seeds for the fuzzer, made with the writers of the tests: `tsx test/fuzz/seeds.ts FOLDER` fills
- * FOLDER/FORMAT. They are small, because a fuzzer changes bytes at random: a few tensors, and a whole
+ * FOLDER/FORMAT, and FOLDER/heads for the target of networks. They are small, because a fuzzer changes bytes at random: a few tensors, and a whole
  * model of absurdly narrow networks.
  */
 import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
@@ -12,7 +12,7 @@ import type { FormulaConfig } from '../support/formula-model.js'
 import { ggufBytes, ggufTypes, value } from '../support/gguf-writer.js'
 import { hostileGguf } from '../support/hostile-gguf.js'
 import { fixture } from '../support/package-root.js'
-import { headerOf, safetensorsBytes } from '../support/safetensors.js'
+import { safetensorsBytes } from '../support/safetensors.js'
 import {
   legacyFile,
   pickled,
@@ -178,31 +178,49 @@ function torchSeeds(): Seeds {
   }
 }
 
-/** Heads of whole models, which become networks: see `formats/networks.cpp`. */
-function networksSeeds(): Seeds {
-  const sizes = (channels: number[]): FormulaConfig => ({
-    text: { vocabulary: 49408, positions: 77, width: 2, layers: 2, mlpWidth: 4 },
-    unet: { latentChannels: 4, channels, layersPerLevel: 1 },
-    vae: { channels: [2, 2, 2, 4], layersPerLevel: 1 },
-  })
+/**
+ * Whole models that `formats/networks.cpp` changes: a line of configuration, then a line of a name and a
+ * shape for each tensor.
+ */
+function heads(): Seeds {
   const config = {
     unet: { num_attention_heads: 1, norm_num_groups: 2, sample_size: 8 },
     text_encoder: { num_attention_heads: 1 },
     vae: { norm_num_groups: 2 },
   }
-  const head = (channels: number[], dropped?: RegExp) => {
-    const specs = formulaTensors(sizes(channels)).filter(({ name }) => !dropped?.test(name))
-    const { header } = headerOf(specs, 'F16')
-    return JSON.stringify({
-      __metadata__: { 'magicmix.config': JSON.stringify(config) },
-      ...header,
-    })
-  }
+  const sizes = (channels: number[]): FormulaConfig => ({
+    text: { vocabulary: 49408, positions: 77, width: 2, layers: 1, mlpWidth: 4 },
+    unet: { latentChannels: 4, channels, layersPerLevel: 1 },
+    vae: { channels: [2, 2, 2, 4], layersPerLevel: 1 },
+  })
+  const second = sizes([2, 4])
+  Object.assign(second.unet, { linearProjections: true })
+  Object.assign(second.text, { openClip: true, layers: 2, width: 64, mlpWidth: 4 })
+  const tensors = [
+    formulaTensors(sizes([2, 4])),
+    formulaTensors(sizes([2, 4])).filter(({ name }) => !name.includes('middle_block')),
+    formulaTensors(second),
+  ]
+  return Object.fromEntries(
+    tensors.map((specs, i) => [
+      String(i),
+      [JSON.stringify(config), ...specs.map(({ name, shape }) => [name, ...shape].join(' '))].join(
+        '\n',
+      ),
+    ]),
+  )
+}
+
+/** Which head, changes of four bytes, a zero and a configuration: see `formats/networks.cpp`. */
+function networksSeeds(): Seeds {
+  const wholes = [0, 1, 2].map((head) => [`head-${head}`, Uint8Array.of(head)] as const)
+  const kinds = [1, 2, 3, 4, 5, 6, 7, 8].map(
+    (what) => [`change-${what}`, Uint8Array.of(0, what, 40 * what, 0, 2 + what)] as const,
+  )
+  const text = JSON.stringify(configuration)
   return {
-    model: head([2, 4]),
-    oneLevel: head([2]),
-    withoutMiddle: head([2, 4], /middle_block/),
-    withoutVae: head([2, 4], /first_stage_model/),
+    ...Object.fromEntries([...wholes, ...kinds]),
+    configuration: Buffer.concat([Uint8Array.of(0, 0), Buffer.from(text)]),
   }
 }
 
@@ -243,7 +261,8 @@ function loraSeeds(): Seeds {
   }
 }
 
-const formats: Record<string, () => Seeds> = {
+const folders: Record<string, () => Seeds> = {
+  heads,
   gguf: ggufSeeds,
   safetensors: safetensorsSeeds,
   torch: torchSeeds,
@@ -254,8 +273,8 @@ const formats: Record<string, () => Seeds> = {
 
 const root = process.argv[2]
 if (root === undefined) throw new Error('usage: tsx test/fuzz/seeds.ts FOLDER')
-for (const [format, seeds] of Object.entries(formats)) {
-  const folder = path.join(root, format)
+for (const [name, seeds] of Object.entries(folders)) {
+  const folder = path.join(root, name)
   mkdirSync(folder, { recursive: true })
-  for (const [name, seed] of Object.entries(seeds())) writeFileSync(path.join(folder, name), seed)
+  for (const [file, seed] of Object.entries(seeds())) writeFileSync(path.join(folder, file), seed)
 }

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/leftovers.h"
 #include "engine/inspect.h"
 
 #include <algorithm>
@@ -59,10 +60,12 @@ std::string memoryFile(const std::string &head, std::size_t size) {
     return fileOf(head.data(), head.size(), std::max(size, head.size()));
 }
 
-void expectErrorAtMost(const std::function<void()> &read) {
+bool expectErrorAtMost(const std::function<void()> &read) {
     try {
         read();
+        return true;
     } catch (const Error &) {
+        return false;
     }
 }
 
@@ -76,12 +79,19 @@ void touch(const StoredTensors &tensors) {
 void openAsModel(const std::string &path) {
     ModelFiles files;
     files.model = path;
-    inspect(files, {}, never());
     const Checkpoint checkpoint = Checkpoint::open(files, never());
+    inspect(checkpoint, {});
     for (const auto &[name, tensor] : checkpoint.tensors()) {
         const std::string &one = name;
         expectErrorAtMost([&] { touchEnds(checkpoint.read(one)); });
     }
+}
+
+void readAndOpen(const std::uint8_t *data, std::size_t size, const Reader &reader) {
+    const std::string path = memoryFile(data, size);
+    expectErrorAtMost([&] { refuseLeftovers(*InputFile::open(path)); });
+    if (!expectErrorAtMost([&] { touch(reader(InputFile::open(path))); })) return;
+    expectErrorAtMost([&] { openAsModel(path); });
 }
 
 } // namespace magicmix

@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <map>
+#include <string>
 #include <string_view>
 
 namespace fs = std::filesystem;
@@ -50,7 +52,11 @@ public:
 
     std::string path() const { return root_.string(); }
 
-    void write(const std::string &name, std::string_view text) const {
+    /// Most inputs change one of the files, so the others stay as they are.
+    void write(const std::string &name, std::string_view text) {
+        std::string &before = written_[name];
+        if (before == text) return;
+        before = text;
         if (text.empty()) {
             fs::remove(root_ / name);
         } else if (name == kShard) {
@@ -70,12 +76,13 @@ private:
     }
 
     fs::path root_;
+    std::map<std::string, std::string> written_; ///< files by name, "" of those that are not there
 };
 
 } // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size) {
-    static const Folder folder;
+    static Folder folder;
     std::string_view rest(reinterpret_cast<const char *>(data), size);
     for (const char *name : kFiles) {
         const std::size_t end = std::min(rest.find(kBetween), rest.size());

@@ -1,125 +1,207 @@
-// Whole models, from the head of a safetensors file to built networks. The input is the JSON of the
-// head; what it describes are zeros. A mutation changes a name, a type or a side of a shape, and
-// puts the offsets right again, so that most inputs get as far as the networks.
+// Whole models, from a safetensors file to built networks. The input says how the file comes about:
+// the first byte which of the heads that seeds.ts made is changed (names and shapes of a model of
+// absurdly narrow networks), then four bytes for each change, up to a zero, then the configuration
+// as JSON, unless that of the head shall stay. So an input is always a file that can be read, and
+// it is small. The values are zeros.
 
+#include "checkpoint/configuration.h"
 #include "engine/inspect.h"
 #include "target.h"
 
-#include <nlohmann/json.hpp>
-
 #include <algorithm>
-#include <random>
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
+#include <sstream>
+#include <string_view>
+#include <vector>
 
 namespace {
 
-using Json = nlohmann::json;
+constexpr std::uint64_t kMostTensorBytes = std::uint64_t{1} << 30;
+constexpr std::uint64_t kMostFileBytes = std::uint64_t{1} << 40;
+constexpr std::size_t kMostTensors = 2000;
 
-constexpr std::size_t kMostFileBytes = std::size_t{16} << 20;
+struct Tensor {
+    std::string name;
+    std::vector<std::uint64_t> shape;
+    const char *type = "F16";
+};
 
-std::size_t bytesOf(const std::string &dtype) {
-    const std::size_t bytes[] = {1, 2, 4, 8};
-    const char *types[] = {"F8_E4M3", "F16", "F32", "F64"};
-    for (std::size_t i = 0; i < 4; i++) {
-        if (dtype == types[i]) return bytes[i];
+/// A file of `seeds/heads`: a line of configuration, then a line "NAME SIDES..." for each tensor.
+struct Head {
+    std::string configuration;
+    std::vector<Tensor> tensors;
+};
+
+std::vector<Head> heads;
+
+Head readHead(const std::string &path) {
+    std::ifstream file(path);
+    Head head;
+    std::string line;
+    if (!std::getline(file, head.configuration)) return head;
+    while (std::getline(file, line)) {
+        std::istringstream words(line);
+        Tensor tensor;
+        words >> tensor.name;
+        for (std::uint64_t side = 0; words >> side;) tensor.shape.push_back(side);
+        head.tensors.push_back(tensor);
     }
-    return 2;
+    return head;
 }
 
-/// Lays the tensors one after the other.
-void layOut(Json &head) {
-    std::size_t at = 0;
-    for (auto &[name, entry] : head.items()) {
-        if (!entry.is_object() || !entry.contains("shape") || !entry["shape"].is_array()) continue;
-        std::size_t bytes = bytesOf(entry.value("dtype", "F16"));
-        for (const auto &side : entry["shape"]) {
-            const auto n = side.is_number_unsigned() ? side.get<std::size_t>() : 1;
-            bytes = n < kMostFileBytes ? bytes * n : kMostFileBytes;
-            bytes = std::min(bytes, kMostFileBytes);
+struct Type {
+    const char *name;
+    std::uint64_t bytes;
+};
+constexpr Type kTypes[] = {{"F8_E4M3", 1}, {"F8_E5M2", 1}, {"F16", 2}, {"BF16", 2},
+                           {"F32", 4},     {"F64", 8},     {"I64", 8}, {"U8", 1}};
+
+constexpr std::uint64_t kSides[] = {
+    0,  1,  2,  3,  4,   5,   6,   7,   8,   9,   12,   16,   24,   31,    32,    33,
+    48, 64, 77, 96, 128, 160, 256, 320, 512, 768, 1024, 1280, 4096, 49408, 65537, 1u << 31};
+
+/// Four bytes of the input.
+struct Change {
+    unsigned what, tensor, value;
+};
+
+std::string partOf(const std::string &name, unsigned parts) {
+    std::size_t end = name.size();
+    for (unsigned i = 0; i <= parts && end != std::string::npos && end > 0; i++) {
+        end = name.rfind('.', end - 1);
+    }
+    return end == std::string::npos ? name : name.substr(0, end + 1);
+}
+
+void apply(const Change &change, std::vector<Tensor> &tensors) {
+    if (tensors.empty()) return;
+    const std::size_t index = change.tensor % tensors.size();
+    Tensor &tensor = tensors[index];
+    const std::uint64_t side = kSides[change.value % std::size(kSides)];
+    switch (change.what % 8) {
+    case 0: tensor.type = kTypes[change.value % std::size(kTypes)].name; break;
+    case 1:
+        if (!tensor.shape.empty()) tensor.shape[change.value / 32 % tensor.shape.size()] = side;
+        break;
+    case 2: // a dimension more or less
+        if (change.value % 2 == 0 && !tensor.shape.empty())
+            tensor.shape.pop_back();
+        else
+            tensor.shape.push_back(1);
+        break;
+    case 3: { // all sides of that length, in a part of the model or in all of it: wider networks
+        if (tensor.shape.empty()) break;
+        const std::uint64_t before = tensor.shape[change.value / 32 % tensor.shape.size()];
+        const std::string part = change.what < 128 ? "" : partOf(tensor.name, change.what / 8 % 8);
+        for (auto &each : tensors) {
+            if (each.name.compare(0, part.size(), part) == 0)
+                std::replace(each.shape.begin(), each.shape.end(), before, side);
         }
-        entry["data_offsets"] = {at, at + bytes};
-        at += bytes;
-    }
-}
-
-/// Changes one thing about one tensor.
-void change(Json &head, std::minstd_rand &random) {
-    const auto below = [&](std::size_t n) { return static_cast<std::size_t>(random() % n); };
-    if (head.empty()) return;
-    auto item = head.begin();
-    std::advance(item, static_cast<std::ptrdiff_t>(below(head.size())));
-    const std::string name = item.key();
-    Json entry = item.value();
-    switch (below(6)) {
-    case 0: head.erase(name); return;
-    case 1: {
-        const char *types[] = {"F8_E4M3", "F8_E5M2", "F16", "BF16", "F32", "F64", "I64"};
-        if (entry.is_object()) entry["dtype"] = types[below(7)];
         break;
     }
-    case 2: {
-        const int sides[] = {0, 1, 2, 3, 4, 8, 16, 31, 32, 64, 77, 320, 768, 1024, 49408, 65537};
-        if (!entry.is_object() || !entry.contains("shape") || entry["shape"].empty()) break;
-        auto &shape = entry["shape"];
-        if (shape.is_array()) shape[below(shape.size())] = sides[below(16)];
-        break;
-    }
-    case 3: {
-        if (!entry.is_object() || !entry.contains("shape") || !entry["shape"].is_array()) break;
-        auto &shape = entry["shape"];
-        if (shape.size() > 1 && below(2) == 0)
-            shape.erase(shape.size() - 1);
-        else if (shape.size() < 6)
-            shape.push_back(1);
-        break;
-    }
-    case 4: { // the same with another number in its name: a block, a layer, a level
-        std::string other = name;
+    case 4:   // the same with another number in its name: a block, a layer, a level
+    case 5: { // or the whole part of the model
+        const std::string part = change.what % 8 == 4 ? tensor.name : partOf(tensor.name, 1);
         std::vector<std::size_t> digits;
-        for (std::size_t i = 0; i < other.size(); i++) {
-            if (other[i] >= '0' && other[i] <= '9') digits.push_back(i);
+        for (std::size_t i = 0; i < part.size(); i++) {
+            if (part[i] >= '0' && part[i] <= '9') digits.push_back(i);
         }
         if (digits.empty()) break;
-        other[digits[below(digits.size())]] = static_cast<char>('0' + below(10));
-        head[other] = entry;
-        return;
-    }
-    default: { // all of a part goes
-        const std::string part = name.substr(0, name.rfind('.', name.rfind('.') - 1));
-        std::vector<std::string> names;
-        for (const auto &[each, value] : head.items()) {
-            if (each.rfind(part, 0) == 0) names.push_back(each);
+        const std::size_t digit = digits[change.value / 16 % digits.size()];
+        std::vector<Tensor> more;
+        for (const auto &each : tensors) {
+            if (each.name.compare(0, part.size(), part) != 0) continue;
+            more.push_back(each);
+            more.back().name[digit] = static_cast<char>('0' + change.value % 10);
         }
-        for (const auto &each : names) head.erase(each);
-        return;
+        if (tensors.size() + more.size() > kMostTensors) break;
+        tensors.insert(tensors.end(), more.begin(), more.end());
+        break;
     }
+    case 6: { // a part of the model goes
+        const std::string part = partOf(tensor.name, change.value % 8);
+        tensors.erase(std::remove_if(tensors.begin(), tensors.end(),
+                                     [&](const Tensor &each) {
+                                         return each.name.compare(0, part.size(), part) == 0;
+                                     }),
+                      tensors.end());
+        break;
     }
-    head[name] = entry;
+    default: tensors.erase(tensors.begin() + static_cast<std::ptrdiff_t>(index)); break;
+    }
+}
+
+std::uint64_t bytesOf(const Tensor &tensor) {
+    const auto *type = std::find_if(std::begin(kTypes), std::end(kTypes), [&](const Type &each) {
+        return std::string_view(each.name) == tensor.type;
+    });
+    std::uint64_t bytes = type->bytes;
+    for (const std::uint64_t side : tensor.shape) {
+        bytes = side > kMostTensorBytes / std::max<std::uint64_t>(bytes, 1) ? kMostTensorBytes
+                                                                            : bytes * side;
+    }
+    return bytes;
+}
+
+std::string quoted(const std::string &text) {
+    using Json = nlohmann::json;
+    return Json(text).dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+/// The head as a safetensors file has it, of tensors that lie one after the other; `end` becomes
+/// the number of bytes behind it.
+std::string headText(const std::vector<Tensor> &tensors, const std::string &configuration,
+                     std::uint64_t &end) {
+    std::string text = "{\"__metadata__\":{\"" + std::string(magicmix::kConfigurationKey) +
+                       "\":" + quoted(configuration) + "}";
+    for (const auto &tensor : tensors) {
+        text += ",\"" + tensor.name + "\":{\"dtype\":\"" + tensor.type + "\",\"shape\":[";
+        for (std::size_t i = 0; i < tensor.shape.size(); i++) {
+            text += (i == 0 ? "" : ",") + std::to_string(tensor.shape[i]);
+        }
+        text += "],\"data_offsets\":[" + std::to_string(end);
+        end += bytesOf(tensor);
+        text += "," + std::to_string(end) + "]}";
+    }
+    return text + "}";
 }
 
 } // namespace
 
-extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t *data, std::size_t size, std::size_t most);
-
-extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t *data, std::size_t size,
-                                               std::size_t most, unsigned int seed) {
-    std::minstd_rand random(seed + 1);
-    // Now and then bytes at random: the JSON itself may be damaged, too.
-    if (random() % 16 == 0) return LLVMFuzzerMutate(data, size, most);
-    Json head = Json::parse(data, data + size, nullptr, false);
-    if (!head.is_object()) return LLVMFuzzerMutate(data, size, most);
-    for (std::size_t n = 1 + random() % 3; n > 0; n--) change(head, random);
-    layOut(head);
-    const std::string text = head.dump();
-    if (text.size() > most) return LLVMFuzzerMutate(data, size, most);
-    std::copy(text.begin(), text.end(), data);
-    return text.size();
+extern "C" int LLVMFuzzerInitialize(int *, char ***arguments) {
+    const std::string program = (*arguments)[0];
+    const std::string folder = program.substr(0, program.rfind('/') + 1) + "seeds/heads/";
+    while (true) {
+        Head head = readHead(folder + std::to_string(heads.size()));
+        if (head.tensors.empty()) break;
+        heads.push_back(std::move(head));
+    }
+    if (!heads.empty()) return 0;
+    std::cerr << "no heads in " << folder << ": see test/fuzz/seeds.ts\n";
+    std::exit(1);
 }
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size) {
+    if (size == 0) return 0;
+    const Head &head = heads[data[0] % heads.size()];
+    std::vector<Tensor> tensors = head.tensors;
+    std::size_t at = 1;
+    for (; at + 4 <= size && data[at] != 0; at += 4) {
+        apply({data[at], data[at + 1] + 256u * data[at + 2], data[at + 3]}, tensors);
+    }
+    at = std::min(at + 1, size);
+    std::string configuration(reinterpret_cast<const char *>(data) + at, size - at);
+    if (configuration.empty()) configuration = head.configuration;
+    std::uint64_t end = 0;
+    const std::string text = headText(tensors, configuration, end);
+
     std::string file(8, '\0');
-    for (unsigned i = 0; i < 8; i++) file[i] = static_cast<char>(size >> (8 * i) & 255);
-    file.append(reinterpret_cast<const char *>(data), size);
-    const std::string path = magicmix::memoryFile(file, file.size() + kMostFileBytes);
+    for (unsigned i = 0; i < 8; i++) file[i] = static_cast<char>(text.size() >> (8 * i) & 255);
+    file += text;
+    const std::string path =
+        magicmix::memoryFile(file, file.size() + std::min(end, kMostFileBytes));
     magicmix::expectErrorAtMost([&] {
         magicmix::ModelFiles files;
         files.model = path;
