@@ -16,8 +16,8 @@ import { fixture, packageRoot } from './support/package-root.js'
 import { imageToImage, indexAt, referenceMix } from './support/reference.js'
 import type { Pixels, ReferenceMix, ReferenceRequest } from './support/reference.js'
 
-/** f32 sums in another order; nothing else may differ. */
-const rounding = 2e-5
+/** f32 sums in another order, which a picture of one latent cell makes the most of; nothing else may differ. */
+const rounding = 4e-5
 
 const content = 'a photo of a corgi wearing a red hat'
 const otherPrompt = 'a coffee machine, studio lighting'
