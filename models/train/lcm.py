@@ -3,9 +3,9 @@
     python -m train.lcm --pictures pictures.npz --out world-128-lcm/pytorch_lora_weights.safetensors
 
 After Luo et al. 2023 (LCM, arXiv 2310.04378, and LCM-LoRA, arXiv 2311.05556). A teacher, the model
-with guidance, takes one step of DDIM's fifty from a noisy latent. The student, the model with the
-LoRA and without guidance, learns to predict from where the step began what it predicts from where
-it ended, so in the end it predicts from any of the fifty what fifty steps would have made.
+with guidance, takes one step of DDIM from a noisy latent. The student, the model with the LoRA and
+without guidance, learns to predict from where the step began what it predicts from where it ended;
+so in the end it predicts at once, from any of fifty timesteps, what all steps would have made.
 """
 
 import argparse
@@ -31,10 +31,11 @@ LOOK = ['a photo of a tiger', 'a watermelon', 'a photo of a house', 'a mug', 'a 
 
 
 class Lora(nn.Module):
-    """A UNet with low-rank changes, which are merged into its weights whenever it runs.
+    """Low-rank changes of a UNet's layers.
 
-    That costs little beside a batch, and rounds as the engine does when it merges a file. The
-    UNet's own weights hide in a list: they are neither trained nor kept with the state.
+    They are merged into its weights before it runs, which costs little beside a batch, and rounds as
+    the engine does when it merges a file. The UNet hides in a list: it is neither trained nor kept
+    with the state.
     """
 
     def __init__(self, unet, rank):
@@ -51,13 +52,14 @@ class Lora(nn.Module):
         for down in self.down:
             nn.init.kaiming_uniform_(down, a=math.sqrt(5))
 
-    def forward(self, *inputs):
-        unet = self.hidden[0]
-        merged = {}
+    def merged(self):
+        """The UNet with these changes, a function."""
+        unet, weights = self.hidden[0], {}
         for name, down, up in zip(self.layers, self.down, self.up):
             weight = unet.get_parameter(f'{name}.weight')
-            merged[f'{name}.weight'] = weight + (up @ down).view_as(weight).to(weight.dtype)
-        return functional_call(unet, merged, inputs)
+            change = (up.float() @ down.float()).view_as(weight)
+            weights[f'{name}.weight'] = (weight + change).to(weight.dtype)
+        return lambda *inputs: functional_call(unet, weights, inputs)
 
     def save(self, file):
         """As the published LCM LoRAs are: kohya's names, and an alpha that is the rank."""
@@ -112,37 +114,39 @@ def stage(options, rank, device):
         prompt[torch.rand(batch, generator=random) < options.empty] = 0
         return torch.lerp(latents[one].float(), latents[other].float(), share), states[prompt]
 
-    def loss_of(student, random):
+    def loss_of(lora, random):
         x, prompts = (each.to(device) for each in starts(random))
         # Spread evenly over the lattice within a batch: a calmer loss.
         place = (torch.arange(batch) + torch.rand(1, generator=random)) / batch
         begin = (place * 1000 / LATTICE).long().clamp(0, 1000 // LATTICE - 1) * LATTICE
         begin = (begin + LATTICE - 1).to(device)
-        end = (begin - LATTICE).clamp(min=0)
+        end = (begin - LATTICE * options.skip).clamp(min=0)
         noise = torch.randn(x.shape, generator=random).to(device)
         low, high = options.guidance
         guidance = low + (high - low) * torch.rand(batch, 1, 1, 1, generator=random).to(device)
 
         x = diffusion.noised(x, noise, begin)
+        student = lora.merged()
         with torch.no_grad():
             both = torch.cat([states[:1].to(device).expand_as(prompts), prompts])
-            e0, e1 = teacher(x.repeat(2, 1, 1, 1).bfloat16(), begin.repeat(2), both).float().chunk(2)
-            epsilon = e0 + guidance * (e1 - e0)
+            twice = teacher(x.repeat(2, 1, 1, 1).bfloat16(), begin.repeat(2), both).float()
+            empty, prompted = twice.chunk(2)
+            epsilon = empty + guidance * (prompted - empty)
             y = diffusion.noised(diffusion.clean(x, epsilon, begin), epsilon, end)
             aim = consistent(student, y, end, prompts)
         error = consistent(student, x, begin, prompts) - aim
         return ((error**2 + HUBER**2).sqrt() - HUBER).mean()
 
     @torch.no_grad()
-    def report(student):
-        student.save(options.out)
+    def report(lora):
+        lora.save(options.out)
         vae = box.autoencoder(options.model)
         prompts = box.text_states(options.model, LOOK)
         context = prompts[0][prompts[1]].bfloat16()
         rows = []
         for steps in (4, 8):
             random = torch.Generator().manual_seed(1)
-            x = sample(student, context, steps, random)
+            x = sample(lora.merged(), context, steps, random)
             pictures = (vae.decode(x / SCALING).clamp(-1, 1) * 127.5 + 127.5).byte()
             rows.append(torch.cat(list(pictures), 2))
         Image.fromarray(torch.cat(rows, 1).permute(1, 2, 0).numpy()).save(options.look)
@@ -151,13 +155,13 @@ def stage(options, rank, device):
     loop.train(Lora(teacher, options.rank), loss_of, options, rank, device, report)
 
 
-def sample(student, context, steps, random):
+def sample(unet, context, steps, random):
     """The sampler `lcm`: predict the picture, add fresh noise for the next timestep, repeat."""
     lattice = [LATTICE * (50 - 50 * i // steps) - 1 for i in range(steps)]
     draw = lambda: torch.randn(len(context), 4, 16, 16, generator=random)
     x = draw()
     for t, after in zip(lattice, [*lattice[1:], None]):
-        x = consistent(student, x, torch.full((len(x),), t), context)
+        x = consistent(unet, x, torch.full((len(x),), t), context)
         if after is not None:
             x = diffusion.noised(x, draw(), torch.full((len(x),), after))
     return x
@@ -180,11 +184,12 @@ def main():
     parser.add_argument('--look', default='lcm.png')
     parser.add_argument('--minutes', type=float, default=60)
     parser.add_argument('--rank', type=int, default=10)
+    parser.add_argument('--skip', type=int, default=3, help='of the fifty in a step of the teacher')
     parser.add_argument('--guidance', type=float, nargs=2, default=(5.0, 10.0))
     parser.add_argument('--empty', type=float, default=0.1, help='share of empty prompts')
-    parser.add_argument('--batch', type=int, default=32, help='samples for each process')
+    parser.add_argument('--batch', type=int, default=16, help='samples for each process')
     parser.add_argument('--rate', type=float, default=1e-3)
-    parser.add_argument('--ema', type=float, default=0.995)
+    parser.add_argument('--ema', type=float, default=0.99)
     parser.add_argument('--processes', type=int, default=1)
     parser.add_argument('--seed', type=int, default=1)
     loop.start(stage, parser.parse_args())

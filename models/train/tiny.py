@@ -41,7 +41,8 @@ class TinyDecoder(nn.Module):
         layers = [nn.Conv2d(4, width, 3, padding=1), nn.ReLU()]
         for count in blocks[:-1]:
             layers += [Block(width) for _ in range(count)]
-            layers += [nn.Upsample(scale_factor=2.0), nn.Conv2d(width, width, 3, padding=1, bias=False)]
+            sharper = nn.Conv2d(width, width, 3, padding=1, bias=False)
+            layers += [nn.Upsample(scale_factor=2.0), sharper]
         layers += [Block(width) for _ in range(blocks[-1])]
         self.layers = nn.Sequential(*layers, nn.Conv2d(width, 3, 3, padding=1))
         self.config = {
