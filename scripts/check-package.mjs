@@ -46,6 +46,7 @@ const expected = [
   ...['text_encoder/model', 'unet/diffusion_pytorch_model', 'vae/diffusion_pytorch_model'].map(
     (name) => `models/world-128/${name}.safetensors`,
   ),
+  'models/world-128-lcm/pytorch_lora_weights.safetensors',
   ...[
     'binding/addon.cpp',
     'cpp/engine/engine.h',
@@ -65,7 +66,7 @@ const allowed = [
   /^dist\/[\w/-]+\.(js|d\.ts)$|^dist\/clip-merges\.txt$/,
   /^(binding|cpp)\/[\w/-]+\.(cpp|h)$/,
   /^third_party\/[\w-]+\.(cmake|cpp|map|md|sh)$/,
-  /^models\/(README\.md|glyphs\.png|layouts\/[\w-]+\.png|world-128\/[\w/]+\.(json|safetensors))$/,
+  /^models\/(README\.md|glyphs\.png|layouts\/[\w-]+\.png|world-128(-lcm|-tiny)?\/[\w/]+\.(json|safetensors))$/,
   /^vendor\/(json\.hpp|ggml\/.+)$/,
   /^examples\/[\w-]+\.(mjs|md)$/,
 ]

@@ -13,6 +13,10 @@ export const nativeRoot = unpacked(packageRoot)
 // The folders are written out, each from `__dirname`, so that tools which copy what a program needs
 // (nft, in Next and at Vercel) find what is in them.
 export const modelInTheBox = unpacked(path.join(__dirname, '..', 'models', 'world-128'))
+/** The LoRA that makes a few-step model of it, for the sampler `lcm`. */
+export const fewStepsInTheBox = unpacked(
+  path.join(__dirname, '..', 'models', 'world-128-lcm', 'pytorch_lora_weights.safetensors'),
+)
 export const builtAddons = unpacked(path.join(__dirname, '..', 'build', 'Release'))
 export const prebuiltAddons = unpacked(path.join(__dirname, '..', 'prebuilds'))
 

@@ -1,4 +1,7 @@
-/** How a mix of the world is judged: where its silhouette lies, and what a classifier sees in it. */
+/**
+ * How a mix of the world is judged: where its silhouette lies, what a classifier sees in it, and how
+ * much it is like another picture.
+ */
 import path from 'node:path'
 
 import type { Picture } from 'magicmix'
@@ -110,6 +113,84 @@ function fillHoles(object: Uint8Array, width: number, height: number): Uint8Arra
     if (i < (height - 1) * width) visit(i + width)
   }
   return filled
+}
+
+// ---------------------------------------------------------------------------------------------
+// Likeness
+
+/** The peak signal-to-noise ratio of two pictures in dB, over all channels; Infinity if equal. */
+export function psnr(a: Picture, b: Picture): number {
+  sameSize(a, b)
+  let sum = 0
+  for (let i = 0; i < a.data.length; i++) sum += (a.data[i]! - b.data[i]!) ** 2
+  return 10 * Math.log10(255 ** 2 / (sum / a.data.length))
+}
+
+/**
+ * The structural similarity of two pictures' luma as Wang, Bovik, Sheikh and Simoncelli published it
+ * (2004): means, variances and covariance in a Gaussian window of 11 x 11 with deviation 1.5, K1 0.01,
+ * K2 0.03, and the mean over all places where the window lies within the picture.
+ */
+export function ssim(a: Picture, b: Picture): number {
+  sameSize(a, b)
+  const { width, height } = a
+  const [x, y] = [luma(a), luma(b)]
+  const smooth = (f: (i: number) => number) =>
+    blurred(
+      Float64Array.from(x, (_, i) => f(i)),
+      width,
+      height,
+    )
+  const mx = smooth((i) => x[i]!)
+  const my = smooth((i) => y[i]!)
+  const xx = smooth((i) => x[i]! ** 2)
+  const yy = smooth((i) => y[i]! ** 2)
+  const xy = smooth((i) => x[i]! * y[i]!)
+  const [c1, c2] = [(0.01 * 255) ** 2, (0.03 * 255) ** 2]
+  const similarities = mx.map((p, i) => {
+    const q = my[i]!
+    const luminance = (2 * p * q + c1) / (p * p + q * q + c1)
+    return (luminance * (2 * (xy[i]! - p * q) + c2)) / (xx[i]! - p * p + (yy[i]! - q * q) + c2)
+  })
+  return similarities.reduce((sum, value) => sum + value, 0) / similarities.length
+}
+
+function sameSize(a: Picture, b: Picture): void {
+  if (a.width !== b.width || a.height !== b.height) throw new Error('pictures of different sizes')
+}
+
+/** Rec. 601, in 0..255. */
+function luma({ data }: Picture): Float64Array {
+  const at = (i: number) =>
+    0.299 * data[3 * i]! + 0.587 * data[3 * i + 1]! + 0.114 * data[3 * i + 2]!
+  return Float64Array.from({ length: data.length / 3 }, (_, i) => at(i))
+}
+
+const window = (() => {
+  const bell = Array.from({ length: 11 }, (_, i) => Math.exp(-((i - 5) ** 2) / (2 * 1.5 ** 2)))
+  const sum = bell.reduce((total, value) => total + value, 0)
+  return bell.map((value) => value / sum)
+})()
+
+/** Through the window, where it lies within the picture: ten pixels less each way. */
+function blurred(values: Float64Array, width: number, height: number): Float64Array {
+  const [w, h] = [width - window.length + 1, height - window.length + 1]
+  if (w < 1 || h < 1) throw new Error('pictures smaller than the window of SSIM')
+  const rows = new Float64Array(w * height)
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < w; x++) {
+      let sum = 0
+      for (let k = 0; k < window.length; k++) sum += window[k]! * values[y * width + x + k]!
+      rows[y * w + x] = sum
+    }
+  }
+  const both = new Float64Array(w * h)
+  for (let i = 0; i < both.length; i++) {
+    let sum = 0
+    for (let k = 0; k < window.length; k++) sum += window[k]! * rows[i + k * w]!
+    both[i] = sum
+  }
+  return both
 }
 
 // ---------------------------------------------------------------------------------------------

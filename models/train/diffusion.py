@@ -11,6 +11,12 @@ def noised(latents, noise, timesteps):
     return a.sqrt() * latents + (1 - a).sqrt() * noise
 
 
+def clean(x, epsilon, timesteps):
+    """The latent without the noise that is predicted in it."""
+    a = ALPHAS.to(x.device)[timesteps][:, None, None, None]
+    return (x - (1 - a).sqrt() * epsilon) / a.sqrt()
+
+
 def min_snr_weight(timesteps, most=5.0):
     """Weights of the epsilon loss after Hang et al. 2023: easy timesteps count less."""
     a = ALPHAS[timesteps]

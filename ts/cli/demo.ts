@@ -4,7 +4,7 @@ import { availableParallelism } from 'node:os'
 import path from 'node:path'
 
 import type { MagicMix } from '../mixer.js'
-import { nativeRoot } from '../package-files.js'
+import { fewStepsInTheBox, nativeRoot } from '../package-files.js'
 import type { Picture } from '../pixels.js'
 import { type Arguments, type Command, UsageError, textOption } from './command.js'
 import { type Cell, type SheetPlan, demoSheets } from './demo-sheets.js'
@@ -42,14 +42,14 @@ async function run({ positionals, values, signal }: Arguments): Promise<void> {
   const { drawSheet } = await import('./sheet.js')
 
   const started = performance.now()
-  const plans = demoSheets((name) => path.join(models, 'layouts', `${name}.png`))
+  const plans = demoSheets((name) => path.join(models, 'layouts', `${name}.png`), fewStepsInTheBox)
   const mixers = await loadMixers(() =>
     MagicMix.load({ threads: 1, ...deviceFrom(values), signal }),
   )
   const written: string[] = []
-  try {
-    const pictures = await makeAll(plans, mixers, signal)
-    for (const { file, title, about, columns, rows } of plans) {
+  const make = async (some: readonly SheetPlan[]) => {
+    const pictures = await makeAll(some, mixers, signal)
+    for (const { file, title, about, columns, rows } of some) {
       const drawn = rows.map(({ label, cells }) => ({
         label,
         pictures: cells.map((cell) => pictures.get(cell)!),
@@ -61,17 +61,24 @@ async function run({ positionals, values, signal }: Arguments): Promise<void> {
         .toFile(target)
       written.push(target)
     }
+  }
+  try {
+    // The quick sheet can be looked at while the others are made.
+    const [quick, ...others] = plans
+    await make([quick!])
+    process.stderr.write(`${written[0]} is there, after ${duration(performance.now() - started)}\n`)
+    await make(others)
   } finally {
     await Promise.all(mixers.map((mixer) => mixer.dispose()))
   }
 
-  const total = performance.now() - started
+  const milliseconds = performance.now() - started
   if (values.json) {
-    console.log(JSON.stringify({ files: written, milliseconds: total }))
+    console.log(JSON.stringify({ files: written, milliseconds }))
     return
   }
   const width = Math.max(...written.map((file) => file.length))
-  console.log(`Wrote ${written.length} sheets in ${duration(total)}:
+  console.log(`Wrote ${written.length} sheets in ${duration(milliseconds)}:
 
 ${plans.map(({ title }, i) => `  ${written[i]!.padEnd(width)}  ${title}`).join('\n')}
 
