@@ -1,11 +1,14 @@
 /** Every program under bench/ and models/eval, run for a moment. Their figures mean nothing here. */
 import assert from 'node:assert/strict'
+import { rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import path from 'node:path'
 
 import { packageRoot } from './support/package-root.js'
 import { runNode } from './support/programs.js'
 
 const box = path.join(packageRoot, 'models', 'world-128')
+const pictures = path.join(tmpdir(), `magicmix-few-steps-${process.pid}`)
 const tiny = ['--size', '64x64', '--threads', '1']
 
 const programs: [program: string, args: string[], prints: RegExp][] = [
@@ -32,11 +35,18 @@ const programs: [program: string, args: string[], prints: RegExp][] = [
     /^three mixers in a process +[\d.]+ ms/m,
   ],
   ['bench/peers/run.ts', ['--list'], /^magicmix: \d/m],
+  [
+    'models/eval/few_steps.ts',
+    [pictures, '--seeds', '1', '--contents', '1', '--only', 'lcm 4, nu 0.5'],
+    /^\| lcm 4, nu 0\.5 +\| [\d.]+ \|/m,
+  ],
   ['bench/load.ts', ['1'], /^require of magicmix: [\d.]+ ms$/m],
 ]
 
 describe('bench', function () {
   this.timeout(300_000)
+  after(() => rmSync(pictures, { recursive: true, force: true }))
+
   for (const [program, args, prints] of programs) {
     it(program, async () => {
       const { code, stdout, stderr } = await runNode(
