@@ -47,6 +47,7 @@ const expected = [
     (name) => `models/world-128/${name}.safetensors`,
   ),
   'models/world-128-lcm/pytorch_lora_weights.safetensors',
+  'models/world-128-tiny/diffusion_pytorch_model.safetensors',
   ...[
     'binding/addon.cpp',
     'cpp/engine/engine.h',
