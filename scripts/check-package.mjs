@@ -51,6 +51,7 @@ const expected = [
   ...[
     'binding/addon.cpp',
     'cpp/engine/engine.h',
+    'cpp/kernels/instruction_sets.cmake',
     'third_party/ggml.cmake',
     'third_party/backends.cmake',
   ],
@@ -66,6 +67,7 @@ const allowed = [
   /^CMakeLists\.txt$/,
   /^dist\/[\w/-]+\.(js|d\.ts)$|^dist\/clip-merges\.txt$/,
   /^(binding|cpp)\/[\w/-]+\.(cpp|h)$/,
+  /^cpp\/kernels\/instruction_sets\.cmake$/,
   /^third_party\/[\w-]+\.(cmake|cpp|map|md|sh)$/,
   /^models\/(README\.md|glyphs\.png|layouts\/[\w-]+\.png|world-128(-lcm|-tiny)?\/[\w/]+\.(json|safetensors))$/,
   /^vendor\/(json\.hpp|ggml\/.+)$/,
