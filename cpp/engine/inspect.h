@@ -14,6 +14,12 @@ namespace magicmix {
 
 class Networks;
 
+struct TinyDecoderInfo {
+    std::string path;
+    std::uint64_t parameters = 0;
+    std::vector<int> channels; ///< by level, from fine to coarse
+};
+
 /// The description of a model, in the shape that users see.
 struct ModelInfo {
     std::string path;
@@ -49,14 +55,8 @@ struct ModelInfo {
             double scalingFactor = 0;
         } vae;
     } sizes;
-    /// Beside the autoencoder, if it was asked for.
-    struct TinyDecoder {
-        std::string path;
-        std::uint64_t parameters = 0;
-        std::vector<int> channels; ///< by level, from fine to coarse
-    };
-    std::optional<TinyDecoder> tinyDecoder;
-    std::vector<Embedding> embeddings; ///< in the order in which they were asked for
+    std::optional<TinyDecoderInfo> tinyDecoder; ///< beside the autoencoder, if it was asked for
+    std::vector<Embedding> embeddings;          ///< in the order in which they were asked for
     struct Memory {
         std::uint64_t weights = 0; ///< bytes that the weights take on the device
     } memory;
