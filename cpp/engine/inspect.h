@@ -14,6 +14,7 @@ namespace magicmix {
 
 class Networks;
 
+/// The tiny decoder beside a model, in the shape that users see.
 struct TinyDecoderInfo {
     std::string path;
     std::uint64_t parameters = 0;

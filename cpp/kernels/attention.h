@@ -35,7 +35,8 @@ template <typename S, int N>
 void evenTile(int rowCount, const typename S::Operand *rows, int stride,
               const typename S::Operand **pointers, int length, const typename S::Operand *panel,
               float *sums, int sumsStride, bool add) {
-    if constexpr (S::padding > S::depth) {
+    constexpr bool inTiles = S::padding > S::depth;
+    if constexpr (inTiles) {
         // All rows of a tile are there, and what is in those beyond `rowCount` does not matter.
         const auto bytes = static_cast<std::int64_t>(sizeof *rows) * stride;
         const typename S::TileRows tiles[] = {{rows, bytes, 64},
@@ -114,7 +115,7 @@ void sharesOf(AttentionMemory<S> &memory, int first, int padded, Softmax<S> &sof
             const int at = r * kKeysAtOnce + i;
             const V left = exp2Share<S>(S::sub(S::load(logits + at), largest[r]));
             const V right = exp2Share<S>(S::sub(S::load(logits + at + S::lanes), largest[r]));
-            S::storeTwo(shares + at, left, right);
+            storeTwo<S>(shares + at, left, right);
             sums[r] = S::add(sums[r], S::add(left, right));
         }
     }
@@ -147,7 +148,7 @@ void softmaxRows(AttentionMemory<S> &memory, int first, int count, int padded,
     inTurns(count, [&](auto rows, int r) {
         largestOf<S, decltype(rows)::value>(logits + r * kKeysAtOnce, padded, top + r);
     });
-    const V before = S::load(softmax.largest + first), now = S::max(before, S::maxima(top));
+    const V before = S::load(softmax.largest + first), now = S::max(before, maxima<S>(top));
     S::store(softmax.largest + first, now);
     S::store(softmax.shrink + first, exp2<S>(S::sub(before, now)));
     inTurns(count, [&](auto rows, int r) {

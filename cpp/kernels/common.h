@@ -49,6 +49,29 @@ void storeTo(std::uint16_t *p, typename T::V x) {
     T::store(p, x);
 }
 
+/// Two vectors, one after the other.
+template <typename S>
+void storeTwo(float *p, typename S::V a, typename S::V b) {
+    S::store(p, a);
+    S::store(p + S::lanes, b);
+}
+template <typename S>
+void storeTwo(std::uint16_t *p, typename S::V a, typename S::V b) {
+    S::storeTwo(p, a, b);
+}
+
+/// The largest of each of `lanes` vectors.
+template <typename S>
+typename S::V maxima(const typename S::V *x) {
+    if constexpr (S::lanes == 16) {
+        return S::maxima(x);
+    } else {
+        float all[S::lanes];
+        for (int i = 0; i < S::lanes; i++) all[i] = S::maxOf(x[i]);
+        return S::load(all);
+    }
+}
+
 template <typename T>
 typename T::V loadFrom(const float *p) {
     return T::load(p);

@@ -52,7 +52,7 @@ inline std::size_t tileProductScratch(const Product &product) {
 class Patches {
 public:
     Patches(const Product &p, std::int64_t first, int count)
-        : p_(p), first_(first), count_(count), stride_(operandRow<Amx>(p.shape.in)) {
+        : p_(p), count_(count), stride_(operandRow<Amx>(p.shape.in)) {
         const std::int64_t pixels = std::int64_t{p.outHeight} * p.outWidth;
         image_ = first / pixels;
         y_ = static_cast<int>(first % pixels / p.outWidth);
@@ -106,7 +106,6 @@ private:
     }
 
     const Product &p_;
-    std::int64_t first_;
     int count_;
     std::int64_t stride_, image_ = 0;
     int y_ = 0, x_ = 0;

@@ -48,17 +48,6 @@ struct Avx2 {
         return _mm_cvtss_f32(_mm_max_ss(half, _mm_movehdup_ps(half)));
     }
 
-    /// The largest of each of `lanes` vectors.
-    static V maxima(const V *x) {
-        float all[lanes];
-        for (int i = 0; i < lanes; i++) all[i] = maxOf(x[i]);
-        return load(all);
-    }
-    static void storeTwo(float *p, V a, V b) {
-        store(p, a);
-        store(p + lanes, b);
-    }
-
     static V loadBf16(const std::uint16_t *p) {
         const __m128i half = _mm_loadu_si128(reinterpret_cast<const __m128i *>(p));
         return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));

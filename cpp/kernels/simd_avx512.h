@@ -18,10 +18,6 @@ struct Avx512 {
     static V set(float x) { return _mm512_set1_ps(x); }
     static V load(const float *p) { return _mm512_loadu_ps(p); }
     static void store(float *p, V x) { _mm512_storeu_ps(p, x); }
-    static void storeTwo(float *p, V a, V b) {
-        store(p, a);
-        store(p + lanes, b);
-    }
     static V add(V a, V b) { return _mm512_add_ps(a, b); }
     static V sub(V a, V b) { return _mm512_sub_ps(a, b); }
     static V mul(V a, V b) { return _mm512_mul_ps(a, b); }

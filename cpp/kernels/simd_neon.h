@@ -37,17 +37,6 @@ struct Neon {
     static float sumOf(V x) { return vaddvq_f32(x); }
     static float maxOf(V x) { return vmaxvq_f32(x); }
 
-    /// The largest of each of `lanes` vectors.
-    static V maxima(const V *x) {
-        float all[lanes];
-        for (int i = 0; i < lanes; i++) all[i] = maxOf(x[i]);
-        return load(all);
-    }
-    static void storeTwo(float *p, V a, V b) {
-        store(p, a);
-        store(p + lanes, b);
-    }
-
     static V loadBf16(const std::uint16_t *p) {
         return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16));
     }

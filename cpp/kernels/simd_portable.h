@@ -35,17 +35,6 @@ struct Portable {
         return Scalar::max(Scalar::max(x.at[0], x.at[1]), Scalar::max(x.at[2], x.at[3]));
     }
 
-    /// The largest of each of `lanes` vectors.
-    static V maxima(const V *x) {
-        float all[lanes];
-        for (int i = 0; i < lanes; i++) all[i] = maxOf(x[i]);
-        return load(all);
-    }
-    static void storeTwo(float *p, V a, V b) {
-        store(p, a);
-        store(p + lanes, b);
-    }
-
     static V loadBf16(const std::uint16_t *p) { return gather(p, 1, Scalar::loadBf16); }
     static V loadF16(const std::uint16_t *p) { return gather(p, 1, Scalar::loadF16); }
     static V loadBytes(const std::int8_t *p) {
