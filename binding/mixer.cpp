@@ -124,8 +124,11 @@ Napi::Value Mixer::mix(const Napi::CallbackInfo &info) {
 Napi::Value Mixer::encodeText(const Napi::CallbackInfo &info) {
     auto work = [tokens = readTokens(info[0])](Engine &engine, const Cancellation &cancel,
                                                const ProgressCallback &) {
-        return [states = engine.encodeText(tokens, cancel)](Napi::Env env) {
-            return copyOf<Napi::Float32Array>(env, states);
+        return [conditioning = engine.encodeText(tokens, cancel)](Napi::Env env) {
+            Napi::Object object = Napi::Object::New(env);
+            object.Set("states", copyOf<Napi::Float32Array>(env, conditioning.context));
+            object.Set("pooled", copyOf<Napi::Float32Array>(env, conditioning.pooled));
+            return object;
         };
     };
     return submit(info.Env(), std::move(work));
@@ -133,8 +136,11 @@ Napi::Value Mixer::encodeText(const Napi::CallbackInfo &info) {
 
 Napi::Value Mixer::predictNoise(const Napi::CallbackInfo &info) {
     const Fields fields(info[0], "input");
-    const Engine::NoiseInput input{fields.floats("latent"), latentSize(fields),
-                                   fields.integer("timestep"), fields.floats("textStates"),
+    const Engine::NoiseInput input{fields.floats("latent"),
+                                   latentSize(fields),
+                                   fields.integer("timestep"),
+                                   {fields.floats("states"), fields.floats("pooled")},
+                                   readPictureConditioning(fields),
                                    readAttention(fields)};
     return submit(info.Env(), [input, wanted = fields.flag("stages")](Engine &engine,
                                                                       const Cancellation &cancel,

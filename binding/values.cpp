@@ -155,6 +155,10 @@ ModelConfig readConfig(const Fields &fields) {
         const Fields text = fields.object("textEncoder");
         if (text.has("heads")) config.textEncoder.heads = text.integer("heads");
     }
+    if (fields.has("textEncoder2")) {
+        const Fields text = fields.object("textEncoder2");
+        if (text.has("heads")) config.textEncoder2.heads = text.integer("heads");
+    }
     if (fields.has("vae")) {
         const Fields vae = fields.object("vae");
         if (vae.has("normGroups")) config.vae.normGroups = vae.integer("normGroups");
@@ -242,6 +246,14 @@ std::vector<AttentionScale> readAttention(const Fields &fields) {
     return scales;
 }
 
+std::optional<PictureConditioning> readPictureConditioning(const Fields &fields) {
+    if (!fields.has("conditioning")) return std::nullopt;
+    const Fields picture = fields.object("conditioning");
+    return PictureConditioning{picture.integer("originalHeight"), picture.integer("originalWidth"),
+                               picture.integer("cropTop"),        picture.integer("cropLeft"),
+                               picture.integer("targetHeight"),   picture.integer("targetWidth")};
+}
+
 namespace {
 
 /// For `visitValues`: reads every value under its name.
@@ -272,6 +284,7 @@ MixRequest readMixRequest(const Fields &fields) {
         request.interpolate = {other.integers("tokens"), other.number("weight")};
     }
     request.attention = readAttention(fields);
+    request.conditioning = readPictureConditioning(fields);
     if (fields.has("loras")) request.loras = readLoras(fields);
     visitValues(request, ReadValue{fields});
     return request;
@@ -327,7 +340,16 @@ Napi::Value toJs(Napi::Env env, const ModelInfo &info) {
                        {"anyCase", Napi::Boolean::New(env, each.anyCase)},
                        {"wholeWord", Napi::Boolean::New(env, each.wholeWord)}});
     };
-    const auto &[textEncoder, unet, vae] = info.sizes;
+    const auto &[textEncoders, unet, vae] = info.sizes;
+    const auto textEncoder = [&](std::size_t i) -> Napi::Value {
+        if (i >= textEncoders.size()) return env.Null();
+        const auto &each = textEncoders[i];
+        return object({{"width", integer(each.width)},
+                       {"layers", integer(each.layers)},
+                       {"heads", integer(each.heads)},
+                       {"vocabulary", integer(each.vocabulary)},
+                       {"padding", integer(each.padding)}});
+    };
     return object({
         {"path", text(info.path)},
         {"format", text(info.format)},
@@ -345,11 +367,8 @@ Napi::Value toJs(Napi::Env env, const ModelInfo &info) {
                                {"vae", count(info.parameters.vae)}})},
         {"nativeSize", integer(info.nativeSize)},
         {"sizes",
-         object({{"textEncoder", object({{"width", integer(textEncoder.width)},
-                                         {"layers", integer(textEncoder.layers)},
-                                         {"heads", integer(textEncoder.heads)},
-                                         {"vocabulary", integer(textEncoder.vocabulary)},
-                                         {"padding", integer(textEncoder.padding)}})},
+         object({{"textEncoder", textEncoder(0)},
+                 {"textEncoder2", textEncoder(1)},
                  {"unet", object({{"channels", numbers(env, unet.channels)},
                                   {"heads", numbers(env, unet.heads)},
                                   {"layersPerLevel", integer(unet.layersPerLevel)},

@@ -57,6 +57,7 @@ ConvertOptions readConvertOptions(const Fields &fields);
 MixRequest readMixRequest(const Fields &fields);
 /// The field `attention`.
 std::vector<AttentionScale> readAttention(const Fields &fields);
+std::optional<PictureConditioning> readPictureConditioning(const Fields &fields);
 std::vector<std::int32_t> readTokens(const Napi::Value &value);
 std::string readText(const Napi::Value &value, const std::string &name);
 std::vector<std::string> readTexts(const Napi::Value &value, const std::string &name);

@@ -50,7 +50,13 @@ export type {
   UnetConfig,
   VaeConfig,
 } from './models/load-options.js'
-export type { ModelFamily, ModelFormat, ModelInfo, Placeholder } from './models/model-info.js'
+export type {
+  ModelFamily,
+  ModelFormat,
+  ModelInfo,
+  Placeholder,
+  TextEncoderSizes,
+} from './models/model-info.js'
 export type {
   ConvertProgressEvent,
   DownloadProgressEvent,
@@ -73,5 +79,6 @@ export {
   type UnetCache,
   requestSchema,
 } from './request/mix-options.js'
+export type { ConditionedCorner, ConditionedSize, SizeConditioning } from './request/conditioning.js'
 export type { JsonSchema } from './options/option.js'
 export { type Recipe, recipe } from './request/recipe.js'

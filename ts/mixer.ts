@@ -30,6 +30,7 @@ import {
 import { crossing } from './options/option.js'
 import { invalid } from './options/validate.js'
 import { type Prompts, tokenizePrompts } from './request/prompts.js'
+import { nativeConditioning } from './request/conditioning.js'
 import type { Recipe } from './request/recipe.js'
 import { Stop } from './stop.js'
 
@@ -169,7 +170,7 @@ export class MagicMix {
       const checked = checkRequest(request)
       this.refuseDisposed()
       refuseAborted(checked.signal)
-      checkForModel(checked, this.model.sizes.unet)
+      checkForModel(checked, this.model)
       this.refuseWithoutDecoder(checked)
       const prompts = tokenizePrompts(checked, this.tokens, this.model.sizes.textEncoder.padding)
       const turn = this.mixes.enter()
@@ -238,7 +239,7 @@ export class MagicMix {
       const checked = checkRequest(request)
       this.refuseDisposed()
       refuseAborted(checked.signal)
-      checkForModel(checked, this.model.sizes.unet)
+      checkForModel(checked, this.model)
       this.refuseWithoutDecoder(checked)
       tokenizePrompts(checked, this.tokens, this.model.sizes.textEncoder.padding)
       const { layout, width, height } = checked
@@ -410,6 +411,7 @@ function nativeRequest(
     cacheBlocks: checked.cache?.blocks ?? 1,
     ...prompts,
     ...{ width, height, loras },
+    conditioning: nativeConditioning(checked.conditioning, { width, height }),
     layout: layoutPixels ? { pixels: layoutPixels } : { tokens: layout as Int32Array },
   }
 }

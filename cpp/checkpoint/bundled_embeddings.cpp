@@ -11,6 +11,7 @@ namespace {
 const std::string kPrefix = "bundle_emb.";
 // As the files of embeddings that were bundled call the vectors, with a dot before.
 const std::string kVectors[] = {".clip_l", ".string_to_param.*", ".emb_params"};
+const std::string kSecond = ".clip_g"; // of XL's second text encoder, beside the first's
 
 /// "bundle_emb.NAME.clip_l": NAME.
 std::string nameOf(const std::string &tensor, const std::string &path) {
@@ -18,9 +19,6 @@ std::string nameOf(const std::string &tensor, const std::string &path) {
         throw Error("MODEL_UNSUPPORTED", "'" + path + "' has the tensor '" + tensor + "', " + why,
                     {{"path", path}, {"tensor", tensor}});
     };
-    if (endsWith(tensor, ".clip_g")) {
-        refuse("which is of an embedding for Stable Diffusion XL");
-    }
     for (const auto &end : kVectors) {
         if (!endsWith(tensor, end) || tensor.size() <= kPrefix.size() + end.size()) continue;
         const std::string name =
@@ -35,6 +33,13 @@ std::string nameOf(const std::string &tensor, const std::string &path) {
     return "";
 }
 
+/// The first of the two has the name.
+bool isSecond(const StoredTensors &tensors, const std::string &tensor) {
+    if (!endsWith(tensor, kSecond)) return false;
+    const std::string stem = tensor.substr(0, tensor.size() - kSecond.size());
+    return tensors.count(stem + kVectors[0]) > 0;
+}
+
 } // namespace
 
 bool isOfBundledEmbedding(const std::string &tensor) { return startsWith(tensor, kPrefix); }
@@ -42,7 +47,7 @@ bool isOfBundledEmbedding(const std::string &tensor) { return startsWith(tensor,
 std::vector<std::string> bundledEmbeddings(const StoredTensors &tensors, const std::string &path) {
     std::vector<std::string> names;
     for (const auto &[tensor, stored] : tensors) {
-        if (!isOfBundledEmbedding(tensor)) continue;
+        if (!isOfBundledEmbedding(tensor) || isSecond(tensors, tensor)) continue;
         const std::string name = nameOf(tensor, path);
         if (std::find(names.begin(), names.end(), name) != names.end()) {
             throw Error("MODEL_FORMAT",
@@ -54,7 +59,12 @@ std::vector<std::string> bundledEmbeddings(const StoredTensors &tensors, const s
     return names;
 }
 
-const StoredTensor *bundledVectors(const StoredTensors &tensors, const std::string &name) {
+const StoredTensor *bundledVectors(const StoredTensors &tensors, const std::string &name,
+                                   bool second) {
+    if (second) {
+        const auto found = tensors.find(kPrefix + name + kSecond);
+        return found == tensors.end() ? nullptr : &found->second;
+    }
     for (const auto &end : kVectors) {
         const auto found = tensors.find(kPrefix + name + end);
         if (found != tensors.end()) return &found->second;

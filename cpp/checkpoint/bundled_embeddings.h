@@ -12,10 +12,12 @@ namespace magicmix {
 bool isOfBundledEmbedding(const std::string &tensor);
 
 /// The names of all that a file brings along, once each. Throws `MODEL_UNSUPPORTED` for what is no
-/// embedding of Stable Diffusion 1.x or 2.x.
+/// embedding.
 std::vector<std::string> bundledEmbeddings(const StoredTensors &tensors, const std::string &path);
 
-/// The vectors of one of them; null if it is not there.
-const StoredTensor *bundledVectors(const StoredTensors &tensors, const std::string &name);
+/// The vectors of one of them, for the first text encoder of a model or the second; null if there are
+/// none.
+const StoredTensor *bundledVectors(const StoredTensors &tensors, const std::string &name,
+                                   bool second);
 
 } // namespace magicmix

@@ -13,7 +13,6 @@
 #include "model/names.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <set>
 
@@ -22,15 +21,27 @@ namespace {
 
 constexpr std::size_t kMaxNameBytes = 128;
 
-/// Some tools save the text encoder without its inner prefix.
+constexpr const char *kTextPrefixes[] = {kTransformersPrefix, kXlFirstPrefix, kXlSecondPrefix};
+
+/// What follows the prefix of a text encoder.
+std::optional<std::string> inText(const std::string &name) {
+    for (const char *prefix : kTextPrefixes) {
+        if (auto rest = after(name, prefix)) return rest;
+    }
+    return std::nullopt;
+}
+
+/// Some tools save a text encoder without its inner prefix.
 std::string withInnerPrefix(const std::string &name) {
-    const bool outer = startsWith(name, kTransformersPrefix) && !startsWith(name, kTextPrefix);
-    return outer ? kTextPrefix + name.substr(std::string(kTransformersPrefix).size()) : name;
+    const auto rest = inText(name);
+    if (!rest || startsWith(*rest, "text_model.") || startsWith(*rest, "text_projection")) {
+        return name;
+    }
+    return name.substr(0, name.size() - rest->size()) + "text_model." + *rest;
 }
 
 bool isOfNetworks(const std::string &name) {
-    return startsWith(name, kUnetPrefix) || startsWith(name, kVaePrefix) ||
-           startsWith(name, kTextPrefix);
+    return startsWith(name, kUnetPrefix) || startsWith(name, kVaePrefix) || inText(name);
 }
 
 /// Parts of the three networks that have no part in mixing: counters, what training needed, and
@@ -40,11 +51,14 @@ bool isOfNoUse(const std::string &name) {
     for (const char *part : {"loss.", "model_ema."}) {
         if (startsWith(name, kVaePrefix + std::string(part))) return true;
     }
-    for (const char *part :
-         {"text_projection", "logit_scale", "visual_projection", "vision_model."}) {
-        if (startsWith(name, kTextPrefix + std::string(part))) return true;
+    const auto text = inText(name);
+    if (!text) return false;
+    for (const char *part : {"logit_scale", "visual_projection", "vision_model."}) {
+        if (startsWith(*text, part) || startsWith(*text, std::string("text_model.") + part)) {
+            return true;
+        }
     }
-    return false;
+    return contains(*text, "text_projection") && !startsWith(name, kXlSecondPrefix);
 }
 
 /// An empty tensor in a file says what kind of model it is, as trainers and ComfyUI have it.
@@ -104,8 +118,10 @@ void Checkpoint::readFolder(bool withVae, const Cancellation &cancel) {
     };
     addAll(folder.unet, kUnetPrefix, [&](const auto &name) { return names.unet(name); });
     addAll(folder.vae, kVaePrefix, [&](const auto &name) { return names.vae(name); });
-    addAll(folder.textEncoder, kTransformersPrefix,
-           [&](const auto &name) { return names.textEncoder(name); });
+    const bool two = !folder.textEncoder2.empty();
+    const auto ofText = [&](const auto &name) { return names.textEncoder(name); };
+    addAll(folder.textEncoder, two ? kXlFirstPrefix : kTransformersPrefix, ofText);
+    addAll(folder.textEncoder2, kXlSecondPrefix, ofText);
 }
 
 void Checkpoint::readFile(const Cancellation &cancel) {
@@ -124,8 +140,7 @@ void Checkpoint::readFile(const Cancellation &cancel) {
             continue;
         }
         const std::string original = withInnerPrefix(name);
-        // Files have more than the three networks: averages over the training, an optimiser's
-        // state.
+        // Files have more than the networks: averages over the training, an optimiser's state.
         if (isOfNetworks(original))
             add(name, original, tensor);
         else
@@ -136,7 +151,7 @@ void Checkpoint::readFile(const Cancellation &cancel) {
         throw Error("MODEL_FORMAT",
                     "'" + path_ +
                         "' has no tensor of a Stable Diffusion checkpoint (no name starts with '" +
-                        kUnetPrefix + "'); give a checkpoint of Stable Diffusion 1.x or 2.x",
+                        kUnetPrefix + "'); give a checkpoint of Stable Diffusion 1.x, 2.x or XL",
                     {{"path", path_}});
     }
 }
@@ -182,7 +197,7 @@ void Checkpoint::addTinyDecoder(const std::string &path, const Cancellation &can
 /// have that layer, others the 23 that are used.
 void Checkpoint::dropUnusedTextLayer(bool openClip) {
     const auto layer = [](int n) {
-        return kTextPrefix + ("encoder.layers." + std::to_string(n) + ".");
+        return kTransformersPrefix + ("text_model.encoder.layers." + std::to_string(n) + ".");
     };
     int layers = 0;
     while (hasAny(layer(layers))) layers++;
@@ -197,36 +212,51 @@ void Checkpoint::dropUnusedTextLayer(bool openClip) {
 }
 
 bool Checkpoint::isWhole() const {
-    return hasAny(kUnetPrefix) && hasAny(kVaePrefix) && hasAny(kTextPrefix);
+    return missingNetworks().empty();
+}
+
+/// A UNet with added conditioning is one of XL, which has two text encoders.
+std::vector<Checkpoint::Missing> Checkpoint::missingNetworks() const {
+    const bool xl = hasAny(kXlFirstPrefix) || hasAny(kXlSecondPrefix) ||
+                    hasAny(kUnetPrefix + std::string("label_emb."));
+    std::vector<Missing> networks = {{kUnetPrefix, "a UNet"}, {kVaePrefix, "an autoencoder (VAE)"}};
+    if (xl) {
+        networks.push_back({kXlFirstPrefix, "the first text encoder (CLIP ViT-L)"});
+        networks.push_back({kXlSecondPrefix, "the second text encoder (OpenCLIP ViT-bigG)"});
+    } else {
+        networks.push_back({kTransformersPrefix, "a text encoder"});
+    }
+    const auto isThere = [&](const Missing &network) { return hasAny(network.prefix); };
+    networks.erase(std::remove_if(networks.begin(), networks.end(), isThere), networks.end());
+    return networks;
 }
 
 void Checkpoint::requireAllNetworks() const {
-    const std::pair<const char *, const char *> networks[] = {{kUnetPrefix, "a UNet"},
-                                                              {kVaePrefix, "an autoencoder (VAE)"},
-                                                              {kTextPrefix, "a text encoder"}};
+    const std::vector<Missing> networks = missingNetworks();
+    if (networks.empty()) return;
     std::string missing;
     for (const auto &[prefix, network] : networks) {
-        if (hasAny(prefix)) continue;
         missing += (missing.empty() ? "" : " and ") + std::string(network) + " (no tensor '" +
                    prefix + "...')";
     }
-    if (missing.empty()) return;
+    const bool onlyVae = networks.size() == 1 && networks[0].prefix == std::string(kVaePrefix);
+    const bool xl = hasAny(kXlSecondPrefix);
     throw Error("MODEL_FORMAT",
                 "'" + path_ + "' lacks " + missing + "; " +
-                    (hasAny(kVaePrefix) || !hasAny(kUnetPrefix) || !hasAny(kTextPrefix)
-                         ? "give a whole checkpoint, with a UNet, an autoencoder and a text encoder"
-                         : "give an autoencoder with the option vae, such as the file "
-                           "vae-ft-mse-840000-ema-pruned.safetensors"),
+                    (!onlyVae ? "give a whole checkpoint, with a UNet, an autoencoder and its text "
+                                "encoders"
+                     : xl     ? "give an autoencoder with the option vae, such as the file "
+                            "sdxl_vae.safetensors"
+                              : "give an autoencoder with the option vae, such as the file "
+                            "vae-ft-mse-840000-ema-pruned.safetensors"),
                 {{"path", path_}});
 }
 
-void Checkpoint::requireNothingLeft(const std::set<std::string> &used, int textLayers) const {
-    const std::string layers = kTextPrefix + std::string("encoder.layers.");
+void Checkpoint::requireNothingLeft(const std::set<std::string> &used,
+                                    const Architecture &architecture) const {
     std::vector<std::string> left = leftover_;
     for (const auto &[name, tensor] : tensors_) {
-        const auto layer = after(name, layers);
-        const bool unused = layer && std::atoi(layer->c_str()) >= textLayers;
-        if (used.count(name) > 0 || unused) continue;
+        if (used.count(name) > 0 || architecture.isBehindStates(name)) continue;
         if (startsWith(name, kTinyDecoderPrefix)) {
             throw Error("MODEL_UNSUPPORTED",
                         "'" + tensor.file->path() + "' has a tensor '" + tensor.name +

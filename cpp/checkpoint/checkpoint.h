@@ -2,6 +2,7 @@
 
 #include "base/cancellation.h"
 #include "checkpoint/stored_tensor.h"
+#include "model/architecture.h"
 #include "model/model_config.h"
 #include "tensor/weights.h"
 
@@ -36,15 +37,16 @@ public:
     const std::vector<std::string> &unknown() const { return unknown_; }
     std::uint64_t fileBytes() const;
 
-    /// Are all three networks there?
+    /// Are all networks there?
     bool isWhole() const;
     /// Throws `MODEL_FORMAT` if a whole network is missing, and says which.
     void requireAllNetworks() const;
 
     /// Throws `MODEL_UNSUPPORTED` if the files have tensors of these networks that are not among
-    /// those `used`: a network of another kind, which would compute something else. Layers of the
-    /// text encoder from `textLayers` on may be left.
-    void requireNothingLeft(const std::set<std::string> &used, int textLayers) const;
+    /// those `used`: a network of another kind, which would compute something else. What lies behind
+    /// the layer from which text states are taken may be left.
+    void requireNothingLeft(const std::set<std::string> &used,
+                            const Architecture &architecture) const;
 
     /// Throws if a file is gone or has changed: what is read now would be of another model.
     void requireUnchanged() const;
@@ -55,7 +57,12 @@ public:
     void release(const std::string &) const override {}
 
 private:
+    struct Missing {
+        const char *prefix, *network;
+    };
+
     Checkpoint() = default;
+    std::vector<Missing> missingNetworks() const;
     void readFolder(bool withVae, const Cancellation &cancel);
     void readFile(const Cancellation &cancel);
     void add(const std::string &name, const std::string &original, const StoredTensor &tensor);

@@ -29,7 +29,7 @@ const Group kGroups[] = {
      R"(_diffusers_version _name_or_path _commit_hash _use_default_values)"},
     {"unet/config.json vae/config.json", kHarmless, "of the averaging in training",
      R"(decay inv_gamma min_decay optimization_step power update_after_step use_ema_warmup)"},
-    {"unet/config.json vae/config.json text_encoder/config.json", kOnly,
+    {"unet/config.json vae/config.json text_encoder/config.json text_encoder_2/config.json", kOnly,
      "weights quantised by bitsandbytes and the like are not read; give the model in f16 or as "
      "GGUF",
      R"(quantization_config=[null])"},
@@ -37,26 +37,33 @@ const Group kGroups[] = {
     {"model_index.json", kHonoured, "says the family", R"(_class_name)"},
     {"model_index.json", kHarmless, "each has a configuration of its own",
      R"(unet vae text_encoder scheduler)"},
-    {"model_index.json", kOnly, "the prompts are cut by CLIP's tokenizer",
-     R"(tokenizer=[["transformers","CLIPTokenizer"],["transformers","CLIPTokenizerFast"],[null,null],null])"},
+    {"model_index.json", kOnly, "the prompts are cut by CLIP's tokenizer", R"(
+         tokenizer=[["transformers","CLIPTokenizer"],["transformers","CLIPTokenizerFast"],[null,null],null]
+         tokenizer_2=[["transformers","CLIPTokenizer"],["transformers","CLIPTokenizerFast"],[null,null],null])"},
+    {"model_index.json", kOnly, "the second text encoder of Stable Diffusion XL is of that class",
+     R"(text_encoder_2=[["transformers","CLIPTextModelWithProjection"],[null,null],null])"},
     {"model_index.json", kHarmless, "pictures are not judged",
      R"(safety_checker feature_extractor requires_safety_checker)"},
     {"model_index.json", kOnly, "a picture is no prompt here",
      R"(image_encoder=[[null,null],null])"},
-    {"model_index.json", kOnly, "there is one text encoder", R"(
-         text_encoder_2=[[null,null],null] tokenizer_2=[[null,null],null]
-         text_encoder_3=[[null,null],null] tokenizer_3=[[null,null],null])"},
+    {"model_index.json", kOnly, "there are two text encoders at most",
+     R"(text_encoder_3=[[null,null],null] tokenizer_3=[[null,null],null])"},
     {"model_index.json", kOnly, "such a network is not used", R"(
          transformer=[[null,null],null] prior=[[null,null],null] decoder=[[null,null],null]
          controlnet=[[null,null],null] adapter=[[null,null],null])"},
-    {"model_index.json", kOnly, "of Stable Diffusion XL", R"(
-         force_zeros_for_empty_prompt=[false] force_upcast=[null,false,true]
-         requires_aesthetics_score=[false] add_watermarker=[null,false])"},
+    {"model_index.json", kHonoured, "whether an empty negative prompt is zeros",
+     R"(force_zeros_for_empty_prompt)"},
+    {"model_index.json", kHarmless, "pictures get no watermark, and the autoencoder says how it is computed",
+     R"(add_watermarker force_upcast)"},
+    {"model_index.json", kOnly, "it is the refiner of Stable Diffusion XL, which has no layout",
+     R"(requires_aesthetics_score=[null,false])"},
     {"unet/config.json", kOnly, "the UNet is one of another class",
      R"(_class_name=["UNet2DConditionModel"])"},
     {"unet/config.json", kHonoured, "the side of the pictures of training", R"(sample_size)"},
     {"unet/config.json", kHonoured, "has to agree with the weights",
-     R"(block_out_channels layers_per_block cross_attention_dim mid_block_type)"},
+     R"(block_out_channels layers_per_block cross_attention_dim mid_block_type
+         transformer_layers_per_block reverse_transformer_layers_per_block
+         projection_class_embeddings_input_dim)"},
     {"unet/config.json", kHonoured,
      "the attention heads; the first of these has always meant their number in Stable Diffusion, "
      "the last is ours",
@@ -67,27 +74,27 @@ const Group kGroups[] = {
     {"unet/config.json", kHarmless, "attention is computed in single precision in any case",
      R"(upcast_attention)"},
     {"unet/config.json", kHarmless, "of training", R"(dropout)"},
-    {"unet/config.json", kHarmless, "without addition_embed_type it has no meaning",
+    {"unet/config.json", kHarmless, "for an addition_embed_type of text_time it has no meaning",
      R"(addition_embed_type_num_heads)"},
     {"unet/config.json", kOnly, "blocks of another kind compute something else", R"(
          down_block_types=["CrossAttnDownBlock2D","DownBlock2D"]
          up_block_types=["CrossAttnUpBlock2D","UpBlock2D"])"},
-    {"unet/config.json", kOnly, "those of Stable Diffusion 1.x and 2.x are computed", R"(
+    {"unet/config.json", kOnly, "those of Stable Diffusion are computed", R"(
          act_fn=["silu","swish"] norm_eps=[1e-5] freq_shift=[0] flip_sin_to_cos=[true]
          center_input_sample=[false] downsample_padding=[1] mid_block_scale_factor=[1]
          conv_in_kernel=[3] conv_out_kernel=[3] resnet_time_scale_shift=["default"]
          resnet_skip_time_act=[false] resnet_out_scale_factor=[1]
-         time_embedding_type=["positional"] attention_type=["default"]
-         transformer_layers_per_block=[1])"},
-    {"unet/config.json", kOnly, "those of Stable Diffusion 1.x and 2.x are computed", R"(
+         time_embedding_type=["positional"] attention_type=["default"])"},
+    {"unet/config.json", kOnly, "those of Stable Diffusion are computed", R"(
          only_cross_attention=[false] dual_cross_attention=[null,false]
          mid_block_only_cross_attention=[null,false] cross_attention_norm=[null]
-         reverse_transformer_layers_per_block=[null] class_embeddings_concat=[null,false]
+         class_embeddings_concat=[null,false]
          time_embedding_dim=[null] time_embedding_act_fn=[null] timestep_post_act=[null])"},
     {"unet/config.json", kOnly, "the UNet would take more than a latent and a prompt", R"(
-         class_embed_type=[null] num_class_embeds=[null] addition_embed_type=[null]
-         addition_time_embed_dim=[null] encoder_hid_dim=[null] encoder_hid_dim_type=[null]
-         projection_class_embeddings_input_dim=[null] time_cond_proj_dim=[null])"},
+         class_embed_type=[null] num_class_embeds=[null] encoder_hid_dim=[null]
+         encoder_hid_dim_type=[null] time_cond_proj_dim=[null])"},
+    {"unet/config.json", kOnly, "the added conditioning is that of Stable Diffusion XL, or none",
+     R"(addition_embed_type=[null,"text_time"] addition_time_embed_dim=[null,256])"},
     {"vae/config.json", kOnly,
      "the autoencoder is one of another class; give one of Stable Diffusion with the option vae "
      "(an AutoencoderTiny belongs to the option tinyDecoder, beside it)",
@@ -102,7 +109,7 @@ const Group kGroups[] = {
     {"vae/config.json", kHarmless, "the autoencoder takes any size", R"(sample_size)"},
     {"vae/config.json", kHarmless, "it is computed in single precision in any case",
      R"(force_upcast)"},
-    {"vae/config.json", kOnly, "that of Stable Diffusion 1.x and 2.x is computed", R"(
+    {"vae/config.json", kOnly, "that of Stable Diffusion is computed", R"(
          in_channels=[3] out_channels=[3] act_fn=["silu"] down_block_types=["DownEncoderBlock2D"]
          up_block_types=["UpDecoderBlock2D"] use_quant_conv=[true] use_post_quant_conv=[true]
          mid_block_add_attention=[true] shift_factor=[null,0] latents_mean=[null]
@@ -124,36 +131,36 @@ const Group kGroups[] = {
     {"tinyDecoder/config.json", kHarmless, "it takes any size", R"(sample_size)"},
     {"tinyDecoder/config.json", kHarmless, "it is computed in single precision in any case",
      R"(force_upcast)"},
-    {"text_encoder/config.json", kOnly, "the text encoder is one of another class", R"(
+    {"text_encoder/config.json text_encoder_2/config.json", kOnly, "the text encoder is one of another class", R"(
          architectures=["CLIPTextModel","CLIPTextModelWithProjection"]
          model_type=["clip_text_model"])"},
-    {"text_encoder/config.json", kOnly, "give the configuration of the text encoder alone",
+    {"text_encoder/config.json text_encoder_2/config.json", kOnly, "give the configuration of the text encoder alone",
      R"(text_config=[null] text_config_dict=[null] vision_config=[null] vision_config_dict=[null])"},
-    {"text_encoder/config.json", kHonoured, "the attention heads", R"(num_attention_heads)"},
-    {"text_encoder/config.json", kHonoured, "how many of the layers in the file are run",
+    {"text_encoder/config.json text_encoder_2/config.json", kHonoured, "the attention heads", R"(num_attention_heads)"},
+    {"text_encoder/config.json text_encoder_2/config.json", kHonoured, "how many of the layers in the file are run",
      R"(num_hidden_layers)"},
-    {"text_encoder/config.json", kHonoured, "the activation of the feed-forward layers",
+    {"text_encoder/config.json text_encoder_2/config.json", kHonoured, "the activation of the feed-forward layers",
      R"(hidden_act)"},
-    {"text_encoder/config.json", kHarmless, "the weights' shapes say it",
+    {"text_encoder/config.json text_encoder_2/config.json", kHarmless, "the weights' shapes say it",
      R"(hidden_size intermediate_size vocab_size)"},
-    {"text_encoder/config.json", kOnly, "that of Stable Diffusion is computed", R"(
+    {"text_encoder/config.json text_encoder_2/config.json", kOnly, "that of Stable Diffusion is computed", R"(
          layer_norm_eps=[1e-5] max_position_embeddings=[77] is_decoder=[false]
          is_encoder_decoder=[false] add_cross_attention=[false] cross_attention_hidden_size=[null]
          pruned_heads=[{},null] chunk_size_feed_forward=[0])"},
-    {"text_encoder/config.json", kHarmless, "of training", R"(
+    {"text_encoder/config.json text_encoder_2/config.json", kHarmless, "of training", R"(
          attention_dropout dropout initializer_factor initializer_range gradient_checkpointing
          use_cache)"},
-    {"text_encoder/config.json", kHarmless, "of comparing a text with a picture",
+    {"text_encoder/config.json text_encoder_2/config.json", kHarmless, "of comparing a text with a picture",
      R"(projection_dim logit_scale_init_value eos_token_id)"},
-    {"text_encoder/config.json", kHarmless, "the tokenizer says it",
+    {"text_encoder/config.json text_encoder_2/config.json", kHarmless, "the tokenizer says it",
      R"(bos_token_id pad_token_id sep_token_id decoder_start_token_id tokenizer_class prefix)"},
-    {"text_encoder/config.json", kHarmless, "of how transformers runs it", R"(
+    {"text_encoder/config.json text_encoder_2/config.json", kHarmless, "of how transformers runs it", R"(
          _name_or_path _commit_hash transformers_version torch_dtype dtype torchscript use_bfloat16
          tf_legacy_loss _attn_implementation _attn_implementation_autoset
          _attn_implementation_internal attn_implementation return_dict output_attentions
          output_hidden_states tie_word_embeddings tie_encoder_decoder problem_type
          task_specific_params finetuning_task id2label label2id num_labels)"},
-    {"text_encoder/config.json", kHarmless, "of models that write text", R"(
+    {"text_encoder/config.json text_encoder_2/config.json", kHarmless, "of models that write text", R"(
          max_length min_length do_sample early_stopping num_beams num_beam_groups diversity_penalty
          temperature top_k top_p typical_p repetition_penalty length_penalty no_repeat_ngram_size
          encoder_no_repeat_ngram_size bad_words_ids num_return_sequences output_scores
@@ -192,32 +199,32 @@ const Group kGroups[] = {
     {"scheduler/scheduler_config.json", kHarmless, "of diffusers before 0.4", R"(tensor_format)"},
     {"scheduler/scheduler_config.json", kOnly, "prediction_type says it now",
      R"(predict_epsilon=[null,true])"},
-    {"tokenizer/tokenizer_config.json", kHonoured, "what fills a prompt up", R"(pad_token)"},
-    {"tokenizer/tokenizer_config.json", kOnly, "CLIP's tokens are used",
+    {"tokenizer/tokenizer_config.json tokenizer_2/tokenizer_config.json", kHonoured, "what fills a prompt up", R"(pad_token)"},
+    {"tokenizer/tokenizer_config.json tokenizer_2/tokenizer_config.json", kOnly, "CLIP's tokens are used",
      R"(bos_token=["<|startoftext|>"] eos_token=["<|endoftext|>"] unk_token=["<|endoftext|>",null])"},
-    {"tokenizer/tokenizer_config.json", kHonoured, "learnt tokens",
+    {"tokenizer/tokenizer_config.json tokenizer_2/tokenizer_config.json", kHonoured, "learnt tokens",
      R"(added_tokens_decoder additional_special_tokens)"},
-    {"tokenizer/tokenizer_config.json", kOnly, "the prompts are cut by CLIP's tokenizer", R"(
+    {"tokenizer/tokenizer_config.json tokenizer_2/tokenizer_config.json", kOnly, "the prompts are cut by CLIP's tokenizer", R"(
          tokenizer_class=["CLIPTokenizer","CLIPTokenizerFast",null] do_lower_case=[true]
          add_prefix_space=[null,false] add_bos_token=[true] add_eos_token=[true]
          padding_side=[null,"right"] truncation_side=[null,"right"]
          split_special_tokens=[null,false] extra_special_tokens=[null,{},[]] auto_map=[null])"},
-    {"tokenizer/tokenizer_config.json", kHarmless, "77 tokens are what the text encoder takes",
+    {"tokenizer/tokenizer_config.json tokenizer_2/tokenizer_config.json", kHarmless, "77 tokens are what the text encoder takes",
      R"(model_max_length max_length)"},
-    {"tokenizer/tokenizer_config.json", kHarmless, "of turning tokens into text",
+    {"tokenizer/tokenizer_config.json tokenizer_2/tokenizer_config.json", kHarmless, "of turning tokens into text",
      R"(errors clean_up_tokenization_spaces)"},
-    {"tokenizer/tokenizer_config.json", kHarmless, "of how transformers reads it", R"(
+    {"tokenizer/tokenizer_config.json tokenizer_2/tokenizer_config.json", kHarmless, "of how transformers reads it", R"(
          name_or_path _name_or_path special_tokens_map_file tokenizer_file processor_class use_fast
          from_slow legacy verbose backend is_local local_files_only trust_remote_code revision
          subfolder transformers_version tokenizers_version stride truncation_strategy
          pad_to_multiple_of pad_token_type_id model_input_names cache_dir force_download
          resume_download proxies token use_auth_token fix_mistral_regex)"},
-    {"tokenizer/special_tokens_map.json", kHonoured, "what fills a prompt up", R"(pad_token)"},
-    {"tokenizer/special_tokens_map.json", kOnly, "CLIP's tokens are used",
+    {"tokenizer/special_tokens_map.json tokenizer_2/special_tokens_map.json", kHonoured, "what fills a prompt up", R"(pad_token)"},
+    {"tokenizer/special_tokens_map.json tokenizer_2/special_tokens_map.json", kOnly, "CLIP's tokens are used",
      R"(bos_token=["<|startoftext|>"] eos_token=["<|endoftext|>"] unk_token=["<|endoftext|>",null])"},
-    {"tokenizer/special_tokens_map.json", kHonoured, "learnt tokens",
+    {"tokenizer/special_tokens_map.json tokenizer_2/special_tokens_map.json", kHonoured, "learnt tokens",
      R"(additional_special_tokens)"},
-    {"tokenizer/special_tokens_map.json", kOnly, "CLIP's tokens are used",
+    {"tokenizer/special_tokens_map.json tokenizer_2/special_tokens_map.json", kOnly, "CLIP's tokens are used",
      R"(extra_special_tokens=[null,{},[]])"},
     {"MODEL.yaml", kOnly, "models of Stable Diffusion predict the noise or the velocity",
      R"(model.params.parameterization=[null,"eps","v"])"},

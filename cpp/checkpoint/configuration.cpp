@@ -23,10 +23,36 @@ public:
         refuseOtherKeys(json_, std::string(name) + "/" + configFile, where_);
     }
 
+    /// One whose keys are known to be.
+    static Part unchecked(const Json &parts, const char *name, const std::string &where) {
+        Part part(Json::object(), name, where, "");
+        part.json_ = parts.value(name, Json::object());
+        if (!part.json_.is_object()) part.fail("is not a JSON object");
+        return part;
+    }
+
     std::optional<int> count(const char *key) const {
         const auto found = json_.find(key);
         if (found == json_.end() || found->is_null()) return std::nullopt;
         return toCount(key, *found);
+    }
+
+    /// One number, or for every level one or a list of them. 0 counts as well.
+    std::vector<std::vector<int>> countsOfEach(const char *key) const {
+        const auto found = json_.find(key);
+        if (found == json_.end() || found->is_null()) return {};
+        const auto number = [&](const Json &value) { return value == 0 ? 0 : toCount(key, value); };
+        if (!found->is_array()) return {{number(*found)}};
+        std::vector<std::vector<int>> all;
+        for (const auto &level : *found) {
+            all.emplace_back();
+            if (!level.is_array()) all.back().push_back(number(level));
+            for (const auto &value : level.is_array() ? level : Json::array()) {
+                all.back().push_back(number(value));
+            }
+            if (all.back().empty()) fail(std::string(key) + " has an empty list");
+        }
+        return all;
     }
 
     /// One number or a list of them.
@@ -138,6 +164,14 @@ private:
     Json json_ = Json::object();
 };
 
+ModelConfig::TextEncoder readTextEncoder(const Part &part) {
+    ModelConfig::TextEncoder text;
+    text.heads = part.count("num_attention_heads");
+    text.layers = part.count("num_hidden_layers");
+    text.activation = part.text("hidden_act");
+    return text;
+}
+
 /// Is it a version of diffusers before 0.9?
 bool isBefore09(const std::string &version) {
     return version.size() > 2 && version.compare(0, 2, "0.") == 0 && std::isdigit(version[2]) &&
@@ -218,17 +252,22 @@ ModelConfig readConfiguration(const Json &parts, const std::string &where) {
     config.unet.channels = unet.counts("block_out_channels");
     config.unet.layers = unet.same("layers_per_block");
     config.unet.contextWidth = unet.same("cross_attention_dim");
+    config.unet.addedWidth = unet.count("projection_class_embeddings_input_dim");
     if (const auto middle = unet.text("mid_block_type")) {
-        unet.requireOneOf("mid_block_type", *middle, {"UNetMidBlock2DCrossAttn"});
-        config.unet.middle = true;
+        unet.requireOneOf("mid_block_type", *middle, {"UNetMidBlock2DCrossAttn", "UNetMidBlock2D"});
+        config.unet.middleResBlocks = *middle == "UNetMidBlock2D" ? 1 : 2;
     } else if (unet.isNull("mid_block_type")) {
-        config.unet.middle = false;
+        config.unet.middleResBlocks = 0;
     }
+    config.unet.depthsDown = unet.countsOfEach("transformer_layers_per_block");
+    config.unet.depthsUp = unet.countsOfEach("reverse_transformer_layers_per_block");
+    std::reverse(config.unet.depthsUp.begin(), config.unet.depthsUp.end());
 
-    const Part text(parts, "text_encoder", where, "config.json");
-    config.textEncoder.heads = text.count("num_attention_heads");
-    config.textEncoder.layers = text.count("num_hidden_layers");
-    config.textEncoder.activation = text.text("hidden_act");
+    config.textEncoder = readTextEncoder(Part(parts, "text_encoder", where, "config.json"));
+    config.textEncoder2 = readTextEncoder(Part(parts, "text_encoder_2", where, "config.json"));
+    // A folder's model_index.json was looked at as a whole when its pipeline was.
+    config.zerosForEmptyPrompt =
+        Part::unchecked(parts, "model_index", where).flag("force_zeros_for_empty_prompt");
 
     const Part vae(parts, "vae", where, "config.json");
     config.vae.normGroups = vae.count("norm_num_groups");
@@ -247,6 +286,10 @@ ModelConfig readConfiguration(const Json &parts, const std::string &where) {
     if (parts.contains("tokenizer")) {
         config.tokenizer = tokenizerFromJson(parts["tokenizer"], where + ", tokenizer");
     }
+    if (parts.contains("tokenizer_2")) {
+        config.textEncoder2.padding =
+            tokenizerFromJson(parts["tokenizer_2"], where + ", tokenizer_2").padding;
+    }
     if (parts.contains("scheduler")) {
         const Part scheduler(parts, "scheduler", where, "scheduler_config.json");
         config.unet.prediction = scheduler.text("prediction_type");
@@ -264,11 +307,17 @@ Json configurationOf(const ModelConfig &config) {
     put("unet", "head_width", config.unet.headWidth);
     put("unet", "norm_num_groups", config.unet.normGroups);
     put("unet", "sample_size", config.unet.sampleSize);
-    put("text_encoder", "num_attention_heads", config.textEncoder.heads);
-    put("text_encoder", "num_hidden_layers", config.textEncoder.layers);
-    put("text_encoder", "hidden_act", config.textEncoder.activation);
+    const auto putText = [&](const char *part, const ModelConfig::TextEncoder &text) {
+        put(part, "num_attention_heads", text.heads);
+        put(part, "num_hidden_layers", text.layers);
+        put(part, "hidden_act", text.activation);
+    };
+    putText("text_encoder", config.textEncoder);
+    putText("text_encoder_2", config.textEncoder2);
+    put("model_index", "force_zeros_for_empty_prompt", config.zerosForEmptyPrompt);
     const Json tokenizer = tokenizerAsJson(config.tokenizer);
     if (!tokenizer.empty()) parts["tokenizer"] = tokenizer;
+    put("tokenizer_2", "pad_token_id", config.textEncoder2.padding);
     put("vae", "norm_num_groups", config.vae.normGroups);
     put("vae", "scaling_factor", config.vae.scalingFactor);
     for (std::size_t row = 0; row < config.vae.latentRgb.size(); row += kLatentChannels + 1) {

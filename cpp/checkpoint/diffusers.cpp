@@ -28,7 +28,9 @@ Json readConfigFiles(const ModelFolder &model) {
     read("unet", "config.json");
     read("vae", "config.json");
     read("text_encoder", "config.json");
+    read("text_encoder_2", "config.json");
     read("scheduler", "scheduler_config.json");
+    parts["model_index"] = model.json("model_index.json");
     return parts;
 }
 
@@ -86,12 +88,18 @@ DiffusersFolder readDiffusersFolder(const std::string &path, bool withVae,
                                     const Cancellation &cancel) {
     const ModelFolder model(path, cancel);
     checkPipeline(model);
+    const bool isXl = contains(classOf(model, "model_index.json"), "XL");
     DiffusersFolder folder;
     folder.config = readConfiguration(readConfigFiles(model), "'" + path + "'");
-    folder.config.tokenizer = readTokenizer(model);
+    folder.config.tokenizer = readTokenizer(model, "tokenizer");
+    if (isXl) {
+        const ModelConfig::Tokenizer second = readTokenizer(model, "tokenizer_2");
+        requireSameTokens(folder.config.tokenizer, second, path);
+        folder.config.textEncoder2.padding = second.padding;
+    }
     const std::string diffusion = "diffusion_pytorch_model";
     folder.unet = model.weights("unet", diffusion, diffusion);
-    refuseOtherUnets(folder.unet, path);
+    refuseOtherUnets(folder.unet, isXl, path);
     if (withVae && !model.has("vae")) {
         throw Error("MODEL_NOT_FOUND",
                     "folder '" + path + "' has no autoencoder (vae/); give one with the option vae",
@@ -99,6 +107,7 @@ DiffusersFolder readDiffusersFolder(const std::string &path, bool withVae,
     }
     if (withVae) folder.vae = model.weights("vae", diffusion, diffusion);
     folder.textEncoder = model.weights("text_encoder", "model", "pytorch_model");
+    if (isXl) folder.textEncoder2 = model.weights("text_encoder_2", "model", "pytorch_model");
     return folder;
 }
 
@@ -126,8 +135,8 @@ OriginalNames::OriginalNames(const DiffusersFolder &folder)
     : unet_(unetNames(outlineOf(folder.unet))), vae_(vaeNames(vaeLevels(folder.vae))) {}
 
 std::string OriginalNames::textEncoder(const std::string &name) const {
-    const std::string rest = after(name, "text_model.").value_or(name);
-    return "text_model." + rest;
+    if (startsWith(name, "text_projection.")) return name;
+    return "text_model." + after(name, "text_model.").value_or(name);
 }
 
 } // namespace magicmix

@@ -9,12 +9,12 @@ namespace magicmix {
 
 /// The contents of a diffusers folder, under diffusers' own names.
 struct DiffusersFolder {
-    StoredTensors unet, vae, textEncoder;
+    StoredTensors unet, vae, textEncoder, textEncoder2;
     ModelConfig config;
 };
 
 /// Reads model_index.json, the configurations and the weights (in one file or in shards) of
-/// unet/, vae/, text_encoder/ and scheduler/.
+/// unet/, vae/, text_encoder/, text_encoder_2/ (of XL) and scheduler/.
 /// `withVae`: not if the autoencoder comes from elsewhere.
 DiffusersFolder readDiffusersFolder(const std::string &path, bool withVae,
                                     const Cancellation &cancel);

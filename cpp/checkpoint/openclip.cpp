@@ -6,11 +6,23 @@
 
 #include <algorithm>
 #include <regex>
+#include <utility>
 
 namespace magicmix {
 namespace {
 
-const std::string kText = kTextPrefix;
+/// Where OpenCLIP's names stand in original files, and where those of transformers belong.
+struct Place {
+    const char *openClip, *transformers;
+};
+constexpr Place kPlaces[] = {{kOpenClipPrefix, kTransformersPrefix},
+                             {kXlOpenClipPrefix, kXlSecondPrefix}};
+
+// stable-diffusion.cpp has the two text encoders of XL where 1.x has its one.
+constexpr std::pair<const char *, const char *> kForeignPrefixes[] = {
+    {"cond_stage_model.1.", "conditioner.embedders.1."},
+    {"cond_stage_model.transformer.", kXlFirstPrefix},
+};
 
 const std::map<std::string, std::string> kOuter = {
     {"token_embedding.weight", "embeddings.token_embedding.weight"},
@@ -18,6 +30,7 @@ const std::map<std::string, std::string> kOuter = {
     {"ln_final.weight", "final_layer_norm.weight"},
     {"ln_final.bias", "final_layer_norm.bias"},
 };
+const std::string kProjection = "text_projection";
 
 const std::map<std::string, std::string> kParts = {
     {"ln_1", "layer_norm1"}, {"ln_2", "layer_norm2"},   {"attn.out_proj", "self_attn.out_proj"},
@@ -30,7 +43,8 @@ const std::regex &layerPattern() {
     return pattern;
 }
 
-/// in_proj_weight and in_proj_bias have the rows of queries, keys and values, in that order.
+/// in_proj_weight and in_proj_bias have the rows of queries, keys and values, in that order. `layer`
+/// is where the layer's names begin.
 StoredTensors splitProjection(const StoredTensor &fused, const std::string &layer,
                               const std::string &kind) {
     StoredTensors parts;
@@ -43,15 +57,20 @@ StoredTensors splitProjection(const StoredTensor &fused, const std::string &laye
 }
 
 /// One tensor of a text encoder under its new names: one, or three, or none if it has no part in
-/// text states. `name` is what follows the prefix.
-StoredTensors renamed(const StoredTensor &stored, const std::string &name) {
+/// text states. `name` is what follows OpenCLIP's prefix.
+StoredTensors renamed(const StoredTensor &stored, const std::string &name, const Place &place) {
+    const std::string text = std::string(place.transformers) + "text_model.";
     const auto outer = kOuter.find(name);
-    if (outer != kOuter.end()) return {{kText + outer->second, stored}};
+    if (outer != kOuter.end()) return {{text + outer->second, stored}};
+    // Some programs have turned it round already, and name it as transformers does.
+    const std::string projection = place.transformers + kProjection + ".weight";
+    if (name == kProjection) return {{projection, transposed(stored)}};
+    if (name == kProjection + ".weight") return {{projection, stored}};
 
     std::smatch match;
     // No tensor of ours has a longer name; long ones are not worth a regular expression.
     if (name.size() >= 128 || !std::regex_match(name, match, layerPattern())) return {};
-    const std::string layer = kText + "encoder.layers." + match[1].str() + ".", rest = match[2];
+    const std::string layer = text + "encoder.layers." + match[1].str() + ".", rest = match[2];
     if (rest == "attn.in_proj_weight") return splitProjection(stored, layer, "weight");
     if (rest == "attn.in_proj_bias") return splitProjection(stored, layer, "bias");
     const std::size_t dot = std::min(rest.rfind('.'), rest.size());
@@ -60,26 +79,53 @@ StoredTensors renamed(const StoredTensor &stored, const std::string &name) {
     return {{layer + part->second + rest.substr(dot), stored}};
 }
 
-} // namespace
-
-bool hasOpenClipText(const StoredTensors &tensors) {
-    const auto found = tensors.lower_bound(kOpenClipPrefix);
-    return found != tensors.end() && startsWith(found->first, kOpenClipPrefix);
+/// What a program that renames OpenCLIP's tensors leaves of it: the fused projection, and the pooled
+/// vector's as it was.
+StoredTensors renamedHalfway(const StoredTensor &stored, const std::string &name) {
+    for (const char *kind : {"weight", "bias"}) {
+        const std::string end = std::string("self_attn.in_proj.") + kind;
+        if (endsWith(name, end)) {
+            return splitProjection(stored, name.substr(0, name.size() - end.size()), kind);
+        }
+    }
+    if (name == kXlSecondPrefix + ("text_model." + kProjection)) {
+        return {{kXlSecondPrefix + kProjection + ".weight", transposed(stored)}};
+    }
+    return {};
 }
 
+bool hasPrefix(const StoredTensors &tensors, const std::string &prefix) {
+    const auto found = tensors.lower_bound(prefix);
+    return found != tensors.end() && startsWith(found->first, prefix);
+}
+
+std::string withUsualPrefix(const std::string &name) {
+    for (const auto &[theirs, usual] : kForeignPrefixes) {
+        if (const auto rest = after(name, theirs)) return usual + *rest;
+    }
+    return name;
+}
+
+} // namespace
+
+bool hasOpenClipText(const StoredTensors &tensors) { return hasPrefix(tensors, kOpenClipPrefix); }
+
 StoredTensors withTransformersNames(const StoredTensors &tensors) {
+    const bool foreign = hasPrefix(tensors, kForeignPrefixes[0].first);
     StoredTensors result;
-    for (const auto &[name, tensor] : tensors) {
-        StoredTensors parts;
-        if (startsWith(name, kOpenClipPrefix))
-            parts = renamed(tensor, name.substr(std::string(kOpenClipPrefix).size()));
+    for (const auto &[given, tensor] : tensors) {
+        const std::string name = foreign ? withUsualPrefix(given) : given;
+        StoredTensors parts = renamedHalfway(tensor, name);
+        for (const Place &place : kPlaces) {
+            if (const auto rest = after(name, place.openClip)) parts = renamed(tensor, *rest, place);
+        }
         if (parts.empty()) parts = {{name, tensor}};
         for (const auto &[newName, part] : parts) {
             if (result.emplace(newName, part).second) continue;
             throw Error("MODEL_FORMAT",
                         "'" + tensor.file->path() + "' has two tensors for '" + newName +
-                            "', one called '" + name + "'",
-                        {{"tensor", name}});
+                            "', one called '" + given + "'",
+                        {{"tensor", given}});
         }
     }
     return result;

@@ -1,6 +1,7 @@
 #include "checkpoint/stored_tensor.h"
 
 #include "base/error.h"
+#include "tensor/conversion.h"
 
 #include <algorithm>
 #include <cctype>
@@ -115,6 +116,13 @@ std::vector<std::byte> converted(const std::vector<std::byte> &values, const For
     return result;
 }
 
+std::vector<std::byte> dequantised(const std::vector<std::byte> &blocks, ggml_type type,
+                                   std::uint64_t count) {
+    std::vector<std::byte> floats(count * sizeof(float));
+    toFloats(type, blocks.data(), 0, count, reinterpret_cast<float *>(floats.data()));
+    return floats;
+}
+
 } // namespace
 
 void refuseOverlaps(const StoredTensors &tensors) {
@@ -159,6 +167,8 @@ std::string ggmlTypeName(ggml_type type) {
 WeightSource::Description describe(const StoredTensor &tensor) {
     const ForeignType *foreign = foreignTypeNamed(tensor.type);
     const auto type = foreign ? std::optional(foreign->becomes) : ggmlTypeNamed(tensor.type);
+    const bool scattered = !tensor.strides.empty();
+    if (type && scattered && isQuantised(*type)) return {GGML_TYPE_F32, tensor.shape};
     if (type) return {*type, tensor.shape};
     throw Error("MODEL_UNSUPPORTED",
                 "tensor '" + tensor.name + "' in '" + tensor.file->path() + "' has type " +
@@ -173,11 +183,29 @@ WeightSource::Values valuesOf(const StoredTensor &tensor) {
     const ForeignType *foreign = foreignTypeNamed(tensor.type);
     auto bytes = tensor.file->read(tensor.offset, static_cast<std::size_t>(tensor.bytes));
     if (!tensor.strides.empty()) {
+        const auto type = ggmlTypeNamed(tensor.type);
+        if (type && isQuantised(*type)) {
+            bytes = dequantised(bytes, *type, elementCount(tensor.shape, tensor.name));
+        }
         bytes =
             gathered(tensor, bytes, foreign ? foreign->bytes : ggml_type_size(description.type));
     }
     if (foreign) bytes = converted(bytes, *foreign);
     return WeightSource::Values::owning(description, std::move(bytes));
+}
+
+StoredTensor transposed(const StoredTensor &tensor) {
+    if (tensor.shape.size() != 2) {
+        throw Error("MODEL_FORMAT",
+                    "tensor '" + tensor.name + "' in '" + tensor.file->path() +
+                        "' must be a matrix",
+                    {{"tensor", tensor.name}, {"path", tensor.file->path()}});
+    }
+    StoredTensor turned = tensor;
+    if (turned.strides.empty()) turned.strides = {tensor.shape[1], 1};
+    std::swap(turned.shape[0], turned.shape[1]);
+    std::swap(turned.strides[0], turned.strides[1]);
+    return turned;
 }
 
 StoredTensor partOfRows(const StoredTensor &tensor, int index, int parts) {

@@ -28,7 +28,8 @@ struct StoredTensor {
 
 using StoredTensors = std::map<std::string, StoredTensor>;
 
-/// What `valuesOf` gives: F64 as F32, 8-bit floats as F16, which has all of their values. Throws
+/// What `valuesOf` gives: F64 as F32, 8-bit floats as F16, which has all of their values; quantised
+/// values that do not lie one after the other as F32. Throws
 /// `MODEL_UNSUPPORTED` for types that are no weights.
 WeightSource::Description describe(const StoredTensor &tensor);
 /// Reads the values and lays them one after the other.
@@ -40,6 +41,9 @@ std::string ggmlTypeName(ggml_type type);
 /// Part `index` of `parts` equal ones, along the first axis, of a tensor. Throws `MODEL_FORMAT` if
 /// it cannot be divided so, and `MODEL_UNSUPPORTED` if its values do not lie one after the other.
 StoredTensor partOfRows(const StoredTensor &tensor, int index, int parts);
+
+/// A matrix turned round. Throws `MODEL_FORMAT` if it is none.
+StoredTensor transposed(const StoredTensor &tensor);
 
 /// Throws `MODEL_FORMAT` if two tensors share bytes of a file; all are of the same.
 void refuseOverlaps(const StoredTensors &tensors);

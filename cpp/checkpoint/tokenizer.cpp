@@ -4,13 +4,13 @@
 #include "base/tokens.h"
 #include "checkpoint/config_check.h"
 
+#include <algorithm>
 #include <map>
 #include <sstream>
 
 namespace magicmix {
 namespace {
 
-const std::filesystem::path kFolder = "tokenizer";
 // Of CLIP's merges, every one as "left right\n" (FNV-1a).
 constexpr std::uint64_t kMergesHash = 0x84ddd99cc594e5a6;
 
@@ -164,22 +164,21 @@ std::uint64_t hashOfList(const Json &merges) {
 }
 
 /// The prompts are cut here by CLIP's merges, whatever the folder has.
-void requireClip(const ModelFolder &model, const Json &whole) {
-    const auto text = kFolder / "merges.txt";
+void requireClip(const ModelFolder &model, const std::filesystem::path &folder, const Json &whole) {
+    const auto text = folder / "merges.txt";
     const bool differs = (model.has(text) && hashOfText(model.text(text)) != kMergesHash) ||
                          (whole.contains("model") && whole["model"].is_object() &&
                           hashOfList(whole["model"].value("merges", Json())) != kMergesHash);
     if (!differs) return;
     throw Error(
         "MODEL_UNSUPPORTED",
-        "'" + model.path(kFolder) +
+        "'" + model.path(folder) +
             "' has another vocabulary than CLIP's, which is the one that prompts are cut by",
-        {{"path", model.path(kFolder)}});
+        {{"path", model.path(folder)}});
 }
 
-/// A file of tokenizer/, an object; empty if there is none.
-Json readObject(const ModelFolder &model, const char *file) {
-    const auto path = kFolder / file;
+/// A file of a tokenizer, an object; empty if there is none.
+Json readObject(const ModelFolder &model, const std::filesystem::path &path) {
     if (!model.has(path)) return Json::object();
     Json json = model.json(path);
     if (!json.is_object()) {
@@ -198,26 +197,43 @@ std::optional<std::string> padToken(const Json &config) {
 
 } // namespace
 
-ModelConfig::Tokenizer readTokenizer(const ModelFolder &model) {
+ModelConfig::Tokenizer readTokenizer(const ModelFolder &model, const std::string &name) {
+    const std::filesystem::path folder = name;
     ModelConfig::Tokenizer tokenizer;
-    if (!model.has(kFolder)) return tokenizer;
-    const std::string where = "'" + model.path(kFolder) + "'";
+    if (!model.has(folder)) return tokenizer;
+    const std::string where = "'" + model.path(folder) + "'";
     Gathered gathered(where);
 
-    const Json added = readObject(model, "added_tokens.json");
+    const Json added = readObject(model, folder / "added_tokens.json");
     for (const auto &[text, id] : added.items()) gathered.add(text, id, true, false);
-    const Json whole = readObject(model, "tokenizer.json");
-    requireClip(model, whole);
+    const Json whole = readObject(model, folder / "tokenizer.json");
+    requireClip(model, folder, whole);
     if (whole.contains("added_tokens")) addAll(gathered, whole["added_tokens"]);
     for (const char *file : {"special_tokens_map.json", "tokenizer_config.json"}) {
-        const Json config = readObject(model, file);
-        refuseOtherKeys(config, std::string("tokenizer/") + file, where + ", " + file);
+        const Json config = readObject(model, folder / file);
+        refuseOtherKeys(config, name + "/" + file, where + ", " + file);
         addDecoder(gathered, config);
         setSpecials(gathered, config);
         if (const auto text = padToken(config)) tokenizer.padding = gathered.idOf(*text);
     }
     tokenizer.added = gathered.tokens();
     return tokenizer;
+}
+
+void requireSameTokens(const ModelConfig::Tokenizer &first, const ModelConfig::Tokenizer &second,
+                       const std::string &path) {
+    const auto same = [](const AddedToken &a, const AddedToken &b) {
+        return a.text == b.text && a.id == b.id;
+    };
+    if (std::equal(first.added.begin(), first.added.end(), second.added.begin(), second.added.end(),
+                   same)) {
+        return;
+    }
+    throw Error("MODEL_UNSUPPORTED",
+                "'" + path +
+                    "' has other learnt tokens in tokenizer/ than in tokenizer_2/; a prompt is cut "
+                    "once for both text encoders",
+                {{"path", path}});
 }
 
 Json tokenizerAsJson(const ModelConfig::Tokenizer &tokenizer) {

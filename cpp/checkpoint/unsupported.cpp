@@ -9,13 +9,15 @@
 namespace magicmix {
 namespace {
 
-const char *const kWhole = "give a whole checkpoint of Stable Diffusion 1.x or 2.x";
+const char *const kWhole = "give a whole checkpoint of Stable Diffusion 1.x, 2.x or XL";
 const char *const kLora = "pass it in loras, and a whole checkpoint as the model";
 const char *const kEmbedding = "pass it in embeddings, and a whole checkpoint as the model";
 const char *const kTiny = "pass it in tinyDecoder, and a whole checkpoint as the model";
 const char *const kTextToImage =
-    "give a text-to-image checkpoint of Stable Diffusion 1.x or 2.x; a mix starts from its layout "
+    "give a text-to-image checkpoint of Stable Diffusion 1.x, 2.x or XL; a mix starts from its layout "
     "picture without other inputs";
+
+const char *const kRefiner = "the refiner of Stable Diffusion XL";
 
 struct Family {
     const char *sign; ///< what only its names have
@@ -27,10 +29,10 @@ struct Family {
 
 /// Signs are how names begin.
 const Family kByPrefix[] = {
-    {"conditioner.embedders.1.", "Stable Diffusion XL", kWhole},
-    {"conditioner.embedders.0.model.", "the refiner of Stable Diffusion XL", kWhole},
-    {"conditioner.embedders.", "Stable Diffusion XL", kWhole},
-    {"cond_stage_model.1.", "Stable Diffusion XL", kWhole},
+    {"conditioner.embedders.0.model.", kRefiner, kTextToImage},
+    {"edm_mean", "Playground 2.5 (EDM)", kWhole},
+    {"edm_vpred.", "a model trained to another schedule (EDM)", kWhole},
+    {"model.diffusion_model.encoder_hid_proj.", "Kolors", kWhole},
     {"model.diffusion_model.joint_blocks.", "Stable Diffusion 3", kWhole},
     {"joint_blocks.", "Stable Diffusion 3", kWhole},
     {"model.diffusion_model.double_blocks.", "Flux", kWhole},
@@ -46,9 +48,6 @@ const Family kByPrefix[] = {
     {"depth_model.", "a depth-to-image model of Stable Diffusion 2", kTextToImage},
     {"low_scale_model.", "an upscaler", kTextToImage},
     {"noise_augmentor.", "an unCLIP model of Stable Diffusion 2", kTextToImage},
-    {"model.diffusion_model.label_emb.",
-     "a model whose UNet takes more than text (Stable Diffusion XL, unCLIP, or an upscaler)",
-     kTextToImage},
     {"model.diffusion_model.time_embed.cond_proj.", "a latent consistency model", kWhole},
     {"control_model.", "a ControlNet", kWhole},
     {"controlnet_cond_embedding.", "a ControlNet", kWhole},
@@ -86,7 +85,6 @@ const Family kAlone[] = {
 
 /// Signs are how names of inputs that ours does not have begin, in the UNet of a diffusers folder.
 const Family kUnets[] = {
-    {"add_embedding.", "a model with the UNet of Stable Diffusion XL", kWhole},
     {"class_embedding.", "a model whose UNet takes more than text (unCLIP, or an upscaler)",
      kTextToImage},
     {"encoder_hid_proj.", "a model whose UNet takes more than text", kTextToImage},
@@ -95,7 +93,6 @@ const Family kUnets[] = {
 
 /// Signs may be anywhere in the name of a pipeline's class.
 const Family kPipelines[] = {
-    {"XL", "Stable Diffusion XL", kWhole},
     {"StableDiffusion3", "Stable Diffusion 3", kWhole},
     {"Flux", "Flux", kWhole},
     {"StableCascade", "Stable Cascade", kWhole},
@@ -108,6 +105,7 @@ const Family kPipelines[] = {
     {"Pix2Pix", "a model that edits pictures by instruction", kTextToImage},
     {"ImageVariation", "a model of variations of pictures", kTextToImage},
     {"LatentConsistency", "a latent consistency model", kWhole},
+    {"Kolors", "Kolors", kWhole},
 };
 
 /// Classes that a folder with one part of a model names.
@@ -139,6 +137,19 @@ bool hasPrefix(const StoredTensors &tensors, const std::string &prefix) {
     return found != tensors.end() && startsWith(found->first, prefix);
 }
 
+/// What a UNet takes beside the timestep, by the width of its vector, tells XL from others.
+void refuseOtherVectors(const StoredTensors &tensors, const std::string &path,
+                        const std::string &tensor, bool isXl) {
+    const auto found = tensors.find(tensor);
+    if (found == tensors.end() || found->second.shape.size() != 2) return;
+    constexpr std::int64_t ofXl = 1280 + 6 * 256, ofRefiner = 1280 + 5 * 256;
+    const std::int64_t width = found->second.shape[1];
+    if (width == ofRefiner) refuse({"", kRefiner, kTextToImage}, path, "tensor", tensor);
+    if (isXl || width == ofXl) return;
+    refuse({"", "a model whose UNet takes more than text (unCLIP, or an upscaler)", kTextToImage}, path,
+           "tensor", tensor);
+}
+
 void refuseByPrefix(const Family &family, const StoredTensors &tensors, const std::string &path) {
     if (!hasPrefix(tensors, family.sign)) return;
     refuse(family, path, "tensor", tensors.lower_bound(family.sign)->first);
@@ -163,7 +174,11 @@ void refuseOtherFamilies(const StoredTensors &tensors, const std::string &path) 
             if (contains(name, family.sign)) refuse(family, path, "tensor", name);
         }
     }
-    if (hasPrefix(tensors, kUnetPrefix)) return;
+    if (hasPrefix(tensors, kUnetPrefix)) {
+        const bool isXl = hasPrefix(tensors, "conditioner.embedders.1.") ||
+                          hasPrefix(tensors, "cond_stage_model.1.");
+        return refuseOtherVectors(tensors, path, kUnetPrefix + std::string("label_emb.0.0.weight"), isXl);
+    }
     for (const Family &family : kAlone) refuseByPrefix(family, tensors, path);
     if (looksLikeEmbedding(tensors)) {
         refuse({"", "an embedding (textual inversion)", kEmbedding}, path, "tensor",
@@ -171,8 +186,9 @@ void refuseOtherFamilies(const StoredTensors &tensors, const std::string &path) 
     }
 }
 
-void refuseOtherUnets(const StoredTensors &tensors, const std::string &path) {
+void refuseOtherUnets(const StoredTensors &tensors, bool isXl, const std::string &path) {
     for (const Family &family : kUnets) refuseByPrefix(family, tensors, path);
+    refuseOtherVectors(tensors, path, "add_embedding.linear_1.weight", isXl);
 }
 
 void refuseOtherPipelines(const std::string &className, const std::string &path) {

@@ -18,6 +18,7 @@
 #include "tensor/machine.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <future>
 
@@ -59,21 +60,40 @@ std::set<std::string> allTensors(const Checkpoint &checkpoint) {
     return names;
 }
 
-/// The tensors that the networks would use. Everything that loading would refuse for want of a
-/// place, this does, too.
+/// Whether a text encoder has that tensor: also one that is not used, but for layers that the
+/// configuration leaves out.
+bool isOfText(const Architecture &architecture, const std::string &name) {
+    for (const TextEncoderConfig &text : architecture.texts) {
+        const auto inside = after(name, text.prefix);
+        const auto layer = inside ? after(*inside, "encoder.layers.") : std::nullopt;
+        if (inside) return !layer || std::atoi(layer->c_str()) < text.layers;
+    }
+    return false;
+}
+
+/// The tensors that the networks would use, and the rest of their text encoders, by whose length the
+/// layer is found from which states are taken. Everything that loading would refuse for want of a place,
+/// this does, too.
 std::set<std::string> usedTensors(const Checkpoint &checkpoint, ModelConfig config) {
     if (!checkpoint.isWhole()) return allTensors(checkpoint);
     // Heads have no tensors of their own.
     if (config.unet.heads.empty() && !config.unet.headWidth) config.unet.heads = {1};
-    if (!config.textEncoder.heads) config.textEncoder.heads = 1;
+    for (auto *text : {&config.textEncoder, &config.textEncoder2}) {
+        if (!text->heads) text->heads = 1;
+    }
     const Architecture architecture = deduceArchitecture(checkpoint, config);
     Weights weights(Precision::F32, nullptr);
-    const TextEncoder text(weights, architecture.text);
+    std::vector<TextEncoder> texts;
+    for (const auto &text : architecture.texts) texts.emplace_back(weights, text);
     const UNet unet(weights, architecture.unet);
     const Autoencoder vae(weights, architecture.vae);
     weights.check(checkpoint);
-    checkpoint.requireNothingLeft(weights.names(), architecture.text.layers);
-    return weights.names();
+    checkpoint.requireNothingLeft(weights.names(), architecture);
+    std::set<std::string> names = weights.names();
+    for (const auto &[name, tensor] : checkpoint.tensors()) {
+        if (isOfText(architecture, name)) names.insert(name);
+    }
+    return names;
 }
 
 std::vector<PlannedTensor> plan(const Checkpoint &checkpoint, const std::set<std::string> &names,

@@ -4,15 +4,19 @@
 #include "embeddings/embedding.h"
 #include "tensor/weights.h"
 
-#include <optional>
+#include <map>
+#include <string>
 
 namespace magicmix {
 
-/// A checkpoint whose text encoder knows more tokens: the vectors of textual inversion (Gal et al.
-/// 2022) are further rows of its token table, so the networks need not know of them.
+/// The names of the token tables of the text encoders that a model has: one, or two of XL.
+std::vector<std::string> tokenTables(const WeightSource &model);
+
+/// A checkpoint whose text encoders know more tokens: the vectors of textual inversion (Gal et al.
+/// 2022) are further rows of their token tables, so the networks need not know of them.
 class LearntTokens final : public WeightSource {
 public:
-    /// Reads all files. `base` has the table, and lives as long as this. Throws `MODEL_NOT_FOUND`,
+    /// Reads all files. `base` has the tables, and lives as long as this. Throws `MODEL_NOT_FOUND`,
     /// `MODEL_FORMAT`, and `MODEL_UNSUPPORTED` for what is no embedding, or one for another text
     /// encoder.
     LearntTokens(const WeightSource &base, const std::vector<EmbeddingFile> &files,
@@ -31,7 +35,7 @@ public:
 private:
     const WeightSource &base_;
     std::vector<Embedding> placeholders_;
-    mutable std::optional<Values> table_; ///< the longer table, until it is released
+    mutable std::map<std::string, Values> tables_; ///< the longer ones, until they are released
 };
 
 } // namespace magicmix

@@ -21,16 +21,9 @@ namespace {
 Architecture architectureOf(const Checkpoint &checkpoint, const LearntTokens &learnt,
                             const LoadOptions &options) {
     Architecture architecture =
-        deduceArchitecture(checkpoint, checkpoint.config().overriddenBy(options.config));
-    architecture.text.vocabulary += learnt.count();
-    if (options.clipSkip > architecture.text.layers) {
-        throw Error("INVALID_ARGUMENT",
-                    "clipSkip is " + std::to_string(options.clipSkip) +
-                        ", but the text encoder has only " +
-                        std::to_string(architecture.text.layers) + " layers",
-                    {{"clipSkip", static_cast<double>(options.clipSkip)}});
-    }
-    architecture.text.layers -= options.clipSkip - 1;
+        deduceArchitecture(checkpoint, checkpoint.config().overriddenBy(options.config),
+                           options.clipSkip);
+    for (auto &text : architecture.texts) text.vocabulary += learnt.count();
     return architecture;
 }
 
@@ -65,11 +58,22 @@ std::vector<std::string> namesOf(const std::vector<Embedding> &embeddings) {
     return names;
 }
 
-/// The length of the token table.
+/// The length of the token table, which all text encoders of a model have in common.
 int tokenRows(const Checkpoint &checkpoint) {
-    const auto shape =
-        checkpoint.describe(kTextPrefix + std::string("embeddings.token_embedding.weight")).shape;
-    return shape.size() == 2 ? static_cast<int>(std::min<std::int64_t>(shape[0], 1 << 20)) : 0;
+    std::optional<std::int64_t> rows;
+    for (const auto &table : tokenTables(checkpoint)) {
+        const auto shape = checkpoint.describe(table).shape;
+        const std::int64_t length = shape.size() == 2 ? shape[0] : 0;
+        if (length != rows.value_or(length)) {
+            throw Error("MODEL_UNSUPPORTED",
+                        "one text encoder of the model knows " + std::to_string(*rows) +
+                            " tokens, the other " + std::to_string(length) +
+                            "; both have to know the same",
+                        {{"tensor", table}});
+        }
+        rows = length;
+    }
+    return static_cast<int>(std::min<std::int64_t>(rows.value_or(0), 1 << 20));
 }
 
 } // namespace
@@ -122,9 +126,9 @@ struct Engine::Parts {
     void detectPrediction(const Cancellation &cancel) {
         auto &prediction = networks.architecture.schedule.prediction;
         if (prediction) return;
-        const Tokens tokens = emptyPrompt(networks.architecture.text.padding);
-        const auto states = runTextEncoder(networks.text(), tokens, cancel);
-        const PromptContext empty = runContext(networks.unet(), {states}, cancel);
+        const Tokens tokens = emptyPrompt(networks.architecture.texts.front().padding);
+        const Conditioning conditioning = encodePrompt(networks.texts(), tokens, cancel);
+        const PromptContext empty = runContext(networks.unet(), conditioning, cancel);
         const auto usual = networks.architecture.family->unet.usualPrediction;
         prediction = probePrediction(networks.unet(), empty, usual, cancel);
     }
@@ -138,7 +142,7 @@ std::unique_ptr<Engine> Engine::load(const LoadOptions &options, const Cancellat
     auto parts = std::make_unique<Parts>(std::move(checkpoint), options, cancel);
     parts->networks.check(parts->learnt);
     parts->checkpoint.requireNothingLeft(parts->networks.names(),
-                                         parts->networks.architecture.text.layers);
+                                         parts->networks.architecture);
     parts->networks.requireMemoryToLoad();
     parts->networks.load(parts->learnt, cancel, progress);
     parts->detectPrediction(cancel);
@@ -154,8 +158,9 @@ const ModelInfo &Engine::info() const { return parts_->info; }
 
 MixResult Engine::mix(const MixRequest &request, const Cancellation &cancel,
                       const ProgressCallback &progress) {
-    checkMixRequest(request, {parts_->info.sizes.textEncoder.vocabulary,
-                              parts_->networks.unet().network.upBlocks()});
+    checkMixRequest(request, {parts_->info.sizes.textEncoders.front().vocabulary,
+                              parts_->networks.unet().network.upBlocks(),
+                              parts_->networks.unet().network.addedWidth() > 0});
     if (request.decoder == "tiny") parts_->requireTinyDecoder();
     MixRun run(parts_->networks, parts_->loras, parts_->kept, request, cancel, progress);
     run.requireMemory();
@@ -166,23 +171,29 @@ MixResult Engine::mix(const MixRequest &request, const Cancellation &cancel,
 // ---------------------------------------------------------------------------------------------
 // The parts, one by one
 
-std::vector<float> Engine::encodeText(const Tokens &tokens, const Cancellation &cancel) {
-    checkTokens(tokens, parts_->info.sizes.textEncoder.vocabulary, "tokens");
+Conditioning Engine::encodeText(const Tokens &tokens, const Cancellation &cancel) {
+    checkTokens(tokens, parts_->info.sizes.textEncoders.front().vocabulary, "tokens");
     parts_->useLoadedLoras(cancel);
-    return runTextEncoder(parts_->networks.text(), tokens, cancel);
+    return encodePrompt(parts_->networks.texts(), tokens, cancel);
 }
 
 Latent Engine::predictNoise(const NoiseInput &input, const Cancellation &cancel,
                             std::vector<StageValues> *stages) {
     checkLatent(input.latent, input.size);
-    checkTextStates(input.textStates, parts_->info.sizes.textEncoder.width);
-    checkAttention(input.attention);
     Networks &networks = parts_->networks;
+    checkConditioning(input.conditioning, networks.architecture.unet.contextWidth,
+                      networks.architecture.texts.back().pooledWidth);
+    checkAttention(input.attention);
     const double alphaBar = alphaBarAt(cumulativeAlphas(networks.schedule()), input.timestep);
     parts_->useLoadedLoras(cancel);
-    const PromptContext context = scaled(runContext(networks.unet(), {input.textStates}, cancel),
+    const PromptContext context = scaled(runContext(networks.unet(), input.conditioning, cancel),
                                          tokenScales(input.attention));
-    UNetSession session(networks.unet(), input.size, UNetUse{}, stages != nullptr);
+    const int height = input.size.height * kPixelsPerCell,
+              width = input.size.width * kPixelsPerCell;
+    UNetUse use;
+    use.picture =
+        input.picture.value_or(PictureConditioning{height, width, 0, 0, height, width});
+    UNetSession session(networks.unet(), input.size, use, stages != nullptr);
     session.setPrompts({&context});
     Latent predicted = session.predict(input.latent, input.timestep, cancel).front();
     if (stages) *stages = session.stages();

@@ -62,15 +62,17 @@ public:
 
     // The parts, one by one. `stages`, if not null, receives the outputs of a network's blocks.
 
-    /// Last hidden state after the final norm, `[77, width]`, of 77 token ids.
-    std::vector<float> encodeText(const Tokens &tokens, const Cancellation &cancel);
+    /// What the text encoders make of 77 token ids: states `[77, width]`, and the pooled vector if
+    /// there is one.
+    Conditioning encodeText(const Tokens &tokens, const Cancellation &cancel);
 
     /// One call of the UNet without guidance.
     struct NoiseInput {
         Latent latent;
         CellSize size;
         int timestep = 0;                      ///< 0..999
-        std::vector<float> textStates;         ///< `[77, width]`
+        Conditioning conditioning;             ///< as `encodeText` gives it
+        std::optional<PictureConditioning> picture;
         std::vector<AttentionScale> attention; ///< whatever their windows
     };
     /// The noise in the latent that follows from the UNet's prediction.

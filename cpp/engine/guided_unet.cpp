@@ -17,7 +17,8 @@ bool isGuided(const MixRequest &request, const Schedule &schedule, double timest
 }
 
 UNetUse useFor(const MixRequest &request, bool guided) {
-    return {guided ? 2 : 1, request.cache.isOn() ? request.cache.blocks : 0};
+    return {guided ? 2 : 1, request.cache.isOn() ? request.cache.blocks : 0,
+            request.pictureConditioning()};
 }
 
 } // namespace
@@ -57,7 +58,7 @@ void GuidedUnet::prepare(const std::vector<double> &timesteps) {
     std::vector<double> guided, plain;
     for (const double t : timesteps) (isGuidedAt(t) ? guided : plain).push_back(t);
     for (const auto &some : {guided, plain}) {
-        if (!some.empty()) callAt(some.front()).session->prepare(some, cancel_);
+        if (!some.empty()) callAt(some.front()).session->prepare(some);
     }
 }
 

@@ -23,7 +23,7 @@ public:
     GuidedUnet(Networks &networks, const MixRequest &request, const PromptContext &negative,
                Reporter &reporter, const Cancellation &cancel);
 
-    /// Computes at once what depends on the timesteps alone that will come.
+    /// What depends on the timesteps alone that will come is then computed at once.
     void prepare(const std::vector<double> &timesteps);
 
     /// The next call computes the whole UNet, and from then on one in `every` calls. So does one

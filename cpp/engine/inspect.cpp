@@ -26,7 +26,7 @@ Inspection inspect(const Checkpoint &checkpoint, const ModelConfig &config) {
         Networks networks(deduceArchitecture(checkpoint, checkpoint.config().overriddenBy(config)),
                           LoadOptions{}, checkpoint);
         networks.check(checkpoint);
-        checkpoint.requireNothingLeft(networks.names(), networks.architecture.text.layers);
+        checkpoint.requireNothingLeft(networks.names(), networks.architecture);
         inspection.model = describe(checkpoint, networks);
         inspection.family = inspection.model->family;
         inspection.workingBytes = networks.nativeWorkingBytes();
@@ -37,7 +37,8 @@ Inspection inspect(const Checkpoint &checkpoint, const ModelConfig &config) {
 }
 
 ModelInfo describe(const Checkpoint &checkpoint, const Networks &networks) {
-    const auto &[family, text, unet, vae, tiny, schedule, sampleSize] = networks.architecture;
+    const auto &[family, texts, unet, vae, tiny, schedule, sampleSize, zeros] =
+        networks.architecture;
     ModelInfo info;
     info.path = checkpoint.path();
     info.format = checkpoint.format();
@@ -52,12 +53,17 @@ ModelInfo describe(const Checkpoint &checkpoint, const Networks &networks) {
     info.memory.weights = networks.bytes();
 
     auto &parameters = info.parameters;
-    parameters.textEncoder = networks.parameters(kTextPrefix);
+    for (const auto &text : family->texts) {
+        parameters.textEncoder += networks.parameters(text.prefix);
+    }
     parameters.unet = networks.parameters(kUnetPrefix);
     parameters.vae = networks.parameters(kVaePrefix);
     parameters.total = parameters.textEncoder + parameters.unet + parameters.vae;
 
-    info.sizes.textEncoder = {text.width, text.layers, text.heads, text.vocabulary, text.padding};
+    for (const auto &text : texts) {
+        info.sizes.textEncoders.push_back(
+            {text.width, text.heads, text.statesAfter, text.vocabulary, text.padding});
+    }
     info.sizes.unet = {unet.channels, unet.heads, unet.layers, unet.contextWidth, unet.normGroups};
     info.sizes.vae = {vae.channels, vae.normGroups, vae.scalingFactor};
     if (tiny) {

@@ -25,7 +25,7 @@ struct TinyDecoderInfo {
 struct ModelInfo {
     std::string path;
     std::string format; ///< "safetensors", "ckpt", "gguf" or "diffusers"
-    std::string family; ///< "sd1" or "sd2"
+    std::string family; ///< "sd1", "sd2" or "sdxl"
     /// Prediction type of the UNet: "epsilon" or "v_prediction"; "unknown" only in an `Inspection`,
     /// where only running it could detect that.
     std::string prediction;
@@ -41,10 +41,12 @@ struct ModelInfo {
     int nativeSize = 0; ///< side of the pictures that it was trained on, in pixels
     struct Sizes {
         struct TextEncoder {
-            int width = 0, layers = 0, heads = 0;
+            int width = 0, heads = 0;
+            int layers = 0;     ///< that its states have passed
             int vocabulary = 0; ///< how many token ids there are, those of embeddings included
             int padding = 0;    ///< id behind the end of a prompt
-        } textEncoder;
+        };
+        std::vector<TextEncoder> textEncoders; ///< one, or two whose states stand side by side
         struct Unet {
             std::vector<int> channels; ///< by level, from fine to coarse
             std::vector<int> heads;    ///< by level

@@ -12,7 +12,9 @@ namespace magicmix {
 
 struct LoadOptions {
     ModelFiles files;
-    int clipSkip = 1; ///< 1: text states behind the text encoder's last layer; 2: the one before
+    /// 1: text states behind the text encoder's last layer; 2: the one before; 0: as the family has
+    /// them.
+    int clipSkip = 0;
     std::vector<EmbeddingFile> embeddings;
     std::string device = "cpu"; ///< an id of `listDevices`
     bool textEncoderOnCpu = false, vaeOnCpu = false;

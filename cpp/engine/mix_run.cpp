@@ -64,12 +64,21 @@ void MixRun::encodePrompts() {
     } else {
         content_ = contextOf(request_.content);
     }
-    negative_ = contextOf(request_.negativePrompt);
+    negative_ = contextOfNegative();
     if (request_.layout.isPrompt()) layoutPrompt_ = contextOf(request_.layout.tokens);
 }
 
 Conditioning MixRun::encoded(const Tokens &tokens) {
-    return encodePrompt(networks_.text(), tokens, cancel_);
+    return encodePrompt(networks_.texts(), tokens, cancel_);
+}
+
+PromptPointer MixRun::contextOfNegative() {
+    const Architecture &architecture = networks_.architecture;
+    const bool isEmpty = request_.negativePrompt == emptyPrompt(architecture.texts[0].padding);
+    if (!isEmpty || !architecture.zerosForEmptyPrompt) return contextOf(request_.negativePrompt);
+    reporter_->done();
+    return std::make_shared<PromptContext>(
+        noPrompt(networks_.unet().network, architecture.texts.back().pooledWidth));
 }
 
 PromptPointer MixRun::contextOf(const Tokens &tokens) {

@@ -46,6 +46,7 @@ private:
     /// The picture of a latent, in planes.
     std::vector<float> tinyPicture(const Latent &latent);
     Conditioning encoded(const Tokens &tokens);
+    PromptPointer contextOfNegative();
     PromptPointer contextOf(const Tokens &tokens);
     PromptPointer contextOf(const Conditioning &conditioning);
     Latent encodedPicture();

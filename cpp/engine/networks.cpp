@@ -5,7 +5,7 @@
 namespace magicmix {
 namespace {
 
-constexpr UNetUse kGuided{2, 0};
+const UNetUse kGuided{2, 0, {}};
 
 bool needsCpu(const LoadOptions &options, const Device &device) {
     return (options.textEncoderOnCpu || options.vaeOnCpu) && !device.isCpu();
@@ -14,6 +14,12 @@ bool needsCpu(const LoadOptions &options, const Device &device) {
 std::unique_ptr<Station> cpuStation(const LoadOptions &options, const WeightSource &source) {
     return std::make_unique<Station>(Device::open("cpu", options.threads, options.kernels), options,
                                      source);
+}
+
+std::vector<TextEncoder> textEncoders(Weights &weights, const Architecture &architecture) {
+    std::vector<TextEncoder> all;
+    for (const auto &text : architecture.texts) all.emplace_back(weights, text);
+    return all;
 }
 
 } // namespace
@@ -31,9 +37,16 @@ Networks::Networks(const Architecture &deduced, const LoadOptions &options,
       cpu_(needsCpu(options, main_.device) ? cpuStation(options, source) : nullptr),
       textStation_(options.textEncoderOnCpu && cpu_ ? cpu_.get() : &main_),
       vaeStation_(options.vaeOnCpu && cpu_ ? cpu_.get() : &main_),
-      text_(textStation_->weights, architecture.text), unet_(main_.weights, architecture.unet),
+      texts_(textEncoders(textStation_->weights, architecture)),
+      unet_(main_.weights, architecture.unet),
       vae_(vaeStation_->weights, architecture.vae) {
     if (deduced.tinyDecoder) tinyDecoder_.emplace(vaeStation_->weights, *deduced.tinyDecoder);
+}
+
+std::vector<Placed<TextEncoder>> Networks::texts() {
+    std::vector<Placed<TextEncoder>> all;
+    for (const TextEncoder &text : texts_) all.push_back(placed(*textStation_, text));
+    return all;
 }
 
 std::vector<Station *> Networks::stations() {

@@ -39,7 +39,8 @@ public:
 
     Architecture architecture;
 
-    Placed<TextEncoder> text() { return placed(*textStation_, text_); }
+    /// As the family has them.
+    std::vector<Placed<TextEncoder>> texts();
     Placed<UNet> unet() { return placed(main_, unet_); }
     Placed<Autoencoder> vae() { return placed(*vaeStation_, vae_); }
     bool hasTinyDecoder() const { return tinyDecoder_.has_value(); }
@@ -55,7 +56,7 @@ public:
     const Schedule &schedule() const { return architecture.schedule; }
 
     std::vector<Weights *> weights();
-    /// Parameters of the networks whose tensors start with `prefix`.
+    /// Elements of the tensors that start with `prefix`.
     std::uint64_t parameters(const std::string &prefix) const;
     /// Bytes that the weights take on all devices.
     std::uint64_t bytes() const;
@@ -96,7 +97,7 @@ private:
     Station main_;
     std::unique_ptr<Station> cpu_; // beside a GPU, where something is kept on the CPU
     Station *textStation_, *vaeStation_;
-    TextEncoder text_;
+    std::vector<TextEncoder> texts_;
     UNet unet_;
     Autoencoder vae_;
     std::optional<TinyDecoder> tinyDecoder_;

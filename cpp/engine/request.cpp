@@ -52,6 +52,21 @@ std::size_t product(int a, int b, int c) {
     return static_cast<std::size_t>(a) * static_cast<std::size_t>(b) * static_cast<std::size_t>(c);
 }
 
+void checkConditioning(const PictureConditioning &picture, const ModelLimits &limits) {
+    if (!limits.hasAddedConditioning) {
+        throw Error("INVALID_ARGUMENT",
+                    "conditioning is for Stable Diffusion XL; this model takes nothing of the kind",
+                    {{"name", std::string("conditioning")}});
+    }
+    constexpr int most = 1 << 16;
+    for (const int length : {picture.originalHeight, picture.originalWidth, picture.targetHeight,
+                             picture.targetWidth}) {
+        requireBetween(length, 1, most, "a length of conditioning");
+    }
+    requireBetween(picture.cropTop, 0, most, "conditioning.cropTopLeft");
+    requireBetween(picture.cropLeft, 0, most, "conditioning.cropTopLeft");
+}
+
 } // namespace
 
 void checkMixRequest(const MixRequest &request, const ModelLimits &limits) {
@@ -69,6 +84,7 @@ void checkMixRequest(const MixRequest &request, const ModelLimits &limits) {
         requireBetween(request.interpolate->weight, 0, 1, "interpolate.weight");
     }
     checkAttention(request.attention);
+    if (request.conditioning) checkConditioning(*request.conditioning, limits);
 
     visitValues(request, RangeCheck{});
     require(request.cache.blocks <= limits.upBlocks, "cache.blocks",
@@ -106,8 +122,9 @@ void checkLatent(const Latent &latent, CellSize size) {
     requireCount(latent.size(), size.values(), "latent");
 }
 
-void checkTextStates(const std::vector<float> &states, int width) {
-    requireCount(states.size(), product(kContextLength, width, 1), "textStates");
+void checkConditioning(const Conditioning &conditioning, int width, int pooledWidth) {
+    requireCount(conditioning.context.size(), product(kContextLength, width, 1), "textStates");
+    requireCount(conditioning.pooled.size(), static_cast<std::size_t>(pooledWidth), "pooled");
 }
 
 void checkTokens(const Tokens &tokens, int vocabulary, const std::string &name) {

@@ -3,6 +3,8 @@
 #include "base/latent.h"
 #include "lora/lora.h"
 #include "mix/attention.h"
+#include "model/added_conditioning.h"
+#include "model/sessions.h"
 
 #include <cstdint>
 #include <optional>
@@ -31,6 +33,8 @@ struct MixRequest {
     };
     std::optional<Interpolation> interpolate;
     std::vector<AttentionScale> attention;
+    /// Of families that are told of pictures' sizes; by default the size of the mix, not cropped.
+    std::optional<PictureConditioning> conditioning;
     std::optional<std::vector<Lora>> loras; ///< in the place of those that were loaded
     int width = 512, height = 512;          ///< pixels, multiples of 8
     double kMin = 0.3, kMax = 0.6;
@@ -61,6 +65,9 @@ struct MixRequest {
     bool trace = false;           ///< keep the states
 
     PixelSize size() const { return {width, height}; }
+    PictureConditioning pictureConditioning() const {
+        return conditioning.value_or(PictureConditioning{height, width, 0, 0, height, width});
+    }
 };
 
 /// The values that a number may have.
@@ -127,13 +134,14 @@ struct MixResult {
 struct ModelLimits {
     int vocabulary; ///< tokens
     int upBlocks;   ///< of the UNet
+    bool hasAddedConditioning;
 };
 void checkMixRequest(const MixRequest &request, const ModelLimits &limits);
 /// Multiples of 8 from 8 to 4096.
 void checkSize(PixelSize size);
 void checkPixels(const std::vector<std::uint8_t> &rgb, PixelSize size);
 void checkLatent(const Latent &latent, CellSize size);
-void checkTextStates(const std::vector<float> &states, int width);
+void checkConditioning(const Conditioning &conditioning, int width, int pooledWidth);
 void checkTokens(const Tokens &tokens, int vocabulary, const std::string &name);
 void checkAttention(const std::vector<AttentionScale> &scales);
 

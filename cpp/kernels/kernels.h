@@ -53,6 +53,7 @@ struct Product {
     const void *weights = nullptr;  ///< packed
     const float *bias = nullptr;    ///< `[out]`, or null
     const float *bias2 = nullptr;   ///< `[out]`, added as well, or null
+    bool bias2PerImage = false;     ///< it is `[images, out]`
     const void *residual = nullptr; ///< like the result, f32 or operand; added, or null
     bool operandResidual = false;
     /// f32 `[images, outHeight, outWidth, out]`; if gated an operand of `out / 2` channels, with

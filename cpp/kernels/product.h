@@ -226,13 +226,15 @@ void finish(const Product &p, std::int64_t row, int panel, const float *sums) {
     }
     using Operand = typename S::Operand;
     const int first = panel * panelWidth<S>, operandStep = operandRow<S>(shape.out);
+    const float *bias2 = p.bias2;
+    if (p.bias2PerImage) bias2 += row / (std::int64_t{p.outHeight} * p.outWidth) * shape.out;
     across<S>(least(panelWidth<S>, shape.out - first), [&](auto vectors, int i) {
         using T = decltype(vectors);
         const int c = first + i;
         const std::int64_t plain = row * shape.out + c, operand = row * operandStep + c;
         auto value = T::load(sums + i);
         if (p.bias) value = T::add(value, T::load(p.bias + c));
-        if (p.bias2) value = T::add(value, T::load(p.bias2 + c));
+        if (bias2) value = T::add(value, T::load(bias2 + c));
         if (p.residual && p.operandResidual) {
             value = T::add(value, loadFrom<T>(static_cast<const Operand *>(p.residual) + operand));
         } else if (p.residual) {

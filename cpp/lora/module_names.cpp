@@ -28,6 +28,18 @@ UnetOutline outlineOf(const std::set<std::string> &weights) {
     return outline;
 }
 
+/// How files call the text encoders.
+struct TextNames {
+    const char *prefix; ///< of ours
+    const char *diffusers;
+    const char *kohya[2];
+};
+constexpr TextNames kTextNames[] = {
+    {kTransformersPrefix, "text_encoder.", {"lora_te_", "lora_te1_"}},
+    {kXlFirstPrefix, "text_encoder.", {"lora_te1_", "lora_te_"}},
+    {kXlSecondPrefix, "text_encoder_2.", {"lora_te2_", nullptr}},
+};
+
 bool isDigit(char c) { return c >= '0' && c <= '9'; }
 
 std::string underscored(std::string module) {
@@ -83,12 +95,17 @@ std::map<std::string, std::string> loraModules(const std::vector<std::string> &w
                 modules.emplace("lycoris_" + underscored(name), *module);
             }
             if (const auto place = placeInList(diffusers)) listed.emplace(*place, *module);
-        } else if (const auto text = after(*module, kTransformersPrefix)) {
+            continue;
+        }
+        for (const TextNames &text : kTextNames) {
+            const auto inside = after(*module, text.prefix);
+            if (!inside) continue;
             // Since transformers 5 without the model in between.
-            for (const auto &name : {*text, after(*text, "text_model.").value_or(*text)}) {
-                modules.emplace("text_encoder." + name, *module);
-                modules.emplace("lora_te_" + underscored(name), *module);
-                modules.emplace("lora_te1_" + underscored(name), *module);
+            for (const auto &name : {*inside, after(*inside, "text_model.").value_or(*inside)}) {
+                modules.emplace(text.diffusers + name, *module);
+                for (const char *kohya : text.kohya) {
+                    if (kohya) modules.emplace(kohya + underscored(name), *module);
+                }
             }
         }
     }
@@ -100,7 +117,7 @@ std::map<std::string, std::string> loraModules(const std::vector<std::string> &w
 std::string listedModule(int index) { return "#" + std::to_string(index); }
 
 std::optional<std::string> sameInFirstTextLayer(const std::string &module) {
-    if (!startsWith(module, "text_encoder.") && !startsWith(module, "lora_te")) return std::nullopt;
+    if (!startsWith(module, "text_encoder") && !startsWith(module, "lora_te")) return std::nullopt;
     for (const std::string part : {"encoder.layers.", "encoder_layers_"}) {
         const auto at = module.find(part);
         if (at == std::string::npos) continue;

@@ -117,7 +117,9 @@ std::string normalised(std::string module) {
         {"model.diffusion_model.", "unet."},
         {"diffusion_model.", "unet."},
         {"text_encoders.clip_l.transformer.", "text_encoder."},
-        {"clip_l.transformer.", "text_encoder."}};
+        {"clip_l.transformer.", "text_encoder."},
+        {"text_encoders.clip_g.transformer.", "text_encoder_2."},
+        {"clip_g.transformer.", "text_encoder_2."}};
     for (const auto &[theirs, ours] : prefixes) {
         if (const auto rest = after(module, theirs)) module = ours + *rest;
     }

@@ -9,9 +9,13 @@
 
 namespace magicmix {
 
-/// `tokens`: the 77 ids of a prompt. Throws `NOT_FINITE` if the text encoder overflows.
-Conditioning encodePrompt(const Placed<TextEncoder> &encoder,
+/// `tokens`: the 77 ids of a prompt; every encoder fills them up behind the end of the text in its
+/// own way. Throws `NOT_FINITE` if a text encoder overflows.
+Conditioning encodePrompt(const std::vector<Placed<TextEncoder>> &encoders,
                           const std::vector<std::int32_t> &tokens, const Cancellation &cancel);
+
+/// The ids of an empty prompt.
+std::vector<std::int32_t> emptyPrompt(std::int32_t padding);
 
 /// Between two prompts: weight 0 gives `a`, 1 gives `b`.
 Conditioning interpolate(const Conditioning &a, const Conditioning &b, double weight);

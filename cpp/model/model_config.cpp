@@ -25,6 +25,15 @@ ModelConfig::Vae ModelConfig::Vae::overriddenBy(const Vae &other) const {
     return vae;
 }
 
+ModelConfig::TextEncoder ModelConfig::TextEncoder::overriddenBy(const TextEncoder &other) const {
+    TextEncoder text = *this;
+    override(text.heads, other.heads);
+    override(text.layers, other.layers);
+    override(text.activation, other.activation);
+    override(text.padding, other.padding);
+    return text;
+}
+
 ModelConfig ModelConfig::overriddenBy(const ModelConfig &caller) const {
     ModelConfig config = *this;
     if (caller.unet.headWidth) config.unet.heads.clear(); // the two say the same thing
@@ -36,13 +45,16 @@ ModelConfig ModelConfig::overriddenBy(const ModelConfig &caller) const {
     override(config.unet.channels, caller.unet.channels);
     override(config.unet.layers, caller.unet.layers);
     override(config.unet.contextWidth, caller.unet.contextWidth);
-    override(config.unet.middle, caller.unet.middle);
-    override(config.textEncoder.heads, caller.textEncoder.heads);
-    override(config.textEncoder.layers, caller.textEncoder.layers);
-    override(config.textEncoder.activation, caller.textEncoder.activation);
+    override(config.unet.addedWidth, caller.unet.addedWidth);
+    override(config.unet.middleResBlocks, caller.unet.middleResBlocks);
+    override(config.unet.depthsDown, caller.unet.depthsDown);
+    override(config.unet.depthsUp, caller.unet.depthsUp);
+    config.textEncoder = config.textEncoder.overriddenBy(caller.textEncoder);
+    config.textEncoder2 = config.textEncoder2.overriddenBy(caller.textEncoder2);
     override(config.tokenizer.padding, caller.tokenizer.padding);
     override(config.tokenizer.added, caller.tokenizer.added);
     config.vae = config.vae.overriddenBy(caller.vae);
+    override(config.zerosForEmptyPrompt, caller.zerosForEmptyPrompt);
     override(config.schedule, caller.schedule);
     return config;
 }

@@ -28,14 +28,22 @@ struct ModelConfig {
         std::optional<int> sampleSize; ///< side of the latents that it was trained on, in cells
         // What the shapes show as well; a model whose files disagree is refused.
         std::vector<int> channels;
-        std::optional<int> layers, contextWidth;
-        std::optional<bool> middle;
+        std::optional<int> layers, contextWidth, addedWidth;
+        std::optional<int> middleResBlocks;
+        /// Blocks of the transformers: a number per level, from fine to coarse, or one per
+        /// ResBlock of it, on the way down; on the way up where it differs.
+        std::vector<std::vector<int>> depthsDown, depthsUp;
     } unet;
     struct TextEncoder {
         std::optional<int> heads;
         std::optional<int> layers;             ///< of those in the file, how many are run
         std::optional<std::string> activation; ///< "quick_gelu" or "gelu"
-    } textEncoder;
+        /// Token id behind the end of a prompt, of the second; the first has the tokenizer's.
+        std::optional<std::int32_t> padding;
+
+        TextEncoder overriddenBy(const TextEncoder &other) const;
+    };
+    TextEncoder textEncoder, textEncoder2; ///< the second only of families with two
     struct Tokenizer {
         std::optional<std::int32_t> padding; ///< token id behind the end of a prompt
         std::vector<AddedToken> added;       ///< behind CLIP's own, by id
@@ -56,6 +64,9 @@ struct ModelConfig {
         std::optional<int> latentChannels;
         std::vector<int> channels, blocks; ///< by level, from coarse to fine
     } tinyDecoder;
+
+    /// See `Family::States`.
+    std::optional<bool> zerosForEmptyPrompt;
 
     /// Of the training; its prediction is `unet.prediction`.
     std::optional<Schedule> schedule;

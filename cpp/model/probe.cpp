@@ -1,6 +1,5 @@
 #include "model/probe.h"
 
-#include "base/tokens.h"
 #include "diffusion/random.h"
 
 #include <cmath>
@@ -30,13 +29,6 @@ double correlation(const Latent &a, const Latent &b) {
 }
 
 } // namespace
-
-std::vector<std::int32_t> emptyPrompt(std::int32_t padding) {
-    std::vector<std::int32_t> tokens(kContextLength, padding);
-    tokens[0] = kBeginOfText;
-    tokens[1] = kEndOfText;
-    return tokens;
-}
 
 Prediction probePrediction(const Placed<UNet> &unet, const PromptContext &empty,
                            std::optional<Prediction> usual, const Cancellation &cancel) {

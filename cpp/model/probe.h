@@ -5,9 +5,6 @@
 
 namespace magicmix {
 
-/// The ids of an empty prompt.
-std::vector<std::int32_t> emptyPrompt(std::int32_t padding);
-
 /// Detects the prediction type of a UNet whose files do not declare it, from its answer to pure
 /// noise with an empty prompt at the last timestep. A latent there is 99.8% noise: an epsilon model
 /// returns its input, a v model mostly the picture that it guesses. `usual` is what it is taken for

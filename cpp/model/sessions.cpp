@@ -64,14 +64,19 @@ HalfOfVae decoderOf(const Placed<Autoencoder> &vae, CellSize size, bool keepStag
 
 } // namespace
 
-std::vector<float> runTextEncoder(const Placed<TextEncoder> &encoder,
-                                  const std::vector<std::int32_t> &ids,
-                                  const Cancellation &cancel) {
+Conditioning runTextEncoder(const Placed<TextEncoder> &encoder, std::vector<std::int32_t> ids,
+                            const Cancellation &cancel) {
+    const TextEncoderConfig &config = encoder.network.config();
+    const auto end = std::find(ids.begin(), ids.end(), kEndOfText);
+    if (end != ids.end()) std::fill(end + 1, ids.end(), config.padding);
+
     Graph graph(encoder.device);
     const auto ops = makeOps(graph, encoder.precision);
     Tensor idInput = graph.input({kContextLength}, GGML_TYPE_I32);
     Tensor positionInput = graph.input({kContextLength}, GGML_TYPE_I32);
-    Tensor states = graph.output(encoder.network.encode(*ops, idInput, positionInput));
+    const TextEncoder::Output output = encoder.network.encode(*ops, idInput, positionInput);
+    graph.output(output.states);
+    if (output.pooled) graph.output(output.pooled);
     graph.allocate("the text encoder");
 
     std::vector<std::int32_t> positions(kContextLength);
@@ -79,7 +84,15 @@ std::vector<float> runTextEncoder(const Placed<TextEncoder> &encoder,
     graph.set(idInput, ids);
     graph.set(positionInput, positions);
     graph.compute(cancel);
-    return graph.get(states);
+
+    Conditioning conditioning{graph.get(output.states), {}};
+    if (output.pooled) {
+        const std::vector<float> all = graph.get(output.pooled);
+        const auto row = all.begin() + std::min<std::ptrdiff_t>(end - ids.begin(), kContextLength - 1) *
+                                           config.pooledWidth;
+        conditioning.pooled.assign(row, row + config.pooledWidth);
+    }
+    return conditioning;
 }
 
 PromptContext runContext(const Placed<UNet> &unet, const Conditioning &conditioning,
@@ -102,6 +115,17 @@ PromptContext runContext(const Placed<UNet> &unet, const Conditioning &condition
     for (const auto &layer : layers) {
         context.layers.push_back({graph.get(layer.keys), graph.get(layer.values)});
     }
+    context.pooled = conditioning.pooled;
+    return context;
+}
+
+PromptContext noPrompt(const UNet &unet, int pooledWidth) {
+    PromptContext context;
+    for (const int width : unet.crossWidths()) { // keys and values have no bias
+        const std::vector<float> zeros(static_cast<std::size_t>(kContextLength * width));
+        context.layers.push_back({zeros, zeros});
+    }
+    context.pooled.resize(static_cast<std::size_t>(pooledWidth));
     return context;
 }
 
@@ -227,7 +251,8 @@ private:
 
     Tensor timeShift(std::size_t resBlock) override {
         Tensor &tensor = timeShifts_[resBlock];
-        if (!tensor) tensor = graph_.constant({network_.timeWidths()[resBlock], 1});
+        const int columns = network_.addedWidth() > 0 ? prompts_ : 1;
+        if (!tensor) tensor = graph_.constant({network_.timeWidths()[resBlock], columns});
         return tensor;
     }
     KeysValues context(std::size_t attention) override {
@@ -248,7 +273,7 @@ private:
 };
 
 UNetSession::UNetSession(const Placed<UNet> &unet, CellSize size, UNetUse use, bool keepStages)
-    : unet_(unet), prompts_(use.prompts), keepStages_(keepStages),
+    : unet_(unet), use_(use), keepStages_(keepStages),
       whole_(std::make_unique<Part>(unet, size, use, keepStages)) {
     whole_->graph().allocate("the UNet");
     if (use.outerBlocks == 0) return;
@@ -270,30 +295,48 @@ std::uint64_t UNetSession::measure(const Placed<UNet> &unet, CellSize size, UNet
 void UNetSession::setPrompts(const std::vector<const PromptContext *> &contexts) {
     whole_->setPrompts(contexts);
     if (outer_) outer_->setPrompts(contexts);
+    if (unet_.network.addedWidth() == 0) return;
+    std::vector<float> added;
+    for (const PromptContext *context : contexts) {
+        const std::vector<float> one = addedVector(context->pooled, use_.picture);
+        added.insert(added.end(), one.begin(), one.end());
+    }
+    if (added == added_) return;
+    added_ = std::move(added);
+    shiftsAt_.clear();
 }
 
-void UNetSession::prepare(const std::vector<double> &timesteps, const Cancellation &cancel) {
-    if (timesteps.empty()) return;
-    std::vector<float> features;
+/// For every timestep, and where there are added vectors for each of these.
+void UNetSession::computeShifts(std::vector<double> timesteps, const Cancellation &cancel) {
+    std::sort(timesteps.begin(), timesteps.end());
+    timesteps.erase(std::unique(timesteps.begin(), timesteps.end()), timesteps.end());
+    const int addedWidth = unet_.network.addedWidth();
+    const int columnsOfEach = addedWidth > 0 ? use_.prompts : 1;
+    std::vector<float> features, addedVectors;
     for (const double timestep : timesteps) {
         const std::vector<float> one = unet_.network.timestepFeatures(timestep);
-        features.insert(features.end(), one.begin(), one.end());
+        for (int i = 0; i < columnsOfEach; i++) {
+            features.insert(features.end(), one.begin(), one.end());
+        }
+        addedVectors.insert(addedVectors.end(), added_.begin(), added_.end());
     }
-    const auto count = static_cast<std::int64_t>(timesteps.size());
+    const auto count = static_cast<std::int64_t>(timesteps.size()) * columnsOfEach;
     Graph graph(unet_.device);
     if (keepStages_) graph.keepStages();
     const auto ops = makeOps(graph, unet_.precision);
     Tensor input = graph.input({static_cast<std::int64_t>(features.size()) / count, count});
-    const std::vector<Tensor> shifts = unet_.network.timeShifts(*ops, input);
+    Tensor added = addedWidth > 0 ? graph.input({addedWidth, count}) : nullptr;
+    const std::vector<Tensor> shifts = unet_.network.timeShifts(*ops, input, added);
     for (Tensor shift : shifts) graph.output(shift);
     graph.allocate("the timesteps");
     graph.set(input, features);
+    if (added) graph.set(added, addedVectors);
     graph.compute(cancel);
 
     if (keepStages_) timeStages_ = readStages(graph);
     for (Tensor shift : shifts) {
         const std::vector<float> all = graph.get(shift);
-        const auto width = static_cast<std::ptrdiff_t>(all.size()) / count;
+        const auto width = static_cast<std::ptrdiff_t>(all.size() / timesteps.size());
         auto first = all.begin();
         for (const double timestep : timesteps) {
             shiftsAt_[timestep].emplace_back(first, first + width);
@@ -317,8 +360,14 @@ std::vector<Latent> UNetSession::predictOuter(const Latent &latent, double times
 std::vector<Latent> UNetSession::run(Part &part, const Latent &latent, double timestep,
                                      const Cancellation &cancel) {
     std::vector<float> latents;
-    for (int i = 0; i < prompts_; i++) latents.insert(latents.end(), latent.begin(), latent.end());
-    if (shiftsAt_.find(timestep) == shiftsAt_.end()) prepare({timestep}, cancel);
+    for (int i = 0; i < use_.prompts; i++) {
+        latents.insert(latents.end(), latent.begin(), latent.end());
+    }
+    if (shiftsAt_.find(timestep) == shiftsAt_.end()) {
+        std::vector<double> all = timesteps_;
+        all.push_back(timestep);
+        computeShifts(std::move(all), cancel);
+    }
     const std::vector<float> all = part.run(latents, shiftsAt_.at(timestep), cancel);
     std::vector<Latent> each;
     for (auto first = all.begin(); first != all.end();) {

@@ -2,6 +2,7 @@
 
 #include "base/cancellation.h"
 #include "base/latent.h"
+#include "model/added_conditioning.h"
 #include "model/autoencoder.h"
 #include "model/placed.h"
 #include "model/stage_values.h"
@@ -18,7 +19,8 @@ namespace magicmix {
 
 /// A prompt in the form that the UNet takes.
 struct Conditioning {
-    std::vector<float> context; ///< text states `[77, width]`
+    std::vector<float> context; ///< text states `[77, width]`, of all encoders side by side
+    std::vector<float> pooled;  ///< of the last encoder, if it has such a vector
 };
 
 /// Keys and values of every cross-attention of the UNet for one prompt, on the host.
@@ -28,18 +30,23 @@ struct PromptContext {
         std::vector<float> values; ///< the same
     };
     std::vector<Layer> layers;
+    std::vector<float> pooled; ///< as in `Conditioning`
 };
 
 /// The prompt of a step. The same pointer is the same prompt.
 using PromptPointer = std::shared_ptr<const PromptContext>;
 
-/// Last hidden state `[77, width]` of 77 token ids.
-std::vector<float> runTextEncoder(const Placed<TextEncoder> &encoder,
-                                  const std::vector<std::int32_t> &ids, const Cancellation &cancel);
+/// What one text encoder makes of the 77 ids of a prompt, which are filled up behind the first end
+/// of text as this encoder wants it.
+Conditioning runTextEncoder(const Placed<TextEncoder> &encoder, std::vector<std::int32_t> ids,
+                            const Cancellation &cancel);
 
 /// Keys and values of a prompt, computed once.
 PromptContext runContext(const Placed<UNet> &unet, const Conditioning &conditioning,
                          const Cancellation &cancel);
+
+/// Of zeros in the place of text states, which some families take where there is no prompt.
+PromptContext noPrompt(const UNet &unet, int pooledWidth);
 
 /// Scales every token's column of every cross-attention map, `scales` being `[77]`. The map M
 /// enters the result only as M V, so scaling column j of M is scaling row j of V (section 3.3.2).
@@ -82,6 +89,7 @@ std::uint64_t vaeMemory(const Placed<Autoencoder> &vae, PixelSize size);
 struct UNetUse {
     int prompts = 1;     ///< which it runs as one batch
     int outerBlocks = 0; ///< that `predictOuter` computes; 0: it will not be called
+    PictureConditioning picture; ///< of a network with added conditioning
 };
 
 /// The UNet for one size of latent and a number of prompts. Its graphs are built once; keys and
@@ -96,9 +104,9 @@ public:
     /// One context per prompt.
     void setPrompts(const std::vector<const PromptContext *> &contexts);
 
-    /// Computes at once what depends on the timestep alone, for timesteps that will come. Without
-    /// it `predict` does that for each.
-    void prepare(const std::vector<double> &timesteps, const Cancellation &cancel);
+    /// Timesteps that will come: what depends on them and on the prompts' vectors alone is then
+    /// computed for all at once.
+    void prepare(const std::vector<double> &timesteps) { timesteps_ = timesteps; }
 
     /// The UNet's prediction from `latent` for every prompt.
     std::vector<Latent> predict(const Latent &latent, double timestep, const Cancellation &cancel);
@@ -115,10 +123,14 @@ private:
     std::vector<Latent> run(Part &part, const Latent &latent, double timestep,
                             const Cancellation &cancel);
 
+    void computeShifts(std::vector<double> timesteps, const Cancellation &cancel);
+
     Placed<UNet> unet_;
-    int prompts_;
+    UNetUse use_;
     bool keepStages_;
-    std::unique_ptr<Part> whole_, outer_;                        // the second only if it is wanted
+    std::unique_ptr<Part> whole_, outer_; // the second only if it is wanted
+    std::vector<double> timesteps_;
+    std::vector<float> added_; // the added vectors of all prompts
     std::map<double, std::vector<std::vector<float>>> shiftsAt_; // by timestep, then ResBlock
     std::vector<StageValues> timeStages_;
 };

@@ -16,7 +16,8 @@ TextEncoder::TextEncoder(Weights &weights, const TextEncoderConfig &config) : co
         weights.table(p + "embeddings.token_embedding.weight", config.vocabulary, width);
     positionEmbedding_ =
         weights.table(p + "embeddings.position_embedding.weight", kContextLength, width);
-    for (int i = 0; i < config.layers; i++) {
+    const bool pooled = config.pooledWidth > 0;
+    for (int i = 0; i < (pooled ? config.layers : config.statesAfter); i++) {
         const std::string l = p + "encoder.layers." + std::to_string(i) + ".";
         Layer layer;
         layer.norm1 = declareNorm(weights, l + "layer_norm1", width);
@@ -29,12 +30,22 @@ TextEncoder::TextEncoder(Weights &weights, const TextEncoderConfig &config) : co
         layer.fc2 = declareLinear(weights, l + "mlp.fc2", config.hidden, width);
         layers_.push_back(layer);
     }
-    finalNorm_ = declareNorm(weights, p + "final_layer_norm", width);
+    if (config.normedStates || pooled) {
+        finalNorm_ = declareNorm(weights, p + "final_layer_norm", width);
+    }
+    if (pooled) {
+        const std::string around = p.substr(0, p.rfind("text_model."));
+        projection_ = declareLinear(weights, around + "text_projection", width, config.pooledWidth,
+                                    Bias::No);
+    }
 }
 
-Tensor TextEncoder::encode(Ops &ops, Tensor ids, Tensor positions) const {
+TextEncoder::Output TextEncoder::encode(Ops &ops, Tensor ids, Tensor positions) const {
+    Output output{nullptr, nullptr};
     Tensor x = ops.add(ops.rows(tokenEmbedding_, ids), ops.rows(positionEmbedding_, positions));
-    for (const auto &layer : layers_) {
+    for (std::size_t i = 0; i < layers_.size(); i++) {
+        if (static_cast<int>(i) == config_.statesAfter) output.states = x;
+        const Layer &layer = layers_[i];
         Tensor y = ops.layerNorm(x, layer.norm1, kEpsilon);
         y = ops.attention(ops.linear(y, layer.q), ops.linear(y, layer.k), ops.linear(y, layer.v),
                           config_.heads, Mask::Causal);
@@ -45,7 +56,14 @@ Tensor TextEncoder::encode(Ops &ops, Tensor ids, Tensor positions) const {
         y = config_.exactGelu ? ops.gelu(y) : ops.quickGelu(y);
         x = ops.add(x, ops.linear(y, layer.fc2));
     }
-    return ops.finalLayerNorm(x, finalNorm_, kEpsilon);
+    if (!output.states) output.states = x;
+    if (config_.normedStates) {
+        output.states = ops.finalLayerNorm(output.states, finalNorm_, kEpsilon);
+    }
+    if (projection_.weight) {
+        output.pooled = ops.linear(ops.layerNorm(x, finalNorm_, kEpsilon), projection_);
+    }
+    return output;
 }
 
 } // namespace magicmix

@@ -1,8 +1,7 @@
 #include "model/unet.h"
 
+#include "model/added_conditioning.h"
 #include "model/names.h"
-
-#include <cmath>
 
 namespace magicmix {
 namespace {
@@ -24,6 +23,10 @@ UNet::UNet(Weights &weights, const UNetConfig &config) : config_(config) {
     const int base = config.channels.front();
     time0_ = declareLinear(weights, p + "time_embed.0", base, 4 * base);
     time2_ = declareLinear(weights, p + "time_embed.2", 4 * base, 4 * base);
+    if (config.addedWidth > 0) {
+        added0_ = declareLinear(weights, p + "label_emb.0.0", config.addedWidth, 4 * base);
+        added2_ = declareLinear(weights, p + "label_emb.0.2", 4 * base, 4 * base);
+    }
     in_ = declareConv(weights, p + "input_blocks.0.0", kLatentChannels, base, 3);
 
     // Every input block leaves its output for an output block.
@@ -38,10 +41,9 @@ UNet::UNet(Weights &weights, const UNetConfig &config) : config_(config) {
             level.resBlocks.push_back(
                 declareResBlock(weights, name + ".0", channels, config.channels[at]));
             channels = config.channels[at];
-            if (config.attention[at]) {
-                level.transformers.push_back(
-                    declareTransformer(weights, name + ".1", channels, config.heads[at]));
-            }
+            const int depth = config.depthsDown[at][static_cast<std::size_t>(i)];
+            level.transformers.push_back(
+                declareTransformer(weights, name + ".1", channels, config.heads[at], depth));
             skips.push_back(channels);
         }
         if (l + 1 < levels) {
@@ -52,13 +54,13 @@ UNet::UNet(Weights &weights, const UNetConfig &config) : config_(config) {
         down_.push_back(std::move(level));
     }
 
-    if (config.middle) {
-        auto middle = std::make_unique<Middle>();
-        middle->before = declareResBlock(weights, p + "middle_block.0", channels, channels);
-        middle->transformer =
-            declareTransformer(weights, p + "middle_block.1", channels, config.heads.back());
-        middle->after = declareResBlock(weights, p + "middle_block.2", channels, channels);
-        middle_ = std::move(middle);
+    if (config.middleResBlocks > 0) {
+        middle_.before = declareResBlock(weights, p + "middle_block.0", channels, channels);
+    }
+    if (config.middleResBlocks > 1) {
+        middle_.transformer = declareTransformer(weights, p + "middle_block.1", channels,
+                                                 config.heads.back(), config.middleDepth);
+        middle_.after = declareResBlock(weights, p + "middle_block.2", channels, channels);
     }
 
     n = 0;
@@ -71,13 +73,12 @@ UNet::UNet(Weights &weights, const UNetConfig &config) : config_(config) {
                                                       config.channels[at]));
             skips.pop_back();
             channels = config.channels[at];
-            if (config.attention[at]) {
-                level.transformers.push_back(
-                    declareTransformer(weights, name + ".1", channels, config.heads[at]));
-            }
+            const int depth = config.depthsUp[at][static_cast<std::size_t>(i)];
+            level.transformers.push_back(
+                declareTransformer(weights, name + ".1", channels, config.heads[at], depth));
         }
         if (l > 0) {
-            const std::string place = config.attention[at] ? ".2.conv" : ".1.conv";
+            const std::string place = level.transformers.back() ? ".2.conv" : ".1.conv";
             level.resample =
                 declareConv(weights, p + outputBlock(n - 1) + place, channels, channels, 3);
         }
@@ -101,8 +102,24 @@ UNet::ResBlock UNet::declareResBlock(Weights &weights, const std::string &name, 
     return block;
 }
 
-UNet::Transformer UNet::declareTransformer(Weights &weights, const std::string &name, int channels,
-                                           int heads) {
+std::optional<UNet::Transformer> UNet::declareTransformer(Weights &weights,
+                                                          const std::string &name, int channels,
+                                                          int heads, int depth) {
+    if (depth == 0) return std::nullopt;
+    Transformer t;
+    t.norm = declareNorm(weights, name + ".norm", channels);
+    t.in = declareLinear(weights, name + ".proj_in", channels, channels);
+    for (int i = 0; i < depth; i++) {
+        const std::string block = name + ".transformer_blocks." + std::to_string(i);
+        t.blocks.push_back(declareTransformerBlock(weights, block, channels));
+    }
+    t.out = declareLinear(weights, name + ".proj_out", channels, channels);
+    t.heads = heads;
+    return t;
+}
+
+UNet::TransformerBlock UNet::declareTransformerBlock(Weights &weights, const std::string &block,
+                                                     int channels) {
     const auto attention = [&](const std::string &at, int contextWidth) {
         Attention a;
         a.q = declareLinear(weights, at + ".to_q", channels, channels, Bias::No);
@@ -111,10 +128,7 @@ UNet::Transformer UNet::declareTransformer(Weights &weights, const std::string &
         a.out = declareLinear(weights, at + ".to_out.0", channels, channels);
         return a;
     };
-    const std::string block = name + ".transformer_blocks.0";
-    Transformer t;
-    t.norm = declareNorm(weights, name + ".norm", channels);
-    t.in = declareLinear(weights, name + ".proj_in", channels, channels);
+    TransformerBlock t;
     t.norm1 = declareNorm(weights, block + ".norm1", channels);
     t.self = attention(block + ".attn1", channels);
     t.norm2 = declareNorm(weights, block + ".norm2", channels);
@@ -122,8 +136,6 @@ UNet::Transformer UNet::declareTransformer(Weights &weights, const std::string &
     t.norm3 = declareNorm(weights, block + ".norm3", channels);
     t.feedIn = declareGated(weights, block + ".ff.net.0.proj", channels, 4 * channels);
     t.feedOut = declareLinear(weights, block + ".ff.net.2", 4 * channels, channels);
-    t.out = declareLinear(weights, name + ".proj_out", channels, channels);
-    t.heads = heads;
     t.index = crossWeights_.size();
     crossWeights_.push_back(t.cross);
     crossWidths_.push_back(channels);
@@ -141,9 +153,14 @@ std::vector<KeysValues> UNet::context(Ops &ops, Tensor textStates) const {
     return all;
 }
 
-std::vector<Tensor> UNet::timeShifts(Ops &ops, Tensor features) const {
+std::vector<Tensor> UNet::timeShifts(Ops &ops, Tensor features, Tensor added) const {
     Tensor time = ops.linear(ops.silu(ops.linear(features, time0_)), time2_);
     ops.stage("time_embed", time);
+    if (added) {
+        added = ops.linear(ops.silu(ops.linear(added, added0_)), added2_);
+        ops.stage("label_emb", added);
+        time = ops.add(time, added);
+    }
     time = ops.silu(time);
     std::vector<Tensor> shifts;
     for (const auto &weights : timeWeights_) shifts.push_back(ops.linear(time, weights));
@@ -194,10 +211,10 @@ std::vector<Tensor> UNet::wayDown(Ops &ops, Tensor latents, UNetInputs &inputs, 
 }
 
 Tensor UNet::throughMiddle(Ops &ops, Tensor x, UNetInputs &inputs) const {
-    if (!middle_) return x;
-    x = resBlock(ops, x, inputs, middle_->before);
-    x = transformer(ops, x, inputs, middle_->transformer);
-    x = resBlock(ops, x, inputs, middle_->after);
+    if (!middle_.before) return x;
+    x = resBlock(ops, x, inputs, *middle_.before);
+    if (middle_.transformer) x = transformer(ops, x, inputs, *middle_.transformer);
+    if (middle_.after) x = resBlock(ops, x, inputs, *middle_.after);
     ops.stagePicture("middle_block", x);
     return x;
 }
@@ -229,7 +246,7 @@ Tensor UNet::noiseOf(Ops &ops, Tensor x) const {
 Tensor UNet::block(Ops &ops, Tensor x, UNetInputs &inputs, const Level &level,
                    std::size_t i) const {
     x = resBlock(ops, x, inputs, level.resBlocks[i]);
-    return level.transformers.empty() ? x : transformer(ops, x, inputs, level.transformers[i]);
+    return level.transformers[i] ? transformer(ops, x, inputs, *level.transformers[i]) : x;
 }
 
 Tensor UNet::resBlock(Ops &ops, Tensor x, UNetInputs &inputs, const ResBlock &block) const {
@@ -244,43 +261,37 @@ Tensor UNet::resBlock(Ops &ops, Tensor x, UNetInputs &inputs, const ResBlock &bl
 }
 
 Tensor UNet::transformer(Ops &ops, Tensor x, UNetInputs &inputs, const Transformer &t) const {
+    Tensor y = ops.groupNorm(x, t.norm, config_.normGroups, kTransformerNormEpsilon);
+    y = ops.linear(ops.toSequence(y), t.in);
+    for (const TransformerBlock &each : t.blocks) {
+        y = transformerBlock(ops, y, inputs, each, t.heads);
+    }
+    return ops.addToPicture(x, y, t.out);
+}
+
+Tensor UNet::transformerBlock(Ops &ops, Tensor y, UNetInputs &inputs, const TransformerBlock &t,
+                              int heads) const {
     const KeysValues context = inputs.context(t.index);
     const auto addTo = [](Tensor residual) {
         Plus plus;
         plus.residual = residual;
         return plus;
     };
-    Tensor y = ops.groupNorm(x, t.norm, config_.normGroups, kTransformerNormEpsilon);
-    y = ops.linear(ops.toSequence(y), t.in);
-
     Tensor h = ops.layerNorm(y, t.norm1, kNormEpsilon);
     h = ops.attention(ops.linear(h, t.self.q), ops.linear(h, t.self.k), ops.linear(h, t.self.v),
-                      t.heads);
+                      heads);
     y = ops.linear(h, t.self.out, addTo(y));
 
     h = ops.layerNorm(y, t.norm2, kNormEpsilon);
-    h = ops.attention(ops.linear(h, t.cross.q), context.keys, context.values, t.heads);
+    h = ops.attention(ops.linear(h, t.cross.q), context.keys, context.values, heads);
     y = ops.linear(h, t.cross.out, addTo(y));
 
     h = ops.layerNorm(y, t.norm3, kNormEpsilon);
-    y = ops.linear(ops.gated(h, t.feedIn), t.feedOut, addTo(y));
-
-    return ops.addToPicture(x, y, t.out);
+    return ops.linear(ops.gated(h, t.feedIn), t.feedOut, addTo(y));
 }
 
 std::vector<float> UNet::timestepFeatures(double timestep) const {
-    // The products are rounded to float32 as PyTorch does: at t = 981 that is visible in the sines.
-    // An odd number of features ends with a zero, as in diffusers.
-    const int half = config_.channels.front() / 2;
-    std::vector<float> features(static_cast<std::size_t>(config_.channels.front()));
-    for (int k = 0; k < half; k++) {
-        const float exponent = static_cast<float>(-std::log(10000.0)) * static_cast<float>(k) /
-                               static_cast<float>(half);
-        const float angle = static_cast<float>(timestep) * std::exp(exponent);
-        features[static_cast<std::size_t>(k)] = std::cos(angle);
-        features[static_cast<std::size_t>(half + k)] = std::sin(angle);
-    }
-    return features;
+    return sinusoids(timestep, config_.channels.front());
 }
 
 } // namespace magicmix

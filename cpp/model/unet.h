@@ -3,7 +3,7 @@
 #include "model/architecture.h"
 #include "tensor/ops.h"
 
-#include <memory>
+#include <optional>
 
 namespace magicmix {
 
@@ -17,14 +17,15 @@ struct KeysValues {
 class UNetInputs {
 public:
     virtual ~UNetInputs() = default;
-    /// Of `timeShifts` at one timestep: what a ResBlock adds to its channels, `{channels, 1}`.
+    /// Of `timeShifts` at one timestep: what a ResBlock adds to its channels, `{channels, 1}`, or
+    /// `{channels, N}` where there is added conditioning.
     virtual Tensor timeShift(std::size_t resBlock) = 0;
     /// Of `context`: what a cross-attention looks at.
     virtual KeysValues context(std::size_t attention) = 0;
 };
 
-/// The denoiser of Stable Diffusion 1.x and 2.x (Rombach et al. 2022, Ho et al. 2020): a UNet of
-/// ResBlocks and transformers that see the prompt through cross-attention.
+/// The denoiser of Stable Diffusion (Rombach et al. 2022, Ho et al. 2020; XL: Podell et al. 2023): a
+/// UNet of ResBlocks and transformers that see the prompt through cross-attention.
 class UNet {
 public:
     UNet(Weights &weights, const UNetConfig &config);
@@ -33,9 +34,11 @@ public:
     /// `{contextWidth, 77, N}`. They depend on the prompt only, not on the timestep.
     std::vector<KeysValues> context(Ops &ops, Tensor textStates) const;
 
-    /// The shift that every ResBlock adds to its channels, `{channels, N}`, in the order of
-    /// execution, at the timesteps with the features `{., N}`. It depends on nothing else.
-    std::vector<Tensor> timeShifts(Ops &ops, Tensor features) const;
+    /// The shift that every ResBlock adds to its channels, `{channels, M}`, in the order of
+    /// execution, at M timesteps with the features `{., M}`, and with the vectors `{addedWidth, M}`
+    /// of the added conditioning, or null if there is none. It depends on nothing else.
+    std::vector<Tensor> timeShifts(Ops &ops, Tensor features, Tensor added) const;
+    int addedWidth() const { return config_.addedWidth; }
     const std::vector<int> &timeWidths() const { return timeWidths_; }
 
     struct Prediction {
@@ -71,24 +74,29 @@ private:
     struct Attention {
         Linear q, k, v, out;
     };
-    struct Transformer {
-        Norm norm;
-        Linear in, out;
+    struct TransformerBlock {
         Norm norm1, norm2, norm3;
         Attention self, cross;
         Linear feedIn, feedOut;
-        int heads = 0;
         std::size_t index = 0; // among all cross-attentions
+    };
+    struct Transformer {
+        Norm norm;
+        Linear in, out;
+        int heads = 0;
+        std::vector<TransformerBlock> blocks;
     };
     struct Level {
         std::vector<ResBlock> resBlocks;
-        std::vector<Transformer> transformers; // one per ResBlock, or none
+        std::vector<std::optional<Transformer>> transformers; // behind every ResBlock, if any
         Conv resample;                         // no weight on the last level of a way
     };
 
     ResBlock declareResBlock(Weights &weights, const std::string &name, int in, int out);
-    Transformer declareTransformer(Weights &weights, const std::string &name, int channels,
-                                   int heads);
+    std::optional<Transformer> declareTransformer(Weights &weights, const std::string &name,
+                                                  int channels, int heads, int depth);
+    TransformerBlock declareTransformerBlock(Weights &weights, const std::string &name,
+                                             int channels);
 
     std::vector<Tensor> wayDown(Ops &ops, Tensor latents, UNetInputs &inputs, int count) const;
     Tensor throughMiddle(Ops &ops, Tensor x, UNetInputs &inputs) const;
@@ -98,17 +106,19 @@ private:
 
     Tensor block(Ops &ops, Tensor x, UNetInputs &inputs, const Level &level, std::size_t i) const;
     Tensor resBlock(Ops &ops, Tensor x, UNetInputs &inputs, const ResBlock &block) const;
-    Tensor transformer(Ops &ops, Tensor x, UNetInputs &inputs, const Transformer &block) const;
+    Tensor transformer(Ops &ops, Tensor x, UNetInputs &inputs, const Transformer &t) const;
+    Tensor transformerBlock(Ops &ops, Tensor y, UNetInputs &inputs, const TransformerBlock &block,
+                            int heads) const;
 
     UNetConfig config_;
     Linear time0_, time2_;
+    Linear added0_, added2_; // no weights without added conditioning
     Conv in_;
     std::vector<Level> down_, up_; // in the order of execution
     struct Middle {
-        ResBlock before, after;
-        Transformer transformer;
-    };
-    std::unique_ptr<const Middle> middle_;
+        std::optional<ResBlock> before, after;
+        std::optional<Transformer> transformer;
+    } middle_;
     Norm outNorm_;
     Conv out_;
     std::vector<int> crossWidths_, timeWidths_;

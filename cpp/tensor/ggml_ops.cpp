@@ -224,7 +224,7 @@ Tensor GgmlOps::fusedAttention(Tensor queries, Tensor keys, Tensor values, int h
 // ---------------------------------------------------------------------------------------------
 
 Tensor GgmlOps::perChannel(Tensor values) {
-    return ggml_reshape_4d(context_, values, 1, 1, ggml_nelements(values), 1);
+    return ggml_reshape_4d(context_, values, 1, 1, values->ne[0], values->ne[1]);
 }
 
 /// Pairwise, so that every value is copied only log2(parts) times.

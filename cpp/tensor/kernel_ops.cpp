@@ -154,6 +154,7 @@ Tensor KernelOps::product(Tensor x, kernels::Product product, Tensor weight, Ten
               weightAt = place(weight);
     const int biasAt = place(bias), channelsAt = place(plus.toChannels);
     product.operandResidual = plus.residual && plus.residual->type != GGML_TYPE_F32;
+    product.bias2PerImage = plus.toChannels && plus.toChannels->ne[1] > 1;
 
     const auto run = [=, k = &k_](Tensor node, void *scratch, int part, int parts) {
         const auto valuesAt = [&](int at) { return at < 0 ? nullptr : floats(node->src[at]); };

@@ -49,7 +49,7 @@ enum class Keep { Values, Factors };
 /// Further summands of the result of a layer; null is nothing.
 struct Plus {
     Tensor residual = nullptr;   ///< a tensor like the result
-    Tensor toChannels = nullptr; ///< `{C, 1}`: one value per channel, for pictures
+    Tensor toChannels = nullptr; ///< `{C, 1}` or `{C, N}`: one value per channel, for pictures
 };
 
 /// The small set of operations that the networks are written in. How a *picture* lies in memory is

@@ -139,9 +139,9 @@ async function measureAt(mixer: NativeMixer, width: number, height: number): Pro
 
   const { contextOf } = await import('../input/tokens.js')
   const tokens = contextOf([], false, 'the empty prompt', mixer.info.sizes.textEncoder.padding)
-  const textStates = await mixer.encodeText(tokens).done
+  const text = await mixer.encodeText(tokens).done
   const stepped = performance.now()
-  const step = mixer.predictNoise({ latent, ...size, timestep: 500, textStates, attention: [] })
+  const step = mixer.predictNoise({ latent, ...size, timestep: 500, ...text, attention: [] })
   const { epsilon } = await step.done
   const stepMs = performance.now() - stepped
   return { width, height, picture: rgb, noise: epsilon, autoencoderMs, stepMs }

@@ -73,15 +73,17 @@ function describe({ model, ...found }: NativeInspection, listTensors: boolean): 
   ]
   if (model) {
     const { parameters, prediction, sizes, memory, nativeSize } = model
-    const { textEncoder, unet, vae } = sizes
+    const { textEncoder, textEncoder2, unet, vae } = sizes
+    const described = ({ width, layers, heads }: typeof textEncoder) =>
+      `width ${width}, ${layers} layers, ${heads} heads`
     const tiny = model.tinyDecoder
     rows.push(
       ['prediction', prediction],
       ['parameters', `${millions(parameters.total)}`],
       [
         'text encoder',
-        `${millions(parameters.textEncoder)}, width ${textEncoder.width}, ` +
-          `${textEncoder.layers} layers, ${textEncoder.heads} heads`,
+        `${millions(parameters.textEncoder)}, ${described(textEncoder)}` +
+          (textEncoder2 ? `; the second ${described(textEncoder2)}` : ''),
       ],
       [
         'unet',

@@ -26,8 +26,10 @@ import { integerBetween } from '../options/validate.js'
 export interface ModelConfig {
   /** The denoiser. */
   unet?: UnetConfig | undefined
-  /** The text encoder. */
+  /** The text encoder; of Stable Diffusion XL the first. */
   textEncoder?: TextEncoderConfig | undefined
+  /** The second text encoder of Stable Diffusion XL. */
+  textEncoder2?: TextEncoderConfig | undefined
   /** The autoencoder. */
   vae?: VaeConfig | undefined
 }
@@ -38,12 +40,12 @@ export interface UnetConfig {
   heads?: number | undefined
   /**
    * Channels per attention head, on every level, 1..1024, instead of `heads`. Default 64 where the
-   * sizes are those of SD 2.x.
+   * sizes are those of SD 2.x or XL.
    */
   headWidth?: number | undefined
   /**
    * Its prediction type: the noise, or the velocity between noise and picture. Default: what
-   * the files declare; else 'epsilon' for SD 1.x, and detected at load for SD 2.x.
+   * the files declare; else detected at load for SD 1.x and 2.x, and 'epsilon' for XL.
    */
   prediction?: Prediction | undefined
   /** Groups of its group norms, 1..1024. Default 32. */
@@ -52,7 +54,10 @@ export interface UnetConfig {
 
 /** Of {@link ModelConfig}. */
 export interface TextEncoderConfig {
-  /** Attention heads, 1..1024. Default 12 and 16 where the sizes are those of SD 1.x and 2.x. */
+  /**
+   * Attention heads, 1..1024. Default 12 and 16 where the sizes are those of SD 1.x and 2.x, 12 and 20 of XL;
+   * of the second text encoder else as many as have the width of the first's.
+   */
   heads?: number | undefined
 }
 
@@ -60,7 +65,7 @@ export interface TextEncoderConfig {
 export interface VaeConfig {
   /** Groups of its group norms, 1..1024. Default 32. */
   normGroups?: number | undefined
-  /** Factor of the latent after encoding, 1e-6..1e6. Default 0.18215. */
+  /** Factor of the latent after encoding, 1e-6..1e6. Default 0.18215, of XL 0.13025. */
   scalingFactor?: number | undefined
 }
 
@@ -79,7 +84,7 @@ const precisions = ['auto', 'f32', 'f16', 'bf16', 'q8_0'] as const
 /** Options of {@link MagicMix.load}. */
 export interface LoadOptions {
   /**
-   * A Stable Diffusion 1.x or 2.x checkpoint: a .safetensors, .ckpt or .gguf file, or a folder as
+   * A Stable Diffusion 1.x, 2.x or XL checkpoint: a .safetensors, .ckpt or .gguf file, or a folder as
    * diffusers writes it. Or 'hf:' and what {@link pull} takes, such as 'hf:sd1.5': it is downloaded
    * unless it is in the cache. Default:
    * the small model in the package, which knows some twenty things (see
@@ -96,14 +101,14 @@ export interface LoadOptions {
    * A tiny decoder (TAESD) beside the autoencoder, for previews that are real pictures and for mixes that
    * ask for it (`decoder: 'tiny'`): the folder of an AutoencoderTiny as diffusers writes it, or a file
    * such as `taesd_decoder.safetensors`; or 'hf:' and what {@link pull} takes, such as
-   * 'hf:madebyollin/taesd'. It has to be one for the latents of SD 1.x and 2.x: those of SDXL have the same
-   * shape, and are refused only where their name says so. Default: none.
+   * 'hf:madebyollin/taesd', of XL 'hf:madebyollin/taesdxl'. It has to be one for the latents of the model: those
+   * of SD 1.x and XL have the same shape, and the wrong one is refused only where its name says so. Default: none.
    */
   tinyDecoder?: string | undefined
   /**
    * From which layer of the text encoder its states are taken, 1..64: 1 is the last, 2 the one before
-   * it, as many models made from SD 1.x expect. The final norm follows either. Of SD 2.x the last
-   * layer that is used counts, the last but one of the original. Default 1.
+   * it, as many models made from SD 1.x expect. The final norm follows either, but not in XL. Of SD 2.x the
+   * last layer that is used counts, the last but one of the original. Default 1, of XL 2 in both encoders.
    */
   clipSkip?: number | undefined
   /**
@@ -199,6 +204,12 @@ export const config = object(
       } satisfies Record<keyof NonNullable<ModelConfig['textEncoder']>, Option>,
       { help: 'the text encoder' },
     ),
+    textEncoder2: object(
+      {
+        heads: count('text-heads-2', 'attention heads of a small second text encoder (SDXL)'),
+      } satisfies Record<keyof NonNullable<ModelConfig['textEncoder2']>, Option>,
+      { help: 'the second text encoder of Stable Diffusion XL' },
+    ),
     vae: object(
       {
         normGroups: count('vae-norm-groups', "groups of the autoencoder's norms"),
@@ -248,8 +259,7 @@ export const loadOptions = {
   tinyDecoder,
   clipSkip: integer(1, 64, {
     help: "the text encoder's last layer, counted from the end: many SD 1.x models expect 2",
-    default: 1,
-    crosses: true,
+    defaultText: '1; of SDXL 2',
     cli: { flag: 'clip-skip', value: 'N' },
   }),
   embeddings,
@@ -317,6 +327,8 @@ export const loadOptions = {
 
 /** The part of {@link LoadOptions} that crosses to the engine. */
 export type NativeLoadOptions = Crossing<typeof loadOptions> & {
+  /** 0: as the family has it. */
+  clipSkip: number
   /** The best instruction set that is allowed, or 'off'; empty: no limit. */
   kernels: string
   /** JSON text of the .yaml beside the model; empty if there is none. */
@@ -338,6 +350,7 @@ export function checkLoadOptions(options: unknown = {}): CheckedLoadOptions {
   // Read here: a thread of the engine must not look at an environment that this one may change.
   const native = {
     ...crossing(loadOptions, checked),
+    clipSkip: checked.clipSkip ?? 0,
     kernels: process.env.MAGICMIX_KERNELS ?? '',
     originalConfig: '', // until the model's place is known
   }

@@ -2,7 +2,7 @@
 import type { Precision, Prediction } from './load-options.js'
 
 /** The families of models that can be mixed with. */
-export type ModelFamily = 'sd1' | 'sd2'
+export type ModelFamily = 'sd1' | 'sd2' | 'sdxl'
 
 /** The formats of models that are read. */
 export type ModelFormat = 'safetensors' | 'ckpt' | 'gguf' | 'diffusers'
@@ -11,7 +11,7 @@ export type ModelFormat = 'safetensors' | 'ckpt' | 'gguf' | 'diffusers'
 export interface ModelInfo {
   /** The file or folder that was loaded. */
   readonly path: string
-  /** Stable Diffusion 1.x or 2.x. */
+  /** Stable Diffusion 1.x, 2.x or XL. */
   readonly family: ModelFamily
   /** Prediction type of the UNet; 'unknown' only in the output of `magicmix inspect`. */
   readonly prediction: Prediction | 'unknown'
@@ -34,19 +34,10 @@ export interface ModelInfo {
   readonly nativeSize: number
   /** Sizes of the networks. */
   readonly sizes: {
-    /** Of the text encoder. */
-    readonly textEncoder: {
-      /** Width of its states. */
-      readonly width: number
-      /** Transformer layers that are run. */
-      readonly layers: number
-      /** Attention heads. */
-      readonly heads: number
-      /** Number of token ids, those of `embeddings` included. */
-      readonly vocabulary: number
-      /** The id behind the end of a prompt. */
-      readonly padding: number
-    }
+    /** Of the text encoder; of Stable Diffusion XL the first. */
+    readonly textEncoder: TextEncoderSizes
+    /** Of the second one of Stable Diffusion XL, whose states stand beside the first's; else null. */
+    readonly textEncoder2: TextEncoderSizes | null
     /** Of the UNet. */
     readonly unet: {
       /** By level, from fine to coarse. */
@@ -86,6 +77,20 @@ export interface ModelInfo {
     /** Of the weights on their devices. */
     readonly weights: number
   }
+}
+
+/** Sizes of a text encoder. */
+export interface TextEncoderSizes {
+  /** Width of its states. */
+  readonly width: number
+  /** Transformer layers that its states have passed. */
+  readonly layers: number
+  /** Attention heads. */
+  readonly heads: number
+  /** Number of token ids, those of `embeddings` included. */
+  readonly vocabulary: number
+  /** The id behind the end of a prompt. */
+  readonly padding: number
 }
 
 /** A text that stands for learnt tokens in prompts. */

@@ -9,6 +9,7 @@ import type { NativeConvertOptions } from '../models/convert-options.js'
 import type { ModelConfig, NativeLoadOptions } from '../models/load-options.js'
 import type { ModelFamily, ModelFormat, ModelInfo } from '../models/model-info.js'
 import type { Crossing } from '../options/option.js'
+import type { NativeConditioning } from '../request/conditioning.js'
 import type { SamplerName, Spacing, mixOptions } from '../request/mix-options.js'
 
 /** An operation on the model's own thread. */
@@ -89,6 +90,8 @@ export interface NativeMixRequest extends Omit<Crossing<typeof mixOptions>, 'wid
   /** weight 0: the content alone, 1: the other alone */
   interpolate: { tokens: Int32Array; weight: number } | null
   attention: TokenScale[]
+  /** null: the size of the mix */
+  conditioning: NativeConditioning | null
   /** null: those that were loaded */
   loras: FilledLora[] | null
 }
@@ -118,6 +121,11 @@ export interface NativeMixResult {
   timings: { encode: number; steps: number[]; decode: number; total: number }
 }
 
+export interface NativeTextStates {
+  states: Float32Array
+  pooled: Float32Array
+}
+
 export interface NativeStageValues {
   name: string
   shape: number[]
@@ -131,17 +139,19 @@ export interface NativeMixer {
     request: NativeMixRequest,
     onProgress: ((event: NativeProgress) => void) | null,
   ): NativeJob<NativeMixResult>
-  /** `[77, textWidth]` */
-  encodeText(tokens: Int32Array): NativeJob<Float32Array>
-  predictNoise(input: {
-    latent: Float32Array
-    latentWidth: number
-    latentHeight: number
-    timestep: number
-    textStates: Float32Array
-    attention: TokenScale[]
-    stages: boolean
-  }): NativeJob<{ epsilon: Float32Array; stages: NativeStageValues[] }>
+  /** `states [77, contextWidth]` of all text encoders side by side; `pooled` is empty if there is none */
+  encodeText(tokens: Int32Array): NativeJob<NativeTextStates>
+  predictNoise(
+    input: NativeTextStates & {
+      latent: Float32Array
+      latentWidth: number
+      latentHeight: number
+      timestep: number
+      conditioning?: NativeConditioning
+      attention: TokenScale[]
+      stages: boolean
+    },
+  ): NativeJob<{ epsilon: Float32Array; stages: NativeStageValues[] }>
   encodePicture(input: {
     data: Uint8Array
     width: number

@@ -6,7 +6,9 @@ import { type AttentionScale, attention } from '../input/attention.js'
 import { type JsonPixels, type LayoutPrompt, layout } from '../input/layout.js'
 import { type FilledLora, type Lora, loraList } from '../input/lora.js'
 import { type Fit, type LayoutPicture, fits } from '../input/picture-forms.js'
+import type { ModelInfo } from '../models/model-info.js'
 import type { ProgressEvent, ProgressListener } from '../progress.js'
+import { type SizeConditioning, conditioning } from './conditioning.js'
 import {
   type Filled,
   type Given,
@@ -45,7 +47,7 @@ export interface UnetCache {
   whileMixing?: number | undefined
   /**
    * The outermost blocks of the UNet's way up that every step computes, 1 to all that there are (12 in
-   * Stable Diffusion 1.x and 2.x). More is dearer and nearer to the picture without a cache. Default 1.
+   * Stable Diffusion 1.x and 2.x, 9 in XL). More is dearer and nearer to the picture without a cache. Default 1.
    */
   blocks?: number | undefined
 }
@@ -124,7 +126,15 @@ export interface MixRequest {
    * takes some seconds before the first step. Default: those of the mixer.
    */
   loras?: readonly Lora[] | undefined
-  /** A prompt for things to keep out of the picture; at most 75 tokens. Default ''. */
+  /**
+   * Of Stable Diffusion XL alone: the sizes that it is told beside the prompt. Default null: the size of the
+   * mix, not cropped.
+   */
+  conditioning?: SizeConditioning | null | undefined
+  /**
+   * A prompt for things to keep out of the picture; at most 75 tokens. Where a model of Stable Diffusion XL
+   * does not say otherwise, an empty one is not encoded but stands for zeros. Default ''.
+   */
   negativePrompt?: string | undefined
   /**
    * Strength of classifier-free guidance, 0..100; 1 is none. Default 7.5, and 1.5 with the samplers
@@ -178,7 +188,7 @@ export interface MixRequest {
   seed?: number | undefined
   /**
    * Width of the mix in pixels, a multiple of 8 in 8..4096. Default: for a picture, see
-   * `height`; for a prompt, the model's native size (512 for Stable Diffusion 1.x; 512 or 768 for 2.x).
+   * `height`; for a prompt, the model's native size (512 for Stable Diffusion 1.x; 512 or 768 for 2.x; 1024 for XL).
    */
   width?: number | undefined
   /**
@@ -246,7 +256,7 @@ const cacheFields = {
     cli: { flag: 'cache-while-mixing', value: 'N' },
   }),
   blocks: integer(1, 999, {
-    help: "outermost blocks of the UNet's way up that every step computes; SD 1.x and 2.x have 12",
+    help: "outermost blocks of the UNet's way up that every step computes; SD 1.x and 2.x have 12, XL 9",
     default: 1,
     cli: { flag: 'cache-blocks', value: 'N' },
   }),
@@ -292,6 +302,7 @@ export const mixOptions = {
       value === null ? null : interpolation.check(value, name),
     schema: { anyOf: [{ type: 'null' }, interpolation.schema] },
   },
+  conditioning,
   loras: loraList({ help: "LoRAs for this mix instead of the mixer's; `[]` is none" }),
   negativePrompt: text({
     help: 'a prompt for things to keep out of the picture',
@@ -484,9 +495,13 @@ export function checkRequest(request: unknown): CheckedMixRequest {
 
 /** What depends on the model that is to mix. */
 export function checkForModel(
-  { cache }: CheckedMixRequest,
-  { channels, layersPerLevel }: { channels: readonly number[]; layersPerLevel: number },
+  { cache, conditioning: sizes }: CheckedMixRequest,
+  { family, sizes: { unet } }: Pick<ModelInfo, 'family' | 'sizes'>,
 ): void {
+  if (sizes && family !== 'sdxl') {
+    throw invalid('conditioning', 'null (only Stable Diffusion XL is told sizes)', sizes)
+  }
+  const { channels, layersPerLevel } = unet
   const blocks = channels.length * (layersPerLevel + 1)
   if (cache && cache.blocks > blocks) {
     throw invalid('cache.blocks', `at most ${blocks}, which this model's UNet has,`, cache.blocks)
