@@ -136,12 +136,10 @@ Napi::Value Mixer::encodeText(const Napi::CallbackInfo &info) {
 
 Napi::Value Mixer::predictNoise(const Napi::CallbackInfo &info) {
     const Fields fields(info[0], "input");
-    const Engine::NoiseInput input{fields.floats("latent"),
-                                   latentSize(fields),
-                                   fields.integer("timestep"),
-                                   {fields.floats("states"), fields.floats("pooled")},
-                                   readPictureConditioning(fields),
-                                   readAttention(fields)};
+    const Engine::NoiseInput input{
+        fields.floats("latent"),         latentSize(fields),
+        fields.integer("timestep"),      {fields.floats("states"), fields.floats("pooled")},
+        readPictureConditioning(fields), readAttention(fields)};
     return submit(info.Env(), [input, wanted = fields.flag("stages")](Engine &engine,
                                                                       const Cancellation &cancel,
                                                                       const ProgressCallback &) {

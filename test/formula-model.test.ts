@@ -9,7 +9,9 @@ import {
   formulaChunks,
   formulaTensors,
   sd15Config,
+  sdxlConfig,
   tinyConfig,
+  tinyXlConfig,
   writeSafetensors,
 } from './support/formula-model.js'
 import type { TensorSpec } from './support/formula-model.js'
@@ -26,11 +28,12 @@ function inventoryOf(tensors: TensorSpec[]): { tensors: number; sha256: string }
 }
 
 const configs = { tiny: tinyConfig, sd15: sd15Config } as const
+const all = { ...configs, tinyXl: tinyXlConfig, sdxl: sdxlConfig } as const
 
 describe('formula-weight models', () => {
-  for (const name of ['tiny', 'sd15'] as const) {
+  for (const name of ['tiny', 'sd15', 'tinyXl', 'sdxl'] as const) {
     it(`${name} has the tensors that diffusers' conversion script gives`, () => {
-      const tensors = formulaTensors(configs[name])
+      const tensors = formulaTensors(all[name])
       const sizes = tensors.map(({ shape }) => shape.reduce((product, side) => product * side, 1))
       const parameters = sizes.reduce((sum, size) => sum + size, 0)
       assert.deepEqual({ ...inventoryOf(tensors), parameters }, inventory[name])

@@ -34,7 +34,7 @@ describe('the model in the box', () => {
       assert.ok(relativeL2 <= tolerance, `${name}: ${relativeL2}`)
     }
 
-    const states = await engine.encodeText(idsOf(mixer, 'a photo of a tiger')).done
+    const { states } = await engine.encodeText(idsOf(mixer, 'a photo of a tiger')).done
     compare('states', states, 1e-5)
     const { mean } = await engine.encodePicture({ ...(await pixelsOf(layout)), stages: false }).done
     compare('mean', mean, 1e-5)
@@ -43,7 +43,8 @@ describe('the model in the box', () => {
       latentWidth: 16,
       latentHeight: 16,
       timestep: 501,
-      textStates: expected('states'),
+      states: expected('states'),
+      pooled: new Float32Array(),
       attention: [],
       stages: false,
     }).done

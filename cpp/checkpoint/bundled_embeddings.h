@@ -15,8 +15,8 @@ bool isOfBundledEmbedding(const std::string &tensor);
 /// embedding.
 std::vector<std::string> bundledEmbeddings(const StoredTensors &tensors, const std::string &path);
 
-/// The vectors of one of them, for the first text encoder of a model or the second; null if there are
-/// none.
+/// The vectors of one of them, for the first text encoder of a model or the second; null if there
+/// are none.
 const StoredTensor *bundledVectors(const StoredTensors &tensors, const std::string &name,
                                    bool second);
 

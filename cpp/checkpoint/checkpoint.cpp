@@ -211,9 +211,7 @@ void Checkpoint::dropUnusedTextLayer(bool openClip) {
     tensors_.erase(first, last);
 }
 
-bool Checkpoint::isWhole() const {
-    return missingNetworks().empty();
-}
+bool Checkpoint::isWhole() const { return missingNetworks().empty(); }
 
 /// A UNet with added conditioning is one of XL, which has two text encoders.
 std::vector<Checkpoint::Missing> Checkpoint::missingNetworks() const {
@@ -246,9 +244,9 @@ void Checkpoint::requireAllNetworks() const {
                     (!onlyVae ? "give a whole checkpoint, with a UNet, an autoencoder and its text "
                                 "encoders"
                      : xl     ? "give an autoencoder with the option vae, such as the file "
-                            "sdxl_vae.safetensors"
+                                "sdxl_vae.safetensors"
                               : "give an autoencoder with the option vae, such as the file "
-                            "vae-ft-mse-840000-ema-pruned.safetensors"),
+                                "vae-ft-mse-840000-ema-pruned.safetensors"),
                 {{"path", path_}});
 }
 

@@ -43,8 +43,8 @@ public:
     void requireAllNetworks() const;
 
     /// Throws `MODEL_UNSUPPORTED` if the files have tensors of these networks that are not among
-    /// those `used`: a network of another kind, which would compute something else. What lies behind
-    /// the layer from which text states are taken may be left.
+    /// those `used`: a network of another kind, which would compute something else. What lies
+    /// behind the layer from which text states are taken may be left.
     void requireNothingLeft(const std::set<std::string> &used,
                             const Architecture &architecture) const;
 

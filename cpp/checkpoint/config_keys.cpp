@@ -53,7 +53,8 @@ const Group kGroups[] = {
          controlnet=[[null,null],null] adapter=[[null,null],null])"},
     {"model_index.json", kHonoured, "whether an empty negative prompt is zeros",
      R"(force_zeros_for_empty_prompt)"},
-    {"model_index.json", kHarmless, "pictures get no watermark, and the autoencoder says how it is computed",
+    {"model_index.json", kHarmless,
+     "pictures get no watermark, and the autoencoder says how it is computed",
      R"(add_watermarker force_upcast)"},
     {"model_index.json", kOnly, "it is the refiner of Stable Diffusion XL, which has no layout",
      R"(requires_aesthetics_score=[null,false])"},
@@ -131,36 +132,42 @@ const Group kGroups[] = {
     {"tinyDecoder/config.json", kHarmless, "it takes any size", R"(sample_size)"},
     {"tinyDecoder/config.json", kHarmless, "it is computed in single precision in any case",
      R"(force_upcast)"},
-    {"text_encoder/config.json text_encoder_2/config.json", kOnly, "the text encoder is one of another class", R"(
+    {"text_encoder/config.json text_encoder_2/config.json", kOnly,
+     "the text encoder is one of another class", R"(
          architectures=["CLIPTextModel","CLIPTextModelWithProjection"]
          model_type=["clip_text_model"])"},
-    {"text_encoder/config.json text_encoder_2/config.json", kOnly, "give the configuration of the text encoder alone",
+    {"text_encoder/config.json text_encoder_2/config.json", kOnly,
+     "give the configuration of the text encoder alone",
      R"(text_config=[null] text_config_dict=[null] vision_config=[null] vision_config_dict=[null])"},
-    {"text_encoder/config.json text_encoder_2/config.json", kHonoured, "the attention heads", R"(num_attention_heads)"},
-    {"text_encoder/config.json text_encoder_2/config.json", kHonoured, "how many of the layers in the file are run",
-     R"(num_hidden_layers)"},
-    {"text_encoder/config.json text_encoder_2/config.json", kHonoured, "the activation of the feed-forward layers",
-     R"(hidden_act)"},
+    {"text_encoder/config.json text_encoder_2/config.json", kHonoured, "the attention heads",
+     R"(num_attention_heads)"},
+    {"text_encoder/config.json text_encoder_2/config.json", kHonoured,
+     "how many of the layers in the file are run", R"(num_hidden_layers)"},
+    {"text_encoder/config.json text_encoder_2/config.json", kHonoured,
+     "the activation of the feed-forward layers", R"(hidden_act)"},
     {"text_encoder/config.json text_encoder_2/config.json", kHarmless, "the weights' shapes say it",
      R"(hidden_size intermediate_size vocab_size)"},
-    {"text_encoder/config.json text_encoder_2/config.json", kOnly, "that of Stable Diffusion is computed", R"(
+    {"text_encoder/config.json text_encoder_2/config.json", kOnly,
+     "that of Stable Diffusion is computed", R"(
          layer_norm_eps=[1e-5] max_position_embeddings=[77] is_decoder=[false]
          is_encoder_decoder=[false] add_cross_attention=[false] cross_attention_hidden_size=[null]
          pruned_heads=[{},null] chunk_size_feed_forward=[0])"},
     {"text_encoder/config.json text_encoder_2/config.json", kHarmless, "of training", R"(
          attention_dropout dropout initializer_factor initializer_range gradient_checkpointing
          use_cache)"},
-    {"text_encoder/config.json text_encoder_2/config.json", kHarmless, "of comparing a text with a picture",
-     R"(projection_dim logit_scale_init_value eos_token_id)"},
+    {"text_encoder/config.json text_encoder_2/config.json", kHarmless,
+     "of comparing a text with a picture", R"(projection_dim logit_scale_init_value eos_token_id)"},
     {"text_encoder/config.json text_encoder_2/config.json", kHarmless, "the tokenizer says it",
      R"(bos_token_id pad_token_id sep_token_id decoder_start_token_id tokenizer_class prefix)"},
-    {"text_encoder/config.json text_encoder_2/config.json", kHarmless, "of how transformers runs it", R"(
+    {"text_encoder/config.json text_encoder_2/config.json", kHarmless,
+     "of how transformers runs it", R"(
          _name_or_path _commit_hash transformers_version torch_dtype dtype torchscript use_bfloat16
          tf_legacy_loss _attn_implementation _attn_implementation_autoset
          _attn_implementation_internal attn_implementation return_dict output_attentions
          output_hidden_states tie_word_embeddings tie_encoder_decoder problem_type
          task_specific_params finetuning_task id2label label2id num_labels)"},
-    {"text_encoder/config.json text_encoder_2/config.json", kHarmless, "of models that write text", R"(
+    {"text_encoder/config.json text_encoder_2/config.json", kHarmless, "of models that write text",
+     R"(
          max_length min_length do_sample early_stopping num_beams num_beam_groups diversity_penalty
          temperature top_k top_p typical_p repetition_penalty length_penalty no_repeat_ngram_size
          encoder_no_repeat_ngram_size bad_words_ids num_return_sequences output_scores
@@ -199,33 +206,39 @@ const Group kGroups[] = {
     {"scheduler/scheduler_config.json", kHarmless, "of diffusers before 0.4", R"(tensor_format)"},
     {"scheduler/scheduler_config.json", kOnly, "prediction_type says it now",
      R"(predict_epsilon=[null,true])"},
-    {"tokenizer/tokenizer_config.json tokenizer_2/tokenizer_config.json", kHonoured, "what fills a prompt up", R"(pad_token)"},
-    {"tokenizer/tokenizer_config.json tokenizer_2/tokenizer_config.json", kOnly, "CLIP's tokens are used",
+    {"tokenizer/tokenizer_config.json tokenizer_2/tokenizer_config.json", kHonoured,
+     "what fills a prompt up", R"(pad_token)"},
+    {"tokenizer/tokenizer_config.json tokenizer_2/tokenizer_config.json", kOnly,
+     "CLIP's tokens are used",
      R"(bos_token=["<|startoftext|>"] eos_token=["<|endoftext|>"] unk_token=["<|endoftext|>",null])"},
-    {"tokenizer/tokenizer_config.json tokenizer_2/tokenizer_config.json", kHonoured, "learnt tokens",
-     R"(added_tokens_decoder additional_special_tokens)"},
-    {"tokenizer/tokenizer_config.json tokenizer_2/tokenizer_config.json", kOnly, "the prompts are cut by CLIP's tokenizer", R"(
+    {"tokenizer/tokenizer_config.json tokenizer_2/tokenizer_config.json", kHonoured,
+     "learnt tokens", R"(added_tokens_decoder additional_special_tokens)"},
+    {"tokenizer/tokenizer_config.json tokenizer_2/tokenizer_config.json", kOnly,
+     "the prompts are cut by CLIP's tokenizer", R"(
          tokenizer_class=["CLIPTokenizer","CLIPTokenizerFast",null] do_lower_case=[true]
          add_prefix_space=[null,false] add_bos_token=[true] add_eos_token=[true]
          padding_side=[null,"right"] truncation_side=[null,"right"]
          split_special_tokens=[null,false] extra_special_tokens=[null,{},[]] auto_map=[null])"},
-    {"tokenizer/tokenizer_config.json tokenizer_2/tokenizer_config.json", kHarmless, "77 tokens are what the text encoder takes",
-     R"(model_max_length max_length)"},
-    {"tokenizer/tokenizer_config.json tokenizer_2/tokenizer_config.json", kHarmless, "of turning tokens into text",
-     R"(errors clean_up_tokenization_spaces)"},
-    {"tokenizer/tokenizer_config.json tokenizer_2/tokenizer_config.json", kHarmless, "of how transformers reads it", R"(
+    {"tokenizer/tokenizer_config.json tokenizer_2/tokenizer_config.json", kHarmless,
+     "77 tokens are what the text encoder takes", R"(model_max_length max_length)"},
+    {"tokenizer/tokenizer_config.json tokenizer_2/tokenizer_config.json", kHarmless,
+     "of turning tokens into text", R"(errors clean_up_tokenization_spaces)"},
+    {"tokenizer/tokenizer_config.json tokenizer_2/tokenizer_config.json", kHarmless,
+     "of how transformers reads it", R"(
          name_or_path _name_or_path special_tokens_map_file tokenizer_file processor_class use_fast
          from_slow legacy verbose backend is_local local_files_only trust_remote_code revision
          subfolder transformers_version tokenizers_version stride truncation_strategy
          pad_to_multiple_of pad_token_type_id model_input_names cache_dir force_download
          resume_download proxies token use_auth_token fix_mistral_regex)"},
-    {"tokenizer/special_tokens_map.json tokenizer_2/special_tokens_map.json", kHonoured, "what fills a prompt up", R"(pad_token)"},
-    {"tokenizer/special_tokens_map.json tokenizer_2/special_tokens_map.json", kOnly, "CLIP's tokens are used",
+    {"tokenizer/special_tokens_map.json tokenizer_2/special_tokens_map.json", kHonoured,
+     "what fills a prompt up", R"(pad_token)"},
+    {"tokenizer/special_tokens_map.json tokenizer_2/special_tokens_map.json", kOnly,
+     "CLIP's tokens are used",
      R"(bos_token=["<|startoftext|>"] eos_token=["<|endoftext|>"] unk_token=["<|endoftext|>",null])"},
-    {"tokenizer/special_tokens_map.json tokenizer_2/special_tokens_map.json", kHonoured, "learnt tokens",
-     R"(additional_special_tokens)"},
-    {"tokenizer/special_tokens_map.json tokenizer_2/special_tokens_map.json", kOnly, "CLIP's tokens are used",
-     R"(extra_special_tokens=[null,{},[]])"},
+    {"tokenizer/special_tokens_map.json tokenizer_2/special_tokens_map.json", kHonoured,
+     "learnt tokens", R"(additional_special_tokens)"},
+    {"tokenizer/special_tokens_map.json tokenizer_2/special_tokens_map.json", kOnly,
+     "CLIP's tokens are used", R"(extra_special_tokens=[null,{},[]])"},
     {"MODEL.yaml", kOnly, "models of Stable Diffusion predict the noise or the velocity",
      R"(model.params.parameterization=[null,"eps","v"])"},
     {"MODEL.yaml", kHonoured, "the schedule, in which linear means that of the roots",

@@ -10,8 +10,8 @@ namespace magicmix {
 constexpr const char *kConfigurationKey = "magicmix.config";
 
 /// The configurations of a model's parts in diffusers' naming: objects for "unet", "vae",
-/// "text_encoder", "text_encoder_2", "scheduler", "tinyDecoder" and "model_index", each of which may
-/// be missing. `where` names the source in messages. Throws `MODEL_FORMAT`.
+/// "text_encoder", "text_encoder_2", "scheduler", "tinyDecoder" and "model_index", each of which
+/// may be missing. `where` names the source in messages. Throws `MODEL_FORMAT`.
 ModelConfig readConfiguration(const Json &parts, const std::string &where);
 
 /// The reverse; only declared values.

@@ -43,8 +43,8 @@ const std::regex &layerPattern() {
     return pattern;
 }
 
-/// in_proj_weight and in_proj_bias have the rows of queries, keys and values, in that order. `layer`
-/// is where the layer's names begin.
+/// in_proj_weight and in_proj_bias have the rows of queries, keys and values, in that order.
+/// `layer` is where the layer's names begin.
 StoredTensors splitProjection(const StoredTensor &fused, const std::string &layer,
                               const std::string &kind) {
     StoredTensors parts;
@@ -79,8 +79,8 @@ StoredTensors renamed(const StoredTensor &stored, const std::string &name, const
     return {{layer + part->second + rest.substr(dot), stored}};
 }
 
-/// What a program that renames OpenCLIP's tensors leaves of it: the fused projection, and the pooled
-/// vector's as it was.
+/// What a program that renames OpenCLIP's tensors leaves of it: the fused projection, and the
+/// pooled vector's as it was.
 StoredTensors renamedHalfway(const StoredTensor &stored, const std::string &name) {
     for (const char *kind : {"weight", "bias"}) {
         const std::string end = std::string("self_attn.in_proj.") + kind;
@@ -117,7 +117,8 @@ StoredTensors withTransformersNames(const StoredTensors &tensors) {
         const std::string name = foreign ? withUsualPrefix(given) : given;
         StoredTensors parts = renamedHalfway(tensor, name);
         for (const Place &place : kPlaces) {
-            if (const auto rest = after(name, place.openClip)) parts = renamed(tensor, *rest, place);
+            if (const auto rest = after(name, place.openClip))
+                parts = renamed(tensor, *rest, place);
         }
         if (parts.empty()) parts = {{name, tensor}};
         for (const auto &[newName, part] : parts) {

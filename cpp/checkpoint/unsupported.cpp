@@ -13,9 +13,9 @@ const char *const kWhole = "give a whole checkpoint of Stable Diffusion 1.x, 2.x
 const char *const kLora = "pass it in loras, and a whole checkpoint as the model";
 const char *const kEmbedding = "pass it in embeddings, and a whole checkpoint as the model";
 const char *const kTiny = "pass it in tinyDecoder, and a whole checkpoint as the model";
-const char *const kTextToImage =
-    "give a text-to-image checkpoint of Stable Diffusion 1.x, 2.x or XL; a mix starts from its layout "
-    "picture without other inputs";
+const char *const kTextToImage = "give a text-to-image checkpoint of Stable Diffusion 1.x, 2.x or "
+                                 "XL; a mix starts from its layout "
+                                 "picture without other inputs";
 
 const char *const kRefiner = "the refiner of Stable Diffusion XL";
 
@@ -146,8 +146,8 @@ void refuseOtherVectors(const StoredTensors &tensors, const std::string &path,
     const std::int64_t width = found->second.shape[1];
     if (width == ofRefiner) refuse({"", kRefiner, kTextToImage}, path, "tensor", tensor);
     if (isXl || width == ofXl) return;
-    refuse({"", "a model whose UNet takes more than text (unCLIP, or an upscaler)", kTextToImage}, path,
-           "tensor", tensor);
+    refuse({"", "a model whose UNet takes more than text (unCLIP, or an upscaler)", kTextToImage},
+           path, "tensor", tensor);
 }
 
 void refuseByPrefix(const Family &family, const StoredTensors &tensors, const std::string &path) {
@@ -177,7 +177,8 @@ void refuseOtherFamilies(const StoredTensors &tensors, const std::string &path) 
     if (hasPrefix(tensors, kUnetPrefix)) {
         const bool isXl = hasPrefix(tensors, "conditioner.embedders.1.") ||
                           hasPrefix(tensors, "cond_stage_model.1.");
-        return refuseOtherVectors(tensors, path, kUnetPrefix + std::string("label_emb.0.0.weight"), isXl);
+        return refuseOtherVectors(tensors, path, kUnetPrefix + std::string("label_emb.0.0.weight"),
+                                  isXl);
     }
     for (const Family &family : kAlone) refuseByPrefix(family, tensors, path);
     if (looksLikeEmbedding(tensors)) {

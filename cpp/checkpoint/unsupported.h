@@ -4,13 +4,13 @@
 
 namespace magicmix {
 
-/// Refuses, by their names, models of other families than Stable Diffusion 1.x, 2.x and XL, and files
-/// that hold a part of a model only. model/architecture.cpp refuses those that only shapes give
-/// away. Throws `MODEL_UNSUPPORTED`.
+/// Refuses, by their names, models of other families than Stable Diffusion 1.x, 2.x and XL, and
+/// files that hold a part of a model only. model/architecture.cpp refuses those that only shapes
+/// give away. Throws `MODEL_UNSUPPORTED`.
 void refuseOtherFamilies(const StoredTensors &tensors, const std::string &path);
 
-/// The same for the UNet of a diffusers folder, in diffusers' naming. `isXl`: the pipeline is one of
-/// XL.
+/// The same for the UNet of a diffusers folder, in diffusers' naming. `isXl`: the pipeline is one
+/// of XL.
 void refuseOtherUnets(const StoredTensors &tensors, bool isXl, const std::string &path);
 
 /// The same for a diffusers folder by the name of its pipeline's class.

@@ -71,9 +71,9 @@ bool isOfText(const Architecture &architecture, const std::string &name) {
     return false;
 }
 
-/// The tensors that the networks would use, and the rest of their text encoders, by whose length the
-/// layer is found from which states are taken. Everything that loading would refuse for want of a place,
-/// this does, too.
+/// The tensors that the networks would use, and the rest of their text encoders, by whose length
+/// the layer is found from which states are taken. Everything that loading would refuse for want of
+/// a place, this does, too.
 std::set<std::string> usedTensors(const Checkpoint &checkpoint, ModelConfig config) {
     if (!checkpoint.isWhole()) return allTensors(checkpoint);
     // Heads have no tensors of their own.

@@ -20,9 +20,8 @@ namespace {
 
 Architecture architectureOf(const Checkpoint &checkpoint, const LearntTokens &learnt,
                             const LoadOptions &options) {
-    Architecture architecture =
-        deduceArchitecture(checkpoint, checkpoint.config().overriddenBy(options.config),
-                           options.clipSkip);
+    Architecture architecture = deduceArchitecture(
+        checkpoint, checkpoint.config().overriddenBy(options.config), options.clipSkip);
     for (auto &text : architecture.texts) text.vocabulary += learnt.count();
     return architecture;
 }
@@ -141,8 +140,7 @@ std::unique_ptr<Engine> Engine::load(const LoadOptions &options, const Cancellat
     cancel.throwIfRequested();
     auto parts = std::make_unique<Parts>(std::move(checkpoint), options, cancel);
     parts->networks.check(parts->learnt);
-    parts->checkpoint.requireNothingLeft(parts->networks.names(),
-                                         parts->networks.architecture);
+    parts->checkpoint.requireNothingLeft(parts->networks.names(), parts->networks.architecture);
     parts->networks.requireMemoryToLoad();
     parts->networks.load(parts->learnt, cancel, progress);
     parts->detectPrediction(cancel);
@@ -191,8 +189,7 @@ Latent Engine::predictNoise(const NoiseInput &input, const Cancellation &cancel,
     const int height = input.size.height * kPixelsPerCell,
               width = input.size.width * kPixelsPerCell;
     UNetUse use;
-    use.picture =
-        input.picture.value_or(PictureConditioning{height, width, 0, 0, height, width});
+    use.picture = input.picture.value_or(PictureConditioning{height, width, 0, 0, height, width});
     UNetSession session(networks.unet(), input.size, use, stages != nullptr);
     session.setPrompts({&context});
     Latent predicted = session.predict(input.latent, input.timestep, cancel).front();

@@ -70,8 +70,8 @@ public:
     struct NoiseInput {
         Latent latent;
         CellSize size;
-        int timestep = 0;                      ///< 0..999
-        Conditioning conditioning;             ///< as `encodeText` gives it
+        int timestep = 0;          ///< 0..999
+        Conditioning conditioning; ///< as `encodeText` gives it
         std::optional<PictureConditioning> picture;
         std::vector<AttentionScale> attention; ///< whatever their windows
     };

@@ -38,8 +38,7 @@ Networks::Networks(const Architecture &deduced, const LoadOptions &options,
       textStation_(options.textEncoderOnCpu && cpu_ ? cpu_.get() : &main_),
       vaeStation_(options.vaeOnCpu && cpu_ ? cpu_.get() : &main_),
       texts_(textEncoders(textStation_->weights, architecture)),
-      unet_(main_.weights, architecture.unet),
-      vae_(vaeStation_->weights, architecture.vae) {
+      unet_(main_.weights, architecture.unet), vae_(vaeStation_->weights, architecture.vae) {
     if (deduced.tinyDecoder) tinyDecoder_.emplace(vaeStation_->weights, *deduced.tinyDecoder);
 }
 

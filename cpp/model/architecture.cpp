@@ -79,7 +79,9 @@ void requireDivisible(int width, int parts, const std::string &what, const std::
 
 /// The first family whose text encoders are there. 1.x and 2.x have them in the same place.
 const Family *familyWith(const WeightSource &source, const std::string &activation) {
-    const auto isThere = [&](const Family::TextEncoder &text) { return source.hasAny(text.prefix); };
+    const auto isThere = [&](const Family::TextEncoder &text) {
+        return source.hasAny(text.prefix);
+    };
     for (const Family &family : families()) {
         if (std::all_of(family.texts.begin(), family.texts.end(), isThere) &&
             (activation.empty() || activation == family.texts.front().activation)) {
@@ -133,7 +135,9 @@ TextEncoderConfig deduceText(const Shapes &shapes, const TextPlace &place,
 
 std::string activationOf(const ModelConfig::TextEncoder &declared, int width, std::size_t index) {
     const Family::TextEncoder *known = textEncoderOfWidth(width, index);
-    return declared.activation.value_or(known ? known->activation : index == 0 ? "quick_gelu" : "gelu");
+    return declared.activation.value_or(known        ? known->activation
+                                        : index == 0 ? "quick_gelu"
+                                                     : "gelu");
 }
 
 /// The text encoders of a family, and which it is.
@@ -188,8 +192,8 @@ void deduceTexts(Architecture &architecture, const Shapes &shapes, const WeightS
     if (architecture.texts.size() > 1) fill(1, config.textEncoder2.padding);
     if (family.states.pooled) {
         TextEncoderConfig &last = architecture.texts.back();
-        last.pooledWidth = shapes.size(
-            std::string(family.texts.back().prefix) + "text_projection.weight", 0, 2);
+        last.pooledWidth =
+            shapes.size(std::string(family.texts.back().prefix) + "text_projection.weight", 0, 2);
     }
     architecture.zerosForEmptyPrompt =
         config.zerosForEmptyPrompt.value_or(family.states.zerosForEmpty);
@@ -262,9 +266,9 @@ void requireSameDepths(const char *key, const std::vector<std::vector<int>> &dec
                        const std::vector<std::vector<int>> &found) {
     for (std::size_t level = 0; level < found.size() && !declared.empty(); level++) {
         if (found[level].front() == 0) continue;
-        std::vector<int> wanted =
-            declared.size() == 1 ? declared.front()
-                                 : level < declared.size() ? declared[level] : std::vector<int>{0};
+        std::vector<int> wanted = declared.size() == 1      ? declared.front()
+                                  : level < declared.size() ? declared[level]
+                                                            : std::vector<int>{0};
         if (wanted.size() == 1) wanted.assign(found[level].size(), wanted.front());
         requireSame(key, wanted, found[level], "UNet");
     }
@@ -379,19 +383,21 @@ void requireFit(const Architecture &architecture) {
     for (const auto &text : architecture.texts) width += text.width;
     if (unet.contextWidth != width) {
         unsupported("the UNet wants text states of width " + std::to_string(unet.contextWidth) +
-                    ", but the text encoder" + (architecture.texts.size() > 1 ? "s give " : " gives ") +
+                    ", but the text encoder" +
+                    (architecture.texts.size() > 1 ? "s give " : " gives ") +
                     std::to_string(width));
     }
     const int pooled = architecture.texts.back().pooledWidth;
     const int added = pooled > 0 ? pooled + kAddedNumbers : 0;
     if (unet.addedWidth == added) return;
-    const std::string takes =
-        unet.addedWidth > 0
-            ? "the UNet takes a vector of " + std::to_string(unet.addedWidth) + " numbers beside the prompt"
-            : "the UNet takes nothing beside the prompt";
-    unsupported(takes + "; one of this family takes " +
-                (added > 0 ? std::to_string(added) + " (the pooled text and six sizes)" : "nothing") +
-                ". It is a model of another kind");
+    const std::string takes = unet.addedWidth > 0 ? "the UNet takes a vector of " +
+                                                        std::to_string(unet.addedWidth) +
+                                                        " numbers beside the prompt"
+                                                  : "the UNet takes nothing beside the prompt";
+    unsupported(
+        takes + "; one of this family takes " +
+        (added > 0 ? std::to_string(added) + " (the pooled text and six sizes)" : "nothing") +
+        ". It is a model of another kind");
 }
 
 AutoencoderConfig deduceVae(const Shapes &shapes, const ModelConfig::Vae &declared,

@@ -61,7 +61,7 @@ struct Architecture {
     std::optional<TinyDecoderConfig> tinyDecoder; ///< if there is one
     /// Its prediction is empty if nothing declares it: model/probe.h finds it out.
     Schedule schedule;
-    std::optional<int> sampleSize; ///< side in cells of the latents of training, where declared
+    std::optional<int> sampleSize;    ///< side in cells of the latents of training, where declared
     bool zerosForEmptyPrompt = false; ///< see `Family::States`
 
     /// Side in pixels of the pictures that it was trained on.

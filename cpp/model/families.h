@@ -38,9 +38,9 @@ struct Family {
         std::optional<Prediction> usualPrediction;
         bool probed; ///< they are asked where no file says it
     } unet;
-    int nativeSize;         ///< side in pixels of the pictures that it was trained on
-    int nativeSizeVelocity; ///< the same for models that predict velocity
-    double scalingFactor;   ///< of latents
+    int nativeSize;                ///< side in pixels of the pictures that it was trained on
+    int nativeSizeVelocity;        ///< the same for models that predict velocity
+    double scalingFactor;          ///< of latents
     std::vector<double> latentRgb; ///< see model/latent_rgb.h
 
     int contextWidth() const;

@@ -88,8 +88,9 @@ Conditioning runTextEncoder(const Placed<TextEncoder> &encoder, std::vector<std:
     Conditioning conditioning{graph.get(output.states), {}};
     if (output.pooled) {
         const std::vector<float> all = graph.get(output.pooled);
-        const auto row = all.begin() + std::min<std::ptrdiff_t>(end - ids.begin(), kContextLength - 1) *
-                                           config.pooledWidth;
+        const auto row =
+            all.begin() +
+            std::min<std::ptrdiff_t>(end - ids.begin(), kContextLength - 1) * config.pooledWidth;
         conditioning.pooled.assign(row, row + config.pooledWidth);
     }
     return conditioning;

@@ -87,8 +87,8 @@ std::uint64_t vaeMemory(const Placed<Autoencoder> &vae, PixelSize size);
 
 /// What a session of the UNet is for.
 struct UNetUse {
-    int prompts = 1;     ///< which it runs as one batch
-    int outerBlocks = 0; ///< that `predictOuter` computes; 0: it will not be called
+    int prompts = 1;             ///< which it runs as one batch
+    int outerBlocks = 0;         ///< that `predictOuter` computes; 0: it will not be called
     PictureConditioning picture; ///< of a network with added conditioning
 };
 
@@ -130,7 +130,7 @@ private:
     bool keepStages_;
     std::unique_ptr<Part> whole_, outer_; // the second only if it is wanted
     std::vector<double> timesteps_;
-    std::vector<float> added_; // the added vectors of all prompts
+    std::vector<float> added_;                                   // the added vectors of all prompts
     std::map<double, std::vector<std::vector<float>>> shiftsAt_; // by timestep, then ResBlock
     std::vector<StageValues> timeStages_;
 };

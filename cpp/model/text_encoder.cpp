@@ -35,8 +35,8 @@ TextEncoder::TextEncoder(Weights &weights, const TextEncoderConfig &config) : co
     }
     if (pooled) {
         const std::string around = p.substr(0, p.rfind("text_model."));
-        projection_ = declareLinear(weights, around + "text_projection", width, config.pooledWidth,
-                                    Bias::No);
+        projection_ =
+            declareLinear(weights, around + "text_projection", width, config.pooledWidth, Bias::No);
     }
 }
 

@@ -6,8 +6,8 @@
 namespace magicmix {
 
 /// CLIP's text transformer (Radford et al. 2021), as in transformers' `CLIPTextModel`. OpenCLIP's,
-/// in Stable Diffusion 2.x and XL, has another activation. In 2.x it is used without its last layer,
-/// which checkpoint/ leaves out. In XL it gives a vector of the whole prompt as well, as in
+/// in Stable Diffusion 2.x and XL, has another activation. In 2.x it is used without its last
+/// layer, which checkpoint/ leaves out. In XL it gives a vector of the whole prompt as well, as in
 /// transformers' `CLIPTextModelWithProjection`.
 class TextEncoder {
 public:

@@ -102,9 +102,8 @@ UNet::ResBlock UNet::declareResBlock(Weights &weights, const std::string &name, 
     return block;
 }
 
-std::optional<UNet::Transformer> UNet::declareTransformer(Weights &weights,
-                                                          const std::string &name, int channels,
-                                                          int heads, int depth) {
+std::optional<UNet::Transformer> UNet::declareTransformer(Weights &weights, const std::string &name,
+                                                          int channels, int heads, int depth) {
     if (depth == 0) return std::nullopt;
     Transformer t;
     t.norm = declareNorm(weights, name + ".norm", channels);

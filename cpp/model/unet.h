@@ -24,8 +24,8 @@ public:
     virtual KeysValues context(std::size_t attention) = 0;
 };
 
-/// The denoiser of Stable Diffusion (Rombach et al. 2022, Ho et al. 2020; XL: Podell et al. 2023): a
-/// UNet of ResBlocks and transformers that see the prompt through cross-attention.
+/// The denoiser of Stable Diffusion (Rombach et al. 2022, Ho et al. 2020; XL: Podell et al. 2023):
+/// a UNet of ResBlocks and transformers that see the prompt through cross-attention.
 class UNet {
 public:
     UNet(Weights &weights, const UNetConfig &config);
@@ -89,7 +89,7 @@ private:
     struct Level {
         std::vector<ResBlock> resBlocks;
         std::vector<std::optional<Transformer>> transformers; // behind every ResBlock, if any
-        Conv resample;                         // no weight on the last level of a way
+        Conv resample; // no weight on the last level of a way
     };
 
     ResBlock declareResBlock(Weights &weights, const std::string &name, int in, int out);

@@ -1,5 +1,5 @@
 /**
- * Checkpoints without a download: Stable Diffusion 1.x and 2.x networks whose weights are computed from the
+ * Checkpoints without a download: Stable Diffusion 1.x, 2.x and XL networks whose weights are computed from the
  * tensors' names. It draws nothing recognisable, but runs through the same code as a trained one, and
  * its numbers are the same everywhere. `magicmix demo`, the tests and the benchmarks use it.
  */
@@ -15,26 +15,30 @@ export {
   writeSafetensors,
 } from './safetensors-writer.js'
 
-/** The sizes that tell one SD 1.x network from another. */
+interface TextConfig {
+  vocabulary: number
+  positions: number
+  width: number
+  layers: number
+  mlpWidth: number
+  /** The names of OpenCLIP, which Stable Diffusion 2.x has. */
+  openClip?: true
+}
+
+/** The sizes that tell one network from another. */
 export interface FormulaConfig {
-  text: {
-    vocabulary: number
-    positions: number
-    width: number
-    layers: number
-    mlpWidth: number
-    /** The names of OpenCLIP, which Stable Diffusion 2.x has. */
-    openClip?: true
-  }
-  /**
-   * `channels` by level, from fine to coarse; every level but the coarsest has attention, in 2.x
-   * between linear projections instead of convolutions.
-   */
+  text: TextConfig
+  /** Of Stable Diffusion XL, with the names of OpenCLIP. */
+  text2?: TextConfig
+  /** `channels` by level, from fine to coarse. */
   unet: {
     latentChannels: number
     channels: number[]
     layersPerLevel: number
+    /** As 2.x and XL have them around transformers, instead of convolutions. */
     linearProjections?: true
+    /** Blocks of the transformers, by level; 1 on every level but the coarsest by default. */
+    depths?: number[]
   }
   vae: { channels: number[]; layersPerLevel: number }
 }
@@ -63,6 +67,34 @@ export const sd15Config: FormulaConfig = {
   text: { ...clip, width: 768, layers: 12, mlpWidth: 3072 },
   unet: { latentChannels: 4, channels: [320, 640, 1280, 1280], layersPerLevel: 2 },
   vae: { channels: [128, 256, 512, 512], layersPerLevel: 2 },
+}
+
+/** About 16 million parameters in the manner of Stable Diffusion XL; heads are 16 channels wide. */
+export const tinyXlConfig: FormulaConfig = {
+  text: { ...clip, width: 64, layers: 3, mlpWidth: 256 },
+  text2: { ...clip, width: 96, layers: 4, mlpWidth: 384 },
+  unet: {
+    latentChannels: 4,
+    channels: [32, 64, 96],
+    layersPerLevel: 2,
+    linearProjections: true,
+    depths: [0, 1, 2],
+  },
+  vae: tinyConfig.vae,
+}
+
+/** The sizes of Stable Diffusion XL: about 3.47 billion parameters. */
+export const sdxlConfig: FormulaConfig = {
+  text: { ...clip, width: 768, layers: 12, mlpWidth: 3072 },
+  text2: { ...clip, width: 1280, layers: 32, mlpWidth: 5120 },
+  unet: {
+    latentChannels: 4,
+    channels: [320, 640, 1280],
+    layersPerLevel: 2,
+    linearProjections: true,
+    depths: [0, 2, 10],
+  },
+  vae: sd15Config.vae,
 }
 
 /** Every tensor of the network under its name in original Stable Diffusion files, sorted by name. */
@@ -98,12 +130,18 @@ function* norm(name: string, channels: number): Generator<TensorSpec> {
   yield { name: `${name}.bias`, shape: [channels] }
 }
 
-function* textEncoder(config: FormulaConfig): Generator<TensorSpec> {
-  yield* config.text.openClip ? openClipEncoder(config) : clipEncoder(config)
+function* textEncoder({ text, text2 }: FormulaConfig): Generator<TensorSpec> {
+  if (text2) {
+    yield* clipEncoder(text, 'conditioner.embedders.0.transformer.text_model')
+    yield* openClipEncoder(text2, 'conditioner.embedders.1.model')
+  } else if (text.openClip) {
+    yield* openClipEncoder(text, 'cond_stage_model.model')
+  } else {
+    yield* clipEncoder(text, 'cond_stage_model.transformer.text_model')
+  }
 }
 
-function* openClipEncoder({ text }: FormulaConfig): Generator<TensorSpec> {
-  const root = 'cond_stage_model.model'
+function* openClipEncoder(text: TextConfig, root: string): Generator<TensorSpec> {
   const { width, mlpWidth } = text
   yield { name: `${root}.token_embedding.weight`, shape: [text.vocabulary, width] }
   yield { name: `${root}.positional_embedding`, shape: [text.positions, width] }
@@ -121,8 +159,7 @@ function* openClipEncoder({ text }: FormulaConfig): Generator<TensorSpec> {
   yield { name: `${root}.text_projection`, shape: [width, width] }
 }
 
-function* clipEncoder({ text }: FormulaConfig): Generator<TensorSpec> {
-  const root = 'cond_stage_model.transformer.text_model'
+function* clipEncoder(text: TextConfig, root: string): Generator<TensorSpec> {
   yield { name: `${root}.embeddings.token_embedding.weight`, shape: [text.vocabulary, text.width] }
   yield {
     name: `${root}.embeddings.position_embedding.weight`,
@@ -147,9 +184,15 @@ function* unet(config: FormulaConfig): Generator<TensorSpec> {
   const base = first(channels)
   const coarsest = channels.length - 1
   const timeWidth = 4 * base
+  const depths = config.unet.depths ?? channels.map((_, level) => (level < coarsest ? 1 : 0))
+  const depthAt = (level: number) => depths[level] ?? 0
 
   yield* linear(`${root}.time_embed.0`, base, timeWidth)
   yield* linear(`${root}.time_embed.2`, timeWidth, timeWidth)
+  if (config.text2) {
+    yield* linear(`${root}.label_emb.0.0`, config.text2.width + 6 * 256, timeWidth)
+    yield* linear(`${root}.label_emb.0.2`, timeWidth, timeWidth)
+  }
 
   yield* conv(`${root}.input_blocks.0.0`, latentChannels, base, 3)
   const skips = [base]
@@ -158,7 +201,7 @@ function* unet(config: FormulaConfig): Generator<TensorSpec> {
     for (let layer = 0; layer < layersPerLevel; layer++) {
       const block = `${root}.input_blocks.${skips.length}`
       yield* unetResBlock(`${block}.0`, width, to, timeWidth)
-      if (level < coarsest) yield* transformer(`${block}.1`, to, config)
+      yield* transformer(`${block}.1`, to, depthAt(level), config)
       width = to
       skips.push(width)
     }
@@ -169,7 +212,7 @@ function* unet(config: FormulaConfig): Generator<TensorSpec> {
   }
 
   yield* unetResBlock(`${root}.middle_block.0`, width, width, timeWidth)
-  yield* transformer(`${root}.middle_block.1`, width, config)
+  yield* transformer(`${root}.middle_block.1`, width, depthAt(coarsest) || 1, config)
   yield* unetResBlock(`${root}.middle_block.2`, width, width, timeWidth)
 
   let index = 0
@@ -177,10 +220,10 @@ function* unet(config: FormulaConfig): Generator<TensorSpec> {
     for (let layer = 0; layer <= layersPerLevel; layer++) {
       const block = `${root}.output_blocks.${index++}`
       yield* unetResBlock(`${block}.0`, width + (skips.pop() ?? 0), to, timeWidth)
-      if (level < coarsest) yield* transformer(`${block}.1`, to, config)
+      yield* transformer(`${block}.1`, to, depthAt(level), config)
       width = to
       if (level > 0 && layer === layersPerLevel) {
-        yield* conv(`${block}.${level < coarsest ? 2 : 1}.conv`, width, width, 3)
+        yield* conv(`${block}.${depthAt(level) > 0 ? 2 : 1}.conv`, width, width, 3)
       }
     }
   }
@@ -206,16 +249,29 @@ function* unetResBlock(
 function* transformer(
   name: string,
   width: number,
-  { text, unet }: FormulaConfig,
+  depth: number,
+  { text, text2, unet }: FormulaConfig,
 ): Generator<TensorSpec> {
+  if (depth === 0) return
   const projection = (at: string) =>
     unet.linearProjections ? linear(at, width, width) : conv(at, width, width, 1)
   yield* norm(`${name}.norm`, width)
   yield* projection(`${name}.proj_in`)
-  const block = `${name}.transformer_blocks.0`
+  for (let i = 0; i < depth; i++) {
+    const contextWidth = text.width + (text2?.width ?? 0)
+    yield* transformerBlock(`${name}.transformer_blocks.${i}`, width, contextWidth)
+  }
+  yield* projection(`${name}.proj_out`)
+}
+
+function* transformerBlock(
+  block: string,
+  width: number,
+  contextWidth: number,
+): Generator<TensorSpec> {
   const attentions = [
     ['attn1', width],
-    ['attn2', text.width],
+    ['attn2', contextWidth],
   ] as const
   for (const [attention, keyWidth] of attentions) {
     yield { name: `${block}.${attention}.to_q.weight`, shape: [width, width] }
@@ -226,7 +282,6 @@ function* transformer(
   yield* linear(`${block}.ff.net.0.proj`, width, 8 * width)
   yield* linear(`${block}.ff.net.2`, 4 * width, width)
   for (const layerNorm of ['norm1', 'norm2', 'norm3']) yield* norm(`${block}.${layerNorm}`, width)
-  yield* projection(`${name}.proj_out`)
 }
 
 function* autoencoder({ unet, vae }: FormulaConfig): Generator<TensorSpec> {

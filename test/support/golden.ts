@@ -94,7 +94,7 @@ async function compareText(golden: ClipCase, mixer: MagicMix, check: Check): Pro
     tokens.map(({ id }) => id),
     golden.prompt_ids,
   )
-  const states = await nativeOf(mixer).encodeText(padded(golden.prompt_ids, mixer)).done
+  const { states } = await nativeOf(mixer).encodeText(padded(golden.prompt_ids, mixer)).done
   check.tensor('hidden', states, golden.outputs.hidden)
 }
 
@@ -109,7 +109,8 @@ async function predict(golden: UnetCase, engine: NativeMixer, stages: boolean) {
     latentWidth: golden.width,
     latentHeight: golden.height,
     timestep: golden.t,
-    textStates: floatsOf(caseById('clip', golden.clip).outputs.hidden),
+    states: floatsOf(caseById('clip', golden.clip).outputs.hidden),
+    pooled: new Float32Array(),
     attention: tokenScales(golden.scales),
     stages,
   }).done

@@ -175,7 +175,7 @@ export function caseById<Kind extends ModelCase['kind']>(
 
 /** Number and digest of the tensors of each configuration. */
 export const inventory = JSON.parse(readFileSync(fixture('inventory.json'), 'utf8')) as Record<
-  'tiny' | 'sd15',
+  'tiny' | 'sd15' | 'tinyXl' | 'sdxl',
   { tensors: number; parameters: number; sha256: string }
 > & {
   tiny_diffusers: Record<

@@ -13,8 +13,10 @@ import {
   formulaChunks,
   formulaTensors,
   sd15Config,
+  sdxlConfig,
   tiny2Config,
   tinyConfig,
+  tinyXlConfig,
   writeSafetensors,
 } from './formula-model.js'
 import type { FormulaConfig, Dtype } from './formula-model.js'
@@ -41,6 +43,23 @@ export function tiny2Model(dtype: Dtype = 'F16'): Promise<string> {
 /** Path of a model with the sizes of SD 1.5, a single file of 2.1 GB (F16). */
 export function sd15Model(dtype: Dtype = 'F16'): Promise<string> {
   return singleFile('sd15', sd15Config, dtype)
+}
+
+/** What the file of {@link tinyXlModel} cannot tell. */
+export const tinyXlHeads = {
+  unet: { headWidth: 16 },
+  textEncoder: { heads: 4 },
+  textEncoder2: { heads: 6 },
+}
+
+/** Path of the tiny model in the manner of Stable Diffusion XL, a single file of 32 MB (F16). */
+export function tinyXlModel(dtype: Dtype = 'F16'): Promise<string> {
+  return singleFile('tiny-xl', tinyXlConfig, dtype)
+}
+
+/** Path of a model with the sizes of Stable Diffusion XL, a single file of 6.9 GB (F16). */
+export function sdxlModel(dtype: Dtype = 'F16'): Promise<string> {
+  return singleFile('sdxl', sdxlConfig, dtype)
 }
 
 /** Path of the tiny model as a diffusers folder. */

@@ -4,6 +4,7 @@
  */
 import type { MagicMix } from 'magicmix'
 
+import type { NativeTextStates } from '../../dist/native/contract.js'
 import type { TokenScale } from '../../dist/input/attention.js'
 import { idsOf, native, nativeOf } from './native.js'
 
@@ -89,7 +90,7 @@ export function indexAt(k: number, steps: number): number {
 }
 
 interface Prompt {
-  textStates: Float32Array
+  text: NativeTextStates
   scales: TokenScale[]
 }
 
@@ -117,11 +118,11 @@ class Sampler {
 
   static async create(mixer: MagicMix, request: ReferenceRequest): Promise<Sampler> {
     const negative = await encode(mixer, request.negativePrompt ?? '')
-    return new Sampler(mixer, request, { textStates: negative, scales: [] })
+    return new Sampler(mixer, request, { text: negative, scales: [] })
   }
 
   async prompt(text: string, scales: TokenScale[] = []): Promise<Prompt> {
-    return { textStates: await encode(this.mixer, text), scales }
+    return { text: await encode(this.mixer, text), scales }
   }
 
   get noise(): Float32Array {
@@ -188,7 +189,7 @@ class Sampler {
       latentWidth: width / 8,
       latentHeight: height / 8,
       timestep: this.#schedule.timesteps[i] as number,
-      textStates: prompt.textStates,
+      ...prompt.text,
       attention: scales.map((scale) => ({ ...scale, from: 0, to: 1 })),
       stages: false,
     }).done
@@ -196,7 +197,7 @@ class Sampler {
   }
 }
 
-async function encode(mixer: MagicMix, text: string): Promise<Float32Array> {
+async function encode(mixer: MagicMix, text: string): Promise<NativeTextStates> {
   return nativeOf(mixer).encodeText(idsOf(mixer, text)).done
 }
 
