@@ -1,11 +1,11 @@
 /**
  * Seconds per step and peak memory of a mix.
  *
- *     npm run bench:mix -- [--steps 5] [--size 512x512] [--model FILE] [--precision f16]
+ *     npm run bench:mix -- [--steps 5] [--size 512x512] [--model sd15|sdxl|FILE] [--precision f16]
  *                          [--device cpu] [--threads 2] [--json]
  *
- * Without --model: the formula-weight model with the sizes of SD 1.5, which is as fast as a trained
- * one (it is made once, 2.1 GB under node_modules/.cache).
+ * sd15 (the default) and sdxl are formula-weight models with their sizes, which are as fast as trained ones. They
+ * are made once, under node_modules/.cache: 2.1 GB and 6.9 GB.
  */
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
@@ -13,7 +13,7 @@ import { parseArgs } from 'node:util'
 import { MagicMix } from 'magicmix'
 import type { Precision } from 'magicmix'
 
-import { sd15Model } from '../test/support/models.js'
+import { benchModel } from './models.js'
 import { fixture } from '../test/support/package-root.js'
 import { machine } from './machine.js'
 
@@ -41,20 +41,22 @@ async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       steps: { type: 'string', default: '5' },
-      size: { type: 'string', default: '512x512' },
-      model: { type: 'string' },
+      size: { type: 'string' },
+      model: { type: 'string', default: 'sd15' },
       precision: { type: 'string', default: 'auto' },
       device: { type: 'string', default: 'auto' },
       threads: { type: 'string' },
       json: { type: 'boolean', default: false },
     },
   })
-  const { size, json } = values
+  const { json } = values
+  const { file, side } = await benchModel(values.model)
+  const size = values.size ?? `${side}x${side}`
   const [width = NaN, height = width] = size.split('x').map(Number)
   const steps = Number(values.steps)
 
   await using mixer = await MagicMix.load({
-    model: values.model ?? (await sd15Model()),
+    model: file,
     device: values.device,
     precision: values.precision as Precision,
     ...(values.threads === undefined ? {} : { threads: Number(values.threads) }),
@@ -79,7 +81,7 @@ async function main(): Promise<void> {
   const { model } = mixer
   const result: Result = {
     machine: machine(),
-    model: values.model ?? 'sd15 (formula weights)',
+    model: values.model,
     device: model.device,
     precision: model.precision,
     threads: model.threads,

@@ -1,8 +1,9 @@
 /**
- * All of it in one run on this machine: its ceilings, a mix with the sizes of Stable Diffusion 1.5,
+ * All of it in one run on this machine: its ceilings, a mix with the sizes of Stable Diffusion 1.5 or XL,
  * the same with ggml's own operations, and the kernels alone.
  *
- *     npm run bench [-- --steps 5] [--precision bf16] [--threads 2] [--no-ggml] [--json] [--tiny]
+ *     npm run bench [-- --model sd15|sdxl] [--steps 5] [--precision bf16] [--threads 2] [--no-ggml] [--json] [--tiny]
+ *                   [--size 512x512]
  *     npm run bench -- --only step [--json]
  *
  * --only step leaves out everything but the ceiling and a mix of a few steps: less than two minutes,
@@ -16,10 +17,10 @@ import { availableParallelism, loadavg } from 'node:os'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
 
-import { sd15Model } from '../test/support/models.js'
 import { builtProgram, packageRoot } from '../test/support/package-root.js'
 import { machine } from './machine.js'
 import type { Result as Mix } from './mix.js'
+import { benchModel } from './models.js'
 import { autoencoderGflop } from './work.js'
 
 interface Shape {
@@ -47,6 +48,8 @@ const mixSteps = 30 // of 50, with the default kMax
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
+      model: { type: 'string', default: 'sd15' },
+      size: { type: 'string' },
       steps: { type: 'string', default: '5' },
       precision: { type: 'string', default: 'auto' },
       threads: { type: 'string', default: String(availableParallelism()) },
@@ -62,14 +65,24 @@ async function main(): Promise<void> {
     process.exitCode = 2
     return
   }
+  if (values.model !== 'sd15' && values.model !== 'sdxl') {
+    console.error(`--model takes sd15 or sdxl, not '${values.model}'`)
+    process.exitCode = 2
+    return
+  }
   const load = loadavg()[0]
   const log = (text: string) => values.json || console.error(text)
-  const model = values.tiny ? modelInTheBox : await sd15Model() // made once
-  const side = values.tiny ? 128 : 512
-  const common = ['--model', model, '--size', `${side}x${side}`, '--threads', threads]
+  const bench = values.tiny
+    ? ({ file: modelInTheBox, side: 128, sizes: values.model } as const)
+    : await benchModel(values.model)
+  const size = values.size ?? `${bench.side}x${bench.side}`
+  const [width = NaN, height = width] = size.split('x').map(Number)
+  const side = Math.sqrt(width * height) // of a square picture with as many pixels
+  const common = ['--model', bench.file, '--size', size, '--threads', threads]
 
   log('the machine and the kernels alone ...')
-  const kernels = measureKernels(threads, side / (values.tiny ? 16 : 8), only === undefined)
+  const cells = Math.round(side / (values.tiny ? 16 : 8))
+  const kernels = measureKernels(threads, cells, only === undefined, bench.sizes ?? 'sd15')
   log('a mix ...')
   const mix = measureMix(['--steps', steps, '--precision', precision, ...common])
 
@@ -79,9 +92,11 @@ async function main(): Promise<void> {
     gflops: gflop / seconds,
     shareOfCeiling: gflop / seconds / ceiling,
   })
-  const vae = autoencoderGflop(side * side)
+  const vae = autoencoderGflop(width * height)
   const result = {
     machine: machine(),
+    model: values.model,
+    size,
     loadBefore: load,
     kernels: kernels.kernels,
     threads: Number(threads),
@@ -137,10 +152,15 @@ async function main(): Promise<void> {
 }
 
 /** `side` is that of the latent, in cells. */
-function measureKernels(threads: string, side: number, shapes: boolean): Kernels {
+function measureKernels(
+  threads: string,
+  side: number,
+  shapes: boolean,
+  sizes: 'sd15' | 'sdxl',
+): Kernels {
   const prompts = '2' // of guidance
   const program = builtProgram('kernels_shapes')
-  const args = [threads, prompts, 'best', String(side), shapes ? 'all' : 'ceiling']
+  const args = [threads, prompts, 'best', String(side), shapes ? 'all' : 'ceiling', sizes]
   return JSON.parse(execFileSync(program, args, { encoding: 'utf8' })) as Kernels
 }
 

@@ -1,7 +1,7 @@
 // What this machine can do, and how long the kernels take for every operation of one UNet step of
-// Stable Diffusion 1.x at 512 x 512, each measured alone: a JSON object.
+// Stable Diffusion, each measured alone: a JSON object.
 //
-//     kernels_shapes [threads] [prompts] [kernels] [side of the latent] [all | ceiling]
+//     kernels_shapes [threads] [prompts] [kernels] [side of the latent] [all | ceiling] [sd15 | sdxl]
 
 #include "kernels/kernels.h"
 
@@ -168,28 +168,38 @@ struct Operation {
 /// By class and shape.
 using Step = std::map<std::string, std::map<std::string, Operation>>;
 
+struct Sizes {
+    std::vector<int> channels; // by level, from fine to coarse
+    std::vector<int> depths;   // blocks of the transformers, by level
+    int middleDepth;
+    int headWidth; // 0: there are 8 heads
+};
+const Sizes kSd15{{320, 640, 1280, 1280}, {1, 1, 1, 0}, 1, 0};
+const Sizes kSdxl{{320, 640, 1280}, {0, 2, 10}, 10, 64};
+
 class UNetStep {
 public:
-    explicit UNetStep(int side) {
-        const std::vector<int> channels{320, 640, 1280, 1280};
-        std::vector<int> skips{320};
-        int at = 320;
-        conv(side, 4, 320);
-        for (std::size_t level = 0; level < 4; level++) {
+    UNetStep(const Sizes &sizes, int side) : headWidth_(sizes.headWidth) {
+        const std::vector<int> &channels = sizes.channels;
+        const std::size_t levels = channels.size();
+        std::vector<int> skips{channels[0]};
+        int at = channels[0];
+        conv(side, 4, at);
+        for (std::size_t level = 0; level < levels; level++) {
             for (int i = 0; i < 2; i++) {
-                block(side, at, channels[level], level < 3);
+                block(side, at, channels[level], sizes.depths[level]);
                 skips.push_back(at = channels[level]);
             }
-            if (level == 3) break;
+            if (level + 1 == levels) break;
             conv(side, at, at, 2);
             side /= 2;
             skips.push_back(at);
         }
-        block(side, at, at, true);
-        block(side, at, at, false);
-        for (std::size_t level = 4; level-- > 0;) {
+        block(side, at, at, sizes.middleDepth);
+        block(side, at, at, 0);
+        for (std::size_t level = levels; level-- > 0;) {
             for (int i = 0; i < 3; i++) {
-                block(side, at + skips.back(), channels[level], level < 3);
+                block(side, at + skips.back(), channels[level], sizes.depths[level]);
                 skips.pop_back();
                 at = channels[level];
             }
@@ -224,9 +234,10 @@ private:
     void linear(int side, int in, int out) { product("linear", side, in, out, 1, 1); }
     void attention(int side, int channels, int keys) {
         const int tokens = side * side;
+        const int heads = headWidth_ > 0 ? channels / headWidth_ : 8;
         add(
             "attention", side, channels, 4.0 * prompts * tokens * keys * channels,
-            [=] { return timeOfAttention(8, channels / 8, tokens, keys); },
+            [=] { return timeOfAttention(heads, channels / heads, tokens, keys); },
             " x " + std::to_string(keys));
     }
     void groupNorm(int side, int channels) {
@@ -236,22 +247,26 @@ private:
         add("layer norm", side, channels, 0,
             [=] { return timeOfLayerNorm(std::int64_t{prompts} * side * side, channels); });
     }
-    void block(int side, int in, int out, bool transformer) {
+    void block(int side, int in, int out, int depth) {
         groupNorm(side, in);
         conv(side, in, out);
         groupNorm(side, out);
         conv(side, out, out);
         if (in != out) product("convolution 1x1", side, in, out, 1, 1);
-        if (!transformer) return;
+        if (depth == 0) return;
         groupNorm(side, out);
-        for (int i = 0; i < 8; i++) linear(side, out, out); // in, q, k, v, out, q, out, out
-        for (int i = 0; i < 3; i++) layerNorm(side, out);
-        attention(side, out, side * side);
-        attention(side, out, 77);
-        product("linear, gated", side, out, 8 * out, 1, 1, true);
-        linear(side, 4 * out, out);
+        for (int i = 0; i < 2; i++) linear(side, out, out); // in, out
+        for (int n = 0; n < depth; n++) {
+            for (int i = 0; i < 6; i++) linear(side, out, out); // q, k, v, out, q, out
+            for (int i = 0; i < 3; i++) layerNorm(side, out);
+            attention(side, out, side * side);
+            attention(side, out, 77);
+            product("linear, gated", side, out, 8 * out, 1, 1, true);
+            linear(side, 4 * out, out);
+        }
     }
 
+    int headWidth_;
     Step step_;
 };
 
@@ -363,7 +378,8 @@ int main(int count, char **arguments) {
     std::printf("  \"ceilingGflops\": %.1f, \"f32CeilingGflops\": %.1f, \"copyGBs\": %.1f,\n",
                 ownCeiling / 1e9, f32Ceiling / 1e9, copyRate() / 1e9);
     const int side = count > 4 ? std::max(8, std::atoi(arguments[4])) : 64; // of the latent
-    const UNetStep unet(side);
+    const bool xl = count > 6 && std::strcmp(arguments[6], "sdxl") == 0;
+    const UNetStep unet(xl ? kSdxl : kSd15, side);
     double work = 0;
     for (const auto &[group, shapes] : unet.step()) {
         for (const auto &[shape, operation] : shapes)

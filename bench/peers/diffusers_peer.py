@@ -1,10 +1,10 @@
 """Times diffusers on the work of bench/peers/run.ts: one JSON object on the last line.
 
-    python diffusers_peer.py --model sd15.safetensors --size 512x512 --calls 5 --threads 2 [--whole 30]
+    python diffusers_peer.py --model sd15.safetensors [--family sdxl] --size 512x512 --calls 5 --threads 2 [--whole 30]
                              [--channels-last] [--compile]
     python diffusers_peer.py --versions
 
-The three networks have the sizes of Stable Diffusion 1.5, and the UNet and the autoencoder the weights of the
+The UNet and the autoencoder have the sizes of Stable Diffusion 1.5 or XL (--family) and the weights of the
 file, in bfloat16; nothing is downloaded. A step is one call of the UNet for both prompts of guidance, with guidance
 and scheduler. Of several calls the median counts, the first left out.
 """
@@ -33,6 +33,23 @@ UNET = {
     'down_block_types': ['CrossAttnDownBlock2D'] * 3 + ['DownBlock2D'],
     'up_block_types': ['UpBlock2D'] + ['CrossAttnUpBlock2D'] * 3,
 }
+UNET_XL = {
+    '_class_name': 'UNet2DConditionModel',
+    'sample_size': 128,
+    'cross_attention_dim': 2048,
+    'attention_head_dim': [5, 10, 20],
+    'use_linear_projection': True,
+    'layers_per_block': 2,
+    'transformer_layers_per_block': [1, 2, 10],
+    'block_out_channels': [320, 640, 1280],
+    'down_block_types': ['DownBlock2D'] + ['CrossAttnDownBlock2D'] * 2,
+    'up_block_types': ['CrossAttnUpBlock2D'] * 2 + ['UpBlock2D'],
+    'addition_embed_type': 'text_time',
+    'addition_time_embed_dim': 256,
+    'projection_class_embeddings_input_dim': 2816,
+}
+UNETS = {'sd15': UNET, 'sdxl': UNET_XL}
+FACTORS = {'sd15': 0.18215, 'sdxl': 0.13025}
 VAE = {
     '_class_name': 'AutoencoderKL',
     'sample_size': 512,
@@ -48,9 +65,9 @@ def versions():
     return {'diffusers': diffusers.__version__, 'torch': torch.__version__}
 
 
-def networks(model):
+def networks(model, family):
     with tempfile.TemporaryDirectory() as folder:
-        for name, config in (('unet', UNET), ('vae', VAE)):
+        for name, config in (('unet', UNETS[family]), ('vae', VAE)):
             (Path(folder) / name).mkdir()
             (Path(folder) / name / 'config.json').write_text(json.dumps(config))
         options = {'config': folder, 'torch_dtype': torch.bfloat16, 'local_files_only': True}
@@ -60,8 +77,12 @@ def networks(model):
 
 
 class Work:
-    def __init__(self, unet, vae, width, height):
-        self.unet, self.vae = unet, vae
+    def __init__(self, unet, vae, width, height, family):
+        self.unet, self.vae, self.factor = unet, vae, FACTORS[family]
+        self.added = None
+        if family == 'sdxl':
+            sizes = torch.tensor([[height, width, 0, 0, height, width]] * 2, dtype=torch.bfloat16)
+            self.added = {'text_embeds': torch.randn(2, 1280, dtype=torch.bfloat16), 'time_ids': sizes}
         cross = unet.config.cross_attention_dim
         torch.manual_seed(42)
         self.picture = torch.rand(1, 3, height, width, dtype=torch.bfloat16) * 2 - 1
@@ -73,15 +94,18 @@ class Work:
         self.scheduler.set_timesteps(50)
 
     def encode(self):
-        return self.vae.encode(self.picture).latent_dist.mean * 0.18215
+        return self.vae.encode(self.picture).latent_dist.mean * self.factor
 
     def step(self, latent, t):
-        out = self.unet(torch.cat([latent, latent]), t, encoder_hidden_states=self.states).sample
+        out = self.unet(
+            torch.cat([latent, latent]), t, encoder_hidden_states=self.states,
+            added_cond_kwargs=self.added,
+        ).sample
         without, wanted = out.chunk(2)
         return self.scheduler.step(without + 7.5 * (wanted - without), t, latent).prev_sample
 
     def decode(self, latent):
-        picture = self.vae.decode(latent / 0.18215).sample
+        picture = self.vae.decode(latent / self.factor).sample
         return ((picture / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
 
 
@@ -99,6 +123,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument('--versions', action='store_true')
     parser.add_argument('--model')
+    parser.add_argument('--family', choices=['sd15', 'sdxl'], default='sd15')
     parser.add_argument('--size', default='512x512')
     parser.add_argument('--calls', type=int, default=5)
     parser.add_argument('--threads', type=int, default=0)
@@ -112,13 +137,13 @@ def main():
     if options.threads:
         torch.set_num_threads(options.threads)
     width, height = map(int, options.size.split('x'))
-    unet, vae = networks(options.model)
+    unet, vae = networks(options.model, options.family)
     if options.channels_last:
         unet, vae = (network.to(memory_format=torch.channels_last) for network in (unet, vae))
     if options.compile:
         unet = torch.compile(unet)
         vae.encoder, vae.decoder = torch.compile(vae.encoder), torch.compile(vae.decoder)
-    work = Work(unet, vae, width, height)
+    work = Work(unet, vae, width, height, options.family)
     with torch.inference_mode():
         encodes, decodes, steps = [], [], []
         timesteps = work.scheduler.timesteps[-options.calls :]

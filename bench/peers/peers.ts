@@ -10,8 +10,10 @@ import type { Result as OurResult } from '../mix.js'
 
 /** The same for everyone. */
 export interface Work {
-  /** The file with the sizes of Stable Diffusion 1.5. */
+  /** The file with formula weights. */
   model: string
+  /** The sizes that it has. */
+  family: 'sd15' | 'sdxl'
   /** PNG of the layout. */
   picture: string
   width: number
@@ -105,10 +107,10 @@ export async function diffusers(python: string, variant: string): Promise<Peer> 
   return {
     name: `diffusers, ${variant}`,
     version: `${versions.diffusers}, torch ${versions.torch}, bf16`,
-    measure: ({ model, width, height, calls, threads, whole }) =>
+    measure: ({ model, family, width, height, calls, threads, whole }) =>
       lastJson<Times>(python, [
         ...[script, '--model', model, '--size', `${width}x${height}`, '--calls', String(calls)],
-        ...['--threads', String(threads), '--whole', String(whole), ...flags],
+        ...['--family', family, '--threads', String(threads), '--whole', String(whole), ...flags],
       ]),
   }
 }

@@ -1,10 +1,10 @@
 /**
  * The same work by magicmix, diffusers and stable-diffusion.cpp, one after the other on this machine:
  * encoding a picture, a step of the UNet with guidance, decoding, a whole mix, with the sizes of Stable
- * Diffusion 1.5.
+ * Diffusion 1.5 or XL.
  *
  *     npm run bench:peers -- --diffusers PYTHON --sdcpp DIR
- *         [--variants eager,channels-last,compile] [--sdcpp-args "--diffusion-fa"] [--size 512x512]
+ *         [--model sd15|sdxl] [--variants eager,channels-last,compile] [--sdcpp-args "--diffusion-fa"] [--size 512x512]
  *         [--calls 5] [--threads 2] [--precision auto] [--whole] [--json] [--list]
  *
  * --diffusers: an interpreter of Python that has diffusers and torch. --sdcpp, or SDCPP_DIR: a checkout of
@@ -15,9 +15,9 @@
 import { availableParallelism, loadavg } from 'node:os'
 import { parseArgs } from 'node:util'
 
-import { sd15Model } from '../../test/support/models.js'
 import { fixture } from '../../test/support/package-root.js'
 import { machine } from '../machine.js'
+import { benchModel } from '../models.js'
 import { type Peer, PeerMissing, type Times, type Work, diffusers, ours, sdcpp } from './peers.js'
 
 const mixCalls = 30 // of 50 steps, with the default kMax
@@ -39,7 +39,8 @@ async function main(): Promise<void> {
       sdcpp: { type: 'string', default: process.env['SDCPP_DIR'] || undefined },
       variants: { type: 'string', default: 'eager,channels-last,compile' },
       'sdcpp-args': { type: 'string', default: '' },
-      size: { type: 'string', default: '512x512' },
+      model: { type: 'string', default: 'sd15' },
+      size: { type: 'string' },
       calls: { type: 'string', default: '5' },
       threads: { type: 'string', default: String(availableParallelism()) },
       precision: { type: 'string', default: 'auto' },
@@ -66,9 +67,12 @@ async function main(): Promise<void> {
     return
   }
 
-  const [width = NaN, height = width] = values.size.split('x').map(Number)
+  const { file: model, side, sizes } = await benchModel(values.model)
+  if (!sizes) throw new PeerMissing(`--model takes sd15 or sdxl, not '${values.model}'`)
+  const size = values.size ?? `${side}x${side}`
+  const [width = NaN, height = width] = size.split('x').map(Number)
   const work: Work = {
-    ...{ model: await sd15Model(), picture: fixture('landscape256.png'), width, height },
+    ...{ model, family: sizes, picture: fixture('landscape256.png'), width, height },
     ...{ calls: Number(values.calls), threads: Number(values.threads) },
     whole: values.whole ? mixCalls : 0,
   }
@@ -81,7 +85,7 @@ async function main(): Promise<void> {
   const result = {
     machine: machine(),
     date: new Date().toISOString(),
-    ...{ size: values.size, threads: work.threads, calls: work.calls, whole: values.whole, rows },
+    ...{ size, threads: work.threads, calls: work.calls, whole: values.whole, rows },
   }
   if (values.json) console.log(JSON.stringify(result))
   else print(result)

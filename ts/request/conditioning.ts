@@ -1,7 +1,7 @@
 /** What Stable Diffusion XL is told of the size of a picture beside the prompt. */
 import { UsageError } from '../errors.js'
 import { type Given, object } from '../options/option.js'
-import { type UnknownRecord, integerBetween, invalid, isRecord } from '../options/validate.js'
+import { integerBetween, invalid, isRecord } from '../options/validate.js'
 
 /** A height and a width in pixels, 1..65536. */
 export type ConditionedSize = readonly [height: number, width: number]
