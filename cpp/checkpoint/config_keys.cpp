@@ -191,7 +191,8 @@ const Group kGroups[] = {
          stochastic_sampling=[null,false])"},
     {"scheduler/scheduler_config.json", kHarmless, "without use_flow_sigmas they have no meaning",
      R"(flow_shift time_shift_type base_image_seq_len max_image_seq_len)"},
-    {"scheduler/scheduler_config.json", kOnly, "the model was trained to another schedule (EDM)",
+    {"scheduler/scheduler_config.json", kOnly,
+     "the model was trained to another schedule (EDM), as Playground 2.5 was",
      R"(
          timestep_type=[null,"discrete"] sigma_data=[null] sigma_max=[null] sigma_min=[null]
          sigma_schedule=[null] snr_shift_scale=[null])"},
@@ -241,18 +242,44 @@ const Group kGroups[] = {
      "CLIP's tokens are used", R"(extra_special_tokens=[null,{},[]])"},
     {"MODEL.yaml", kOnly, "models of Stable Diffusion predict the noise or the velocity",
      R"(model.params.parameterization=[null,"eps","v"])"},
-    {"MODEL.yaml", kHonoured, "the schedule, in which linear means that of the roots",
-     R"(model.params.linear_start model.params.linear_end model.params.timesteps)"},
+    {"MODEL.yaml", kHonoured, "the schedule, in which linear means that of the roots", R"(
+         model.params.linear_start model.params.linear_end model.params.timesteps
+         model.params.denoiser_config.params.num_idx
+         model.params.denoiser_config.params.discretization_config.params.linear_start
+         model.params.denoiser_config.params.discretization_config.params.linear_end)"},
+    {"MODEL.yaml", kOnly, "models of Stable Diffusion predict the noise or the velocity", R"(
+         model.params.denoiser_config.target=["sgm.modules.diffusionmodules.denoiser.DiscreteDenoiser"]
+         model.params.denoiser_config.params.scaling_config.target=["sgm.modules.diffusionmodules.denoiser_scaling.EpsScaling","sgm.modules.diffusionmodules.denoiser_scaling.VScaling"]
+         model.params.denoiser_config.params.discretization_config.target=["sgm.modules.diffusionmodules.discretizer.LegacyDDPMDiscretization"])"},
+    {"MODEL.yaml", kOnly,
+     "the text encoders and sizes of Stable Diffusion XL are used (its refiner has one encoder and "
+     "takes an aesthetic score)",
+     R"(
+         model.params.conditioner_config.target=["sgm.modules.GeneralConditioner"]
+         model.params.conditioner_config.params.emb_models.input_key=["txt","original_size_as_tuple","crop_coords_top_left","target_size_as_tuple"]
+         model.params.conditioner_config.params.emb_models.target=["sgm.modules.encoders.modules.FrozenCLIPEmbedder","sgm.modules.encoders.modules.FrozenOpenCLIPEmbedder2","sgm.modules.encoders.modules.ConcatTimestepEmbedderND"]
+         model.params.conditioner_config.params.emb_models.params.layer=["hidden","penultimate"]
+         model.params.conditioner_config.params.emb_models.params.layer_idx=[11]
+         model.params.conditioner_config.params.emb_models.params.arch=["ViT-bigG-14"]
+         model.params.conditioner_config.params.emb_models.params.always_return_pooled=[true]
+         model.params.conditioner_config.params.emb_models.params.legacy=[false]
+         model.params.conditioner_config.params.emb_models.params.max_length=[77]
+         model.params.conditioner_config.params.emb_models.params.outdim=[256])"},
+    {"MODEL.yaml", kHonoured, "has to agree with the weights",
+     R"(model.params.network_config.params.adm_in_channels)"},
     {"MODEL.yaml", kHonoured, "the factor of latents", R"(model.params.scale_factor)"},
     {"MODEL.yaml", kHarmless, "it is 64 in those of models of 768 pixels, too",
      R"(model.params.image_size)"},
     {"MODEL.yaml", kHonoured, "the attention heads", R"(
          model.params.unet_config.params.num_heads
-         model.params.unet_config.params.num_head_channels)"},
+         model.params.unet_config.params.num_head_channels
+         model.params.network_config.params.num_heads
+         model.params.network_config.params.num_head_channels)"},
     {"MODEL.yaml", kOnly, "the model is one of another class", R"(
          model.target=["ldm.models.diffusion.ddpm.LatentDiffusion","sgm.models.diffusion.DiffusionEngine"]
          model.params.unet_config.target=["ldm.modules.diffusionmodules.openaimodel.UNetModel","sgm.modules.diffusionmodules.openaimodel.UNetModel"]
-         model.params.first_stage_config.target=["ldm.models.autoencoder.AutoencoderKL"]
+         model.params.network_config.target=["sgm.modules.diffusionmodules.openaimodel.UNetModel"]
+         model.params.first_stage_config.target=["ldm.models.autoencoder.AutoencoderKL","sgm.models.autoencoder.AutoencoderKL","sgm.models.autoencoder.AutoencoderKLInferenceWrapper"]
          model.params.cond_stage_config.target=["ldm.modules.encoders.modules.FrozenCLIPEmbedder","ldm.modules.encoders.modules.FrozenOpenCLIPEmbedder"])"},
     {"MODEL.yaml", kOnly, "those of Stable Diffusion are computed", R"(
          model.params.beta_schedule=[null,"linear"] model.params.channels=[4]
@@ -268,6 +295,12 @@ const Group kGroups[] = {
          model.params.unet_config.params.use_new_attention_order=[false]
          model.params.unet_config.params.num_classes=[null]
          model.params.unet_config.params.adm_in_channels=[null]
+         model.params.network_config.params.num_classes=["sequential"]
+         model.params.network_config.params.dims=[2]
+         model.params.network_config.params.use_scale_shift_norm=[false]
+         model.params.network_config.params.resblock_updown=[false]
+         model.params.network_config.params.conv_resample=[true]
+         model.params.network_config.params.disable_self_attentions=[null]
          model.params.unet_config.params.n_embed=[null]
          model.params.unet_config.params.conv_resample=[true]
          model.params.unet_config.params.disable_self_attentions=[null]
@@ -288,6 +321,16 @@ const Group kGroups[] = {
          model.params.unet_config.params.channel_mult
          model.params.unet_config.params.use_linear_in_transformer
          model.params.unet_config.params.context_dim
+         model.params.network_config.params.in_channels
+         model.params.network_config.params.out_channels
+         model.params.network_config.params.model_channels
+         model.params.network_config.params.attention_resolutions
+         model.params.network_config.params.num_res_blocks
+         model.params.network_config.params.channel_mult
+         model.params.network_config.params.use_linear_in_transformer
+         model.params.network_config.params.transformer_depth
+         model.params.network_config.params.transformer_depth_middle
+         model.params.network_config.params.context_dim
          model.params.first_stage_config.params.embed_dim
          model.params.first_stage_config.params.ddconfig.z_channels
          model.params.first_stage_config.params.ddconfig.resolution
@@ -305,6 +348,20 @@ const Group kGroups[] = {
          model.params.unet_config.params.use_checkpoint model.params.unet_config.params.use_fp16
          model.params.unet_config.params.use_bf16 model.params.unet_config.params.dropout
          model.params.unet_config.params.num_heads_upsample
+         model.params.network_config.params.use_checkpoint
+         model.params.network_config.params.dropout
+         model.params.network_config.params.spatial_transformer_attn_type
+         model.params.denoiser_config.params.weighting_config.*
+         model.params.conditioner_config.params.emb_models.is_trainable
+         model.params.conditioner_config.params.emb_models.ucg_rate
+         model.params.conditioner_config.params.emb_models.legacy_ucg_value
+         model.params.conditioner_config.params.emb_models.params.version
+         model.params.conditioner_config.params.emb_models.params.freeze
+         model.params.conditioner_config.params.emb_models.params.device
+         model.params.disable_first_stage_autocast model.params.log_keys
+         model.params.sampler_config.* model.params.loss_fn_config.*
+         model.params.optimizer_config.* model.params.network_wrapper
+         model.params.en_and_decode_n_samples_a_time model.params.input_key
          model.params.first_stage_config.params.monitor
          model.params.first_stage_config.params.lossconfig.*
          model.params.first_stage_config.params.ddconfig.dropout

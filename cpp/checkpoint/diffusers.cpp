@@ -57,6 +57,7 @@ void checkPipeline(const ModelFolder &model) {
                     {{"path", root}});
     }
     refuseOtherPipelines(classOf(model, "model_index.json"), root);
+    refuseOtherSchedulers(classOf(model, "scheduler/scheduler_config.json"), root);
     refuseOtherKeys(model.json("model_index.json"), "model_index.json",
                     "'" + root + "', model_index.json");
 }

@@ -79,9 +79,10 @@ StoredTensors renamed(const StoredTensor &stored, const std::string &name, const
     return {{layer + part->second + rest.substr(dot), stored}};
 }
 
-/// What a program that renames OpenCLIP's tensors leaves of it: the fused projection, and the
-/// pooled vector's as it was.
-StoredTensors renamedHalfway(const StoredTensor &stored, const std::string &name) {
+/// What stable-diffusion.cpp, which renames tensors, leaves as it was: the fused projection, and
+/// that of the pooled vector, which is turned as in the file that it was made of: as OpenCLIP has
+/// it where the others are fused.
+StoredTensors renamedHalfway(const StoredTensor &stored, const std::string &name, bool fused) {
     for (const char *kind : {"weight", "bias"}) {
         const std::string end = std::string("self_attn.in_proj.") + kind;
         if (endsWith(name, end)) {
@@ -89,9 +90,15 @@ StoredTensors renamedHalfway(const StoredTensor &stored, const std::string &name
         }
     }
     if (name == kXlSecondPrefix + ("text_model." + kProjection)) {
-        return {{kXlSecondPrefix + kProjection + ".weight", transposed(stored)}};
+        return {{kXlSecondPrefix + kProjection + ".weight", fused ? transposed(stored) : stored}};
     }
     return {};
+}
+
+bool hasFusedProjection(const StoredTensors &tensors) {
+    return std::any_of(tensors.begin(), tensors.end(), [](const auto &entry) {
+        return contains(entry.first, "self_attn.in_proj.");
+    });
 }
 
 bool hasPrefix(const StoredTensors &tensors, const std::string &prefix) {
@@ -112,10 +119,11 @@ bool hasOpenClipText(const StoredTensors &tensors) { return hasPrefix(tensors, k
 
 StoredTensors withTransformersNames(const StoredTensors &tensors) {
     const bool foreign = hasPrefix(tensors, kForeignPrefixes[0].first);
+    const bool fused = hasFusedProjection(tensors);
     StoredTensors result;
     for (const auto &[given, tensor] : tensors) {
         const std::string name = foreign ? withUsualPrefix(given) : given;
-        StoredTensors parts = renamedHalfway(tensor, name);
+        StoredTensors parts = renamedHalfway(tensor, name, fused);
         for (const Place &place : kPlaces) {
             if (const auto rest = after(name, place.openClip))
                 parts = renamed(tensor, *rest, place);

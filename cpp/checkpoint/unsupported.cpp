@@ -108,6 +108,11 @@ const Family kPipelines[] = {
     {"Kolors", "Kolors", kWhole},
 };
 
+/// Signs may be anywhere in the name of a scheduler's class.
+const Family kSchedulers[] = {
+    {"EDM", "Playground 2.5, or another model trained to its schedule (EDM)", kWhole},
+};
+
 /// Classes that a folder with one part of a model names.
 const Family kComponents[] = {
     {"UNet2DConditionModel", "a UNet alone",
@@ -175,7 +180,7 @@ void refuseOtherFamilies(const StoredTensors &tensors, const std::string &path) 
         }
     }
     if (hasPrefix(tensors, kUnetPrefix)) {
-        const bool isXl = hasPrefix(tensors, "conditioner.embedders.1.") ||
+        const bool isXl = hasPrefix(tensors, "conditioner.embedders.") ||
                           hasPrefix(tensors, "cond_stage_model.1.");
         return refuseOtherVectors(tensors, path, kUnetPrefix + std::string("label_emb.0.0.weight"),
                                   isXl);
@@ -199,6 +204,12 @@ void refuseOtherPipelines(const std::string &className, const std::string &path)
     }
     if (!startsWith(className, "StableDiffusion") && className != "MagicMixPipeline") {
         refuse({"", "of an unknown family", kWhole}, path, "pipeline", className);
+    }
+}
+
+void refuseOtherSchedulers(const std::string &className, const std::string &path) {
+    for (const Family &family : kSchedulers) {
+        if (contains(className, family.sign)) refuse(family, path, "scheduler", className);
     }
 }
 

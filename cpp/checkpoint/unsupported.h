@@ -16,6 +16,9 @@ void refuseOtherUnets(const StoredTensors &tensors, bool isXl, const std::string
 /// The same for a diffusers folder by the name of its pipeline's class.
 void refuseOtherPipelines(const std::string &className, const std::string &path);
 
+/// The same by the name of its scheduler's class.
+void refuseOtherSchedulers(const std::string &className, const std::string &path);
+
 /// The same for a folder with one part of a model, by the class that its config.json names. Does
 /// nothing if that is empty.
 void refusePartOfModel(const std::string &className, const std::string &path);

@@ -1,9 +1,12 @@
 #include "convert/heads.h"
 
 #include "base/error.h"
+#include "base/text.h"
 #include "checkpoint/configuration.h"
+#include "model/names.h"
 #include "tensor/conversion.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace magicmix {
@@ -72,6 +75,16 @@ const char *safetensorsType(const PlannedTensor &tensor) {
     }
 }
 
+/// ComfyUI-GGUF refuses names that it does not know. "sd1" is its for the UNets of 1.x and of 2.x,
+/// whose tensors have the same names. Only those of XL have added conditioning.
+std::string architectureOf(const std::vector<PlannedTensor> &tensors) {
+    const bool isXl = std::any_of(tensors.begin(), tensors.end(), [](const auto &tensor) {
+        return startsWith(tensor.name, kUnetPrefix + std::string("label_emb.")) ||
+               startsWith(tensor.name, kXlSecondPrefix);
+    });
+    return isXl ? "sdxl" : "sd1";
+}
+
 } // namespace
 
 std::vector<std::byte> ggufHead(std::vector<PlannedTensor> &tensors, const std::string &config) {
@@ -84,9 +97,7 @@ std::vector<std::byte> ggufHead(std::vector<PlannedTensor> &tensors, const std::
     writer.number(std::uint32_t{3});
     writer.number(static_cast<std::uint64_t>(tensors.size()));
     writer.number(static_cast<std::uint64_t>(4 + flattened.size()));
-    // ComfyUI-GGUF refuses names that it does not know. This one is its for the UNets of 1.x and of
-    // 2.x, whose tensors have the same names.
-    writer.pair("general.architecture", std::string("sd1"));
+    writer.pair("general.architecture", architectureOf(tensors));
     writer.pair("general.quantization_version", GGML_QNT_VERSION);
     writer.pair("general.alignment", static_cast<std::uint32_t>(kAlignment));
     writer.pair(kConfigurationKey, config);

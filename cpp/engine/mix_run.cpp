@@ -119,7 +119,7 @@ Latent MixRun::encodedPicture() {
     if (const auto kept = kept_.find<Latent>(key)) return *kept;
     Latent z0 =
         encodeMean(networks_.vae(), toPlanes(request_.layout.pixels), request_.size(), cancel_);
-    requireFinite(z0, "the autoencoder");
+    requireFiniteVae(z0);
     multiply(z0, networks_.vae().network.scalingFactor());
     kept_.keep<Latent>(key, std::make_shared<const Latent>(z0), z0.size() * sizeof(float));
     return z0;
@@ -218,7 +218,7 @@ void MixRun::decode() {
     } else {
         tinyDecoder_.reset(); // its working memory goes back before the decoder takes its own
         planes = decodeScaled(networks_.vae(), mixed_, size_, cancel_);
-        requireFinite(planes, "the autoencoder");
+        requireFiniteVae(planes);
     }
     result_.picture = {request_.width, request_.height, toRgb(planes)};
     result_.timings.decode = millisecondsSince(start);

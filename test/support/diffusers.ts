@@ -22,6 +22,8 @@ export interface DiffusersOptions {
   shardBytes?: number
   /** The tiny model of Stable Diffusion 2.x, which predicts velocity. */
   sd2?: boolean
+  /** Of the UNet. Default 2. */
+  layersPerLevel?: number
 }
 
 interface Part {
@@ -95,7 +97,7 @@ function storeOpenClip(spec: TensorSpec, { dtype = 'F16' }: DiffusersOptions): S
   }))
 }
 
-const openClipNames: Record<string, string> = {
+export const openClipNames: Record<string, string> = {
   token_embedding: 'embeddings.token_embedding',
   positional_embedding: 'embeddings.position_embedding',
   ln_final: 'final_layer_norm',
@@ -118,23 +120,25 @@ function store(spec: TensorSpec, options: DiffusersOptions): Stored {
   }
 }
 
-async function writeWeights(
+export async function writeWeights(
   stem: string,
   tensors: StoredTensor[],
   shardBytes = Infinity,
+  variant = '',
 ): Promise<void> {
   const sorted = [...tensors].sort((a, b) => (a.name < b.name ? -1 : 1))
   const shards = split(sorted, shardBytes)
-  if (shards.length === 1) return writeSafetensors(`${stem}.safetensors`, sorted)
+  if (shards.length === 1) return writeSafetensors(`${stem}${variant}.safetensors`, sorted)
 
   const weightMap: Record<string, string> = {}
   for (const [i, shard] of shards.entries()) {
-    const file = `${stem}-${fiveDigits(i + 1)}-of-${fiveDigits(shards.length)}.safetensors`
+    const number = `-${fiveDigits(i + 1)}-of-${fiveDigits(shards.length)}`
+    const file = `${stem}${variant}${number}.safetensors`
     await writeSafetensors(file, shard)
     for (const { name } of shard) weightMap[name] = path.basename(file)
   }
   const total = sorted.reduce((sum, tensor) => sum + byteLength(tensor), 0)
-  await writeJson(`${stem}.safetensors.index.json`, {
+  await writeJson(`${stem}.safetensors.index${variant}.json`, {
     metadata: { total_size: total },
     weight_map: weightMap,
   })
@@ -163,7 +167,7 @@ function fiveDigits(value: number): string {
   return String(value).padStart(5, '0')
 }
 
-async function writeJson(file: string, value: unknown): Promise<void> {
+export async function writeJson(file: string, value: unknown): Promise<void> {
   await writeFile(file, JSON.stringify(value, null, 2))
 }
 
@@ -180,16 +184,16 @@ export function diffusersName(original: string, options: DiffusersOptions = {}):
     const name = original.slice('first_stage_model.'.length)
     return vaeName(name, options.oldAttentionNames ?? false)
   }
-  return unetName(original.slice('model.diffusion_model.'.length))
+  const { layersPerLevel = 2 } = options
+  return unetName(original.slice('model.diffusion_model.'.length), layersPerLevel + 1)
 }
 
-/** Each level has two blocks and a resampler on the way down, three blocks on the way up. */
-const perLevel = 3
-
-function unetName(original: string): string {
-  const [part = '', ...rest] = original.split('.')
-  if (part === 'time_embed') {
-    return ['time_embedding', rest[0] === '0' ? 'linear_1' : 'linear_2', ...rest.slice(1)].join('.')
+/** Each level has a block less and a resampler on the way down, `perLevel` blocks on the way up. */
+function unetName(original: string, perLevel: number): string {
+  const [part = '', ...rest] = original.replace('label_emb.0', 'label_emb').split('.')
+  if (part === 'time_embed' || part === 'label_emb') {
+    const embedding = part === 'time_embed' ? 'time_embedding' : 'add_embedding'
+    return [embedding, rest[0] === '0' ? 'linear_1' : 'linear_2', ...rest.slice(1)].join('.')
   }
   if (part === 'out') {
     return [rest[0] === '0' ? 'conv_norm_out' : 'conv_out', ...rest.slice(1)].join('.')

@@ -37,8 +37,15 @@ export interface FormulaConfig {
     layersPerLevel: number
     /** As 2.x and XL have them around transformers, instead of convolutions. */
     linearProjections?: true
-    /** Blocks of the transformers, by level; 1 on every level but the coarsest by default. */
-    depths?: number[]
+    /**
+     * Blocks of the transformers, by level, or by level and ResBlock; 1 on every level but the
+     * coarsest by default.
+     */
+    depths?: (number | number[])[]
+    /** The same on the way up, if it is otherwise there, each level in the order of the way up. */
+    depthsUp?: number[][]
+    /** Distilled models have one ResBlock in the middle, or nothing. */
+    middle?: 'one' | 'none'
   }
   vae: { channels: number[]; layersPerLevel: number }
 }
@@ -81,6 +88,33 @@ export const tinyXlConfig: FormulaConfig = {
     depths: [0, 1, 2],
   },
   vae: tinyConfig.vae,
+}
+
+/** The same in the manner of SSD-1B: other depths in every place, one ResBlock in the middle. */
+export const tinySsdConfig: FormulaConfig = {
+  ...tinyXlConfig,
+  unet: {
+    ...tinyXlConfig.unet,
+    depths: [0, [2, 2], [3, 3]],
+    depthsUp: [
+      [0, 0, 0],
+      [2, 1, 1],
+      [3, 3, 4],
+    ],
+    middle: 'one',
+  },
+}
+
+/** The same in the manner of Segmind Vega: one ResBlock in the middle. */
+export const tinyVegaConfig: FormulaConfig = {
+  ...tinyXlConfig,
+  unet: { ...tinyXlConfig.unet, middle: 'one' },
+}
+
+/** The same in the manner of KOALA-700M: one layer per level, no middle. */
+export const tinyKoalaConfig: FormulaConfig = {
+  ...tinyXlConfig,
+  unet: { ...tinyXlConfig.unet, layersPerLevel: 1, middle: 'none' },
 }
 
 /** The sizes of Stable Diffusion XL: about 3.47 billion parameters. */
@@ -185,7 +219,12 @@ function* unet(config: FormulaConfig): Generator<TensorSpec> {
   const coarsest = channels.length - 1
   const timeWidth = 4 * base
   const depths = config.unet.depths ?? channels.map((_, level) => (level < coarsest ? 1 : 0))
-  const depthAt = (level: number) => depths[level] ?? 0
+  const depthOf = (all: (number | number[])[], level: number, layer: number) => {
+    const depth = all[level] ?? 0
+    return typeof depth === 'number' ? depth : (depth[layer] ?? 0)
+  }
+  const depthUp = (level: number, layer: number) =>
+    depthOf(config.unet.depthsUp ?? depths, level, layer)
 
   yield* linear(`${root}.time_embed.0`, base, timeWidth)
   yield* linear(`${root}.time_embed.2`, timeWidth, timeWidth)
@@ -201,7 +240,7 @@ function* unet(config: FormulaConfig): Generator<TensorSpec> {
     for (let layer = 0; layer < layersPerLevel; layer++) {
       const block = `${root}.input_blocks.${skips.length}`
       yield* unetResBlock(`${block}.0`, width, to, timeWidth)
-      yield* transformer(`${block}.1`, to, depthAt(level), config)
+      yield* transformer(`${block}.1`, to, depthOf(depths, level, layer), config)
       width = to
       skips.push(width)
     }
@@ -211,19 +250,23 @@ function* unet(config: FormulaConfig): Generator<TensorSpec> {
     }
   }
 
-  yield* unetResBlock(`${root}.middle_block.0`, width, width, timeWidth)
-  yield* transformer(`${root}.middle_block.1`, width, depthAt(coarsest) || 1, config)
-  yield* unetResBlock(`${root}.middle_block.2`, width, width, timeWidth)
+  const { middle } = config.unet
+  if (middle !== 'none') yield* unetResBlock(`${root}.middle_block.0`, width, width, timeWidth)
+  if (middle === undefined) {
+    const depth = depthOf(depths, coarsest, layersPerLevel - 1) || 1
+    yield* transformer(`${root}.middle_block.1`, width, depth, config)
+    yield* unetResBlock(`${root}.middle_block.2`, width, width, timeWidth)
+  }
 
   let index = 0
   for (const [level, to] of [...channels.entries()].reverse()) {
     for (let layer = 0; layer <= layersPerLevel; layer++) {
       const block = `${root}.output_blocks.${index++}`
       yield* unetResBlock(`${block}.0`, width + (skips.pop() ?? 0), to, timeWidth)
-      yield* transformer(`${block}.1`, to, depthAt(level), config)
+      yield* transformer(`${block}.1`, to, depthUp(level, layer), config)
       width = to
       if (level > 0 && layer === layersPerLevel) {
-        yield* conv(`${block}.${depthAt(level) > 0 ? 2 : 1}.conv`, width, width, 3)
+        yield* conv(`${block}.${depthUp(level, layer) > 0 ? 2 : 1}.conv`, width, width, 3)
       }
     }
   }

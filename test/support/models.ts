@@ -16,6 +16,9 @@ import {
   sdxlConfig,
   tiny2Config,
   tinyConfig,
+  tinyKoalaConfig,
+  tinySsdConfig,
+  tinyVegaConfig,
   tinyXlConfig,
   writeSafetensors,
 } from './formula-model.js'
@@ -23,6 +26,8 @@ import type { FormulaConfig, Dtype } from './formula-model.js'
 import { packageRoot } from './package-root.js'
 import { writeDiffusersFolder } from './diffusers.js'
 import type { DiffusersOptions } from './diffusers.js'
+import { writeXlFolder } from './diffusers-xl.js'
+import type { XlFolderOptions } from './diffusers-xl.js'
 
 /** What the tiny single file cannot tell; pass it to `MagicMix.load` with {@link tinyModel}. */
 export const tinyHeads = { unet: { heads: 4 }, textEncoder: { heads: 2 } }
@@ -57,6 +62,20 @@ export function tinyXlModel(dtype: Dtype = 'F16'): Promise<string> {
   return singleFile('tiny-xl', tinyXlConfig, dtype)
 }
 
+/** Path of a tiny model in the manner of a distilled XL, a single file (F16). */
+export function distilledXlModel(name: keyof typeof distilledXl): Promise<string> {
+  return singleFile(`tiny-${name}`, distilledXl[name], 'F16')
+}
+
+/** The tiny models in the manner of SSD-1B, Segmind Vega and KOALA-700M. */
+export const distilledXl = { ssd: tinySsdConfig, vega: tinyVegaConfig, koala: tinyKoalaConfig }
+
+/** Path of a tiny model in the manner of XL as a diffusers folder. */
+export function tinyXlDiffusers(options: XlFolderOptions = {}): Promise<string> {
+  const name = ['tiny-xl-diffusers', digestOf(options), digest(options.config ?? tinyXlConfig)]
+  return made(name.join('-'), (target) => writeXlFolder(target, options))
+}
+
 /** Path of a model with the sizes of Stable Diffusion XL, a single file of 6.9 GB (F16). */
 export function sdxlModel(dtype: Dtype = 'F16'): Promise<string> {
   return singleFile('sdxl', sdxlConfig, dtype)
@@ -73,6 +92,10 @@ export function tinyDiffusers(options: DiffusersOptions = {}): Promise<string> {
 function singleFile(name: string, config: FormulaConfig, dtype: Dtype): Promise<string> {
   const file = `${name}-${dtype.toLowerCase()}-${digest(config)}.safetensors`
   return made(file, (target) => writeSafetensors(target, formulaCheckpoint(config, dtype)))
+}
+
+function digestOf(value: unknown): string {
+  return createHash('sha256').update(JSON.stringify(value)).digest('hex').slice(0, 8)
 }
 
 /** Depends on every name and shape, and, through one tensor's bytes, on the formula. */

@@ -65,7 +65,7 @@ export function tensorValues({ header, data }: SafetensorsFile, name: string): A
   }
 }
 
-function singleOfHalf(half: number): number {
+export function singleOfHalf(half: number): number {
   const sign = half & 0x8000 ? -1 : 1
   const exponent = (half >> 10) & 31
   const fraction = half & 1023
