@@ -9,7 +9,7 @@ import path from 'node:path'
 
 import { MagicMix } from 'magicmix'
 
-import { tinyDiffusers, tinyHeads, tinyModel } from './support/models.js'
+import { tinyDiffusers, tinyHeads, tinyModel, tinyXlDiffusers } from './support/models.js'
 import { native } from './support/native.js'
 import { tinyDecoders, writeTinyFolder } from './support/tiny-decoders.js'
 import { coded } from './support/refusals.js'
@@ -21,6 +21,7 @@ describe('keys of configuration files', function () {
   const tiny = 'tinyDecoder'
   let folder: string
   let model: string
+  let xl: string
   before(async () => {
     folder = await mkdtemp(path.join(tmpdir(), 'magicmix-keys-'))
     model = path.join(folder, 'model')
@@ -30,10 +31,14 @@ describe('keys of configuration files', function () {
       await writeFile(path.join(model, 'tokenizer', file), '{}')
     }
     await writeTinyFolder(path.join(model, tiny), tinyDecoders.small)
+    xl = path.join(folder, 'xl')
+    await cp(await tinyXlDiffusers(), xl, { recursive: true })
+    await writeFile(path.join(xl, 'tokenizer_2', 'special_tokens_map.json'), '{}')
   })
   after(() => rm(folder, { recursive: true }))
 
-  const described = (set: Record<string, unknown>, file: string) => withKeys(model, file, set)
+  const described = (set: Record<string, unknown>, file: string) =>
+    withKeys(/_2\//.test(file) ? xl : model, file, set)
 
   /** Opens the folder with these keys in a file of it, and puts the file back. */
   async function withKeys(root: string, file: string, set: Record<string, unknown>) {
@@ -117,7 +122,7 @@ describe('keys of configuration files', function () {
       ['unet', { layers_per_block: 3 }, /layers_per_block \[3\].*\[2\]/],
       ['unet', { cross_attention_dim: 768 }, /cross_attention_dim \[768\].*\[64\]/],
       ['unet', { mid_block_type: null }, /no middle block/],
-      ['unet', { mid_block_type: 'UNetMidBlock2D' }, /mid_block_type.*UNetMidBlock2D'/],
+      ['unet', { mid_block_type: 'UNetMidBlock2D' }, /one ResBlock \(mid_block_type\)/],
       ['vae', { block_out_channels: [128] }, /autoencoder.*block_out_channels \[128\]/],
       ['vae', { layers_per_block: 1 }, /layers_per_block \[1\]/],
       ['text_encoder', { num_hidden_layers: 12 }, /num_hidden_layers 12.*2 layers/],

@@ -69,7 +69,10 @@ void MixRun::encodePrompts() {
 }
 
 Conditioning MixRun::encoded(const Tokens &tokens) {
-    return encodePrompt(networks_.texts(), tokens, cancel_);
+    Conditioning encoded = encodePrompt(networks_.texts(), tokens, cancel_);
+    requireFinite(encoded.context, "the text encoder");
+    requireFinite(encoded.pooled, "the text encoder");
+    return encoded;
 }
 
 PromptPointer MixRun::contextOfNegative() {
