@@ -8,6 +8,8 @@
 #include "model/finite.h"
 #include "model/pixels.h"
 
+#include <algorithm>
+
 namespace magicmix {
 namespace {
 
@@ -158,6 +160,9 @@ void MixRun::mixContent() {
     mixed_ = mixStates(*sampler_, mixing_, layout_, denoise, observer(result_.trace));
     result_.unetCalls = unet_->calls();
     unet_.reset();
+    for (PromptPointer *prompt : {&content_, &negative_, &layoutPrompt_, &scaledContent_}) {
+        prompt->reset();
+    }
 }
 
 /// The content of step i: another than before only where the window of a scale begins or ends.
@@ -165,7 +170,10 @@ PromptPointer MixRun::contentAt(int i) {
     std::vector<float> scales = tokenScalesAt(request_.attention, i, request_.steps);
     if (scales != contentScales_) {
         contentScales_ = std::move(scales);
-        scaledContent_ = std::make_shared<PromptContext>(scaled(*content_, contentScales_));
+        const bool none = std::all_of(contentScales_.begin(), contentScales_.end(),
+                                      [](float scale) { return scale == 1; });
+        scaledContent_ =
+            none ? content_ : std::make_shared<PromptContext>(scaled(*content_, contentScales_));
     }
     return scaledContent_;
 }
