@@ -186,7 +186,7 @@ void Checkpoint::replaceVae(const std::string &path, const Cancellation &cancel)
 }
 
 void Checkpoint::addTinyDecoder(const std::string &path, const Cancellation &cancel) {
-    TinyDecoderFile tiny = readTinyDecoder(path, cancel);
+    TinyDecoderFile tiny = readTinyDecoder(path, hasAny(kXlSecondPrefix), cancel);
     tensors_.merge(tiny.tensors);
     for (auto &name : tiny.unknown) unknown_.push_back(std::move(name));
     config_.tinyDecoder = tiny.config;

@@ -71,7 +71,10 @@ void MixRun::encodePrompts() {
 }
 
 Conditioning MixRun::encoded(const Tokens &tokens) {
-    return encodePrompt(networks_.texts(), tokens, cancel_);
+    Conditioning conditioning = encodePrompt(networks_.texts(), tokens, cancel_);
+    requireFinite(conditioning.context, "the text encoder");
+    requireFinite(conditioning.pooled, "the text encoder");
+    return conditioning;
 }
 
 PromptPointer MixRun::contextOfNegative() {
