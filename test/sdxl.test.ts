@@ -3,16 +3,20 @@
  * PyTorch and diffusers.
  */
 import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { promisify } from 'node:util'
 
 import { MagicMix, convert } from 'magicmix'
 import type { LoadOptions, MixRequest } from 'magicmix'
 
 import { type Case, describeXl } from './support/golden-xl.js'
+import { pixelsOf } from './support/golden.js'
 import { tinyHeads, tinyModel, tinyXlHeads, tinyXlModel } from './support/models.js'
 import { nativeOf, padded } from './support/native.js'
+import { fixture, packageRoot } from './support/package-root.js'
 import { coded } from './support/refusals.js'
 
 const load = async (options: LoadOptions): Promise<MagicMix> =>
@@ -138,6 +142,29 @@ describe('SDXL', () => {
       /did you mean 'cropTopLeft'/,
       mixer.mix({ ...request, conditioning: { cropTopleft: [0, 0] } } as unknown as MixRequest),
     )
+  })
+
+  it('takes sizes on the command line', async () => {
+    const folder = await mkdtemp(path.join(tmpdir(), 'magicmix-'))
+    try {
+      const output = path.join(folder, 'mix.png')
+      const run = async (...sizes: string[]) =>
+        promisify(execFile)(process.execPath, [
+          ...[path.join(packageRoot, 'dist', 'cli', 'main.js'), 'mix', '--threads', '1'],
+          ...[fixture('landscape64.png'), request.content, '--model', await tinyXlModel()],
+          ...['--unet-head-width', '16', '--text-heads', '4', '--precision', 'f32'],
+          ...['--width', '64', '--height', '64', '--steps', '4', '--seed', '3', ...sizes],
+          ...['--output', output],
+        ])
+      await run('--original-size', '32,96', '--crop-top-left', '8,0')
+      const { data } = await pixelsOf(output)
+      const conditioning = { originalSize: [32, 96], cropTopLeft: [8, 0] } as const
+      const layout = fixture('landscape64.png')
+      assert.deepEqual(Buffer.from(data), await pictureOf({ layout, conditioning }))
+      await assert.rejects(run('--target-size', '64'), /Expected height,width for --target-size/)
+    } finally {
+      await rm(folder, { recursive: true })
+    }
   })
 
   it('is the only family that is told sizes', async () => {
