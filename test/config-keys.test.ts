@@ -122,7 +122,11 @@ describe('keys of configuration files', function () {
       ['unet', { layers_per_block: 3 }, /layers_per_block \[3\].*\[2\]/],
       ['unet', { cross_attention_dim: 768 }, /cross_attention_dim \[768\].*\[64\]/],
       ['unet', { mid_block_type: null }, /no middle block/],
-      ['unet', { mid_block_type: 'UNetMidBlock2D' }, /one ResBlock \(mid_block_type\)/],
+      [
+        'unet',
+        { mid_block_type: 'UNetMidBlock2D' },
+        /a middle block of one ResBlock.*has a middle block/,
+      ],
       ['vae', { block_out_channels: [128] }, /autoencoder.*block_out_channels \[128\]/],
       ['vae', { layers_per_block: 1 }, /layers_per_block \[1\]/],
       ['text_encoder', { num_hidden_layers: 12 }, /num_hidden_layers 12.*2 layers/],

@@ -60,6 +60,7 @@ describe('a mix', () => {
       spacing: undefined,
       guidanceInterval: [0, 1],
       cache: null,
+      conditioning: null,
       fast: 'off',
       gamma: 0.3,
       trace: false,

@@ -11,12 +11,17 @@ import sharp from 'sharp'
 
 import type { LayoutPicture } from 'magicmix'
 
-import { mixSize, readPicture } from '../dist/input/picture.js'
+import { mixSize } from '../dist/input/mix-size.js'
+import { readPicture } from '../dist/input/picture.js'
 import { packageRoot } from './support/package-root.js'
 import { runNode } from './support/programs.js'
 import { checkRequest } from '../dist/request/mix-options.js'
 
-const asked = { fit: 'cover', background: 'white', nativeSize: 512 } as const
+const asked = {
+  fit: 'cover',
+  background: 'white',
+  model: { nativeSize: 512, family: 'sd1' },
+} as const
 const red = [255, 0, 0]
 const blue = [0, 0, 255]
 const white = [255, 255, 255]
@@ -161,7 +166,7 @@ describe('pictures', () => {
       const read = await pixelsOf(layout, { width: 32, height: 64 })
       assert.deepEqual([read.at(16, 0), read.at(16, 63)], [red, blue])
     }
-    assert.deepEqual(mixSize({ width: 32, height: 64 }, 512), { width: 384, height: 704 })
+    assert.deepEqual(mixSize({ width: 32, height: 64 }, asked.model), { width: 384, height: 704 })
     const free = await pixelsOf(turned)
     assert.deepEqual([free.width, free.height], [384, 704])
   })
@@ -230,9 +235,28 @@ describe('pictures', () => {
     assert.deepEqual([fill.at(5, 0), fill.at(60, 63)], [red, blue])
   })
 
+  it('chooses a size that Stable Diffusion XL was trained on', () => {
+    const xl = { nativeSize: 1024, family: 'sdxl' } as const
+    const size = (width: number, height: number, ...sides: (number | undefined)[]) =>
+      Object.values(mixSize({ width, height }, xl, ...sides))
+    assert.deepEqual(size(100, 100), [1024, 1024])
+    assert.deepEqual(size(3000, 2000), [1216, 832])
+    assert.deepEqual(size(2000, 3000), [832, 1216])
+    assert.deepEqual(size(4000, 3000), [1152, 896])
+    assert.deepEqual(size(1920, 1080), [1344, 768])
+    assert.deepEqual(size(100, 1), [2048, 512])
+    assert.deepEqual(size(3000, 2000, 768), [768, 512])
+    assert.deepEqual(size(3000, 2000, 640, 640), [640, 640])
+    // Turbo's
+    assert.deepEqual(
+      Object.values(mixSize({ width: 3, height: 2 }, { ...xl, nativeSize: 512 })),
+      [608, 416],
+    )
+  })
+
   it('chooses a size near 512 x 512 that keeps the aspect ratio', () => {
     const size = (width: number, height: number, ...sides: (number | undefined)[]) =>
-      Object.values(mixSize({ width, height }, 512, ...sides))
+      Object.values(mixSize({ width, height }, asked.model, ...sides))
     assert.deepEqual(size(100, 100), [512, 512])
     assert.deepEqual(size(4000, 3000), [576, 448])
     assert.deepEqual(size(1080, 1920), [384, 704])

@@ -36,6 +36,7 @@ describe('request', () => {
       spacing: undefined, // the model's
       guidanceInterval: [0, 1],
       cache: null,
+      conditioning: null,
       fast: 'off',
       gamma: 0.3,
       trace: false,
@@ -87,6 +88,7 @@ describe('request', () => {
       spacing: undefined,
       guidanceInterval: [0, 1],
       cache: null,
+      conditioning: null,
       fast: 'off',
       gamma: 0.3,
     })
@@ -311,7 +313,7 @@ describe('load options', () => {
       loras: [],
       vae: undefined,
       tinyDecoder: undefined,
-      clipSkip: 1,
+      clipSkip: 0, // as the family has it
       cacheBytes: 134217728,
       originalConfig: '',
     })

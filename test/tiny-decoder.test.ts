@@ -9,7 +9,7 @@ import type { LoadOptions, Mix, MixRequest, Picture } from 'magicmix'
 
 import { assertClose } from './support/closeness.js'
 import { formulaChunks, writeSafetensors } from './support/formula-model.js'
-import { tinyHeads, tinyModel } from './support/models.js'
+import { tinyHeads, tinyModel, tinyXlHeads, tinyXlModel } from './support/models.js'
 import { native, nativeOf } from './support/native.js'
 import { fixture, packageRoot } from './support/package-root.js'
 import { runNode } from './support/programs.js'
@@ -39,6 +39,9 @@ describe('a tiny decoder', function () {
     const plain = { config: tinyHeads, device: 'cpu', precision: 'f32', threads: 1 } as const
     return MagicMix.load({ model: await tinyModel(), ...plain, tinyDecoder, ...more })
   }
+
+  const loadXl = async (tinyDecoder: string) =>
+    load(tinyDecoder, { model: await tinyXlModel(), config: tinyXlHeads })
 
   async function decoded(mixer: MagicMix, name: TinyName): Promise<Float32Array> {
     const { picture, ...input } = tinyReference(name)
@@ -274,6 +277,19 @@ describe('a tiny decoder', function () {
       ]) {
         await refused(made, 'MODEL_UNSUPPORTED', message)
       }
+    })
+
+    it('is, by its name, not of Stable Diffusion XL, and the model is', async () => {
+      const message = /by its name.*TAESD.*model is one of Stable Diffusion XL.*taesdxl/
+      for (const made of [
+        writeTinyFolder(at('taesd'), small),
+        writeTinyFile(at('taesd_decoder.safetensors'), small),
+      ]) {
+        const loading = loadXl(await made)
+        await assert.rejects(loading, coded('MODEL_UNSUPPORTED', message))
+      }
+      await using mixer = await loadXl(await writeTinyFolder(at('taesdxl'), small))
+      assert.ok(mixer.model.tinyDecoder)
     })
 
     it('enlarges by another factor', async () => {

@@ -79,6 +79,10 @@ export {
   type UnetCache,
   requestSchema,
 } from './request/mix-options.js'
-export type { ConditionedCorner, ConditionedSize, SizeConditioning } from './request/conditioning.js'
+export type {
+  ConditionedCorner,
+  ConditionedSize,
+  SizeConditioning,
+} from './request/conditioning.js'
 export type { JsonSchema } from './options/option.js'
 export { type Recipe, recipe } from './request/recipe.js'

@@ -189,7 +189,7 @@ export class MagicMix {
     const stop = this.stopOf(checked.signal)
     let outcome: Outcome = 'failed'
     try {
-      const layout = await stop.race(readLayout(checked, this.model.nativeSize, stop.signal))
+      const layout = await stop.race(readLayout(checked, this.model, stop.signal))
       const loras = checked.loras
         ? await stop.race(resolveLoras(checked.loras, downloadWatch(checked.onProgress, stop)))
         : this.loras.found
@@ -250,7 +250,7 @@ export class MagicMix {
       }
       const stop = this.stopOf(checked.signal)
       try {
-        return { ...(await stop.race(sizeOfMix(layout, { ...checked, nativeSize }))), steps }
+        return { ...(await stop.race(sizeOfMix(layout, { ...checked, model: this.model }))), steps }
       } finally {
         this.release(stop)
       }
@@ -347,12 +347,12 @@ interface Layout {
 
 async function readLayout(
   request: CheckedMixRequest,
-  nativeSize: number,
+  model: ModelInfo,
   signal: AbortSignal,
 ): Promise<Layout> {
-  const { layout, width = nativeSize, height = nativeSize } = request
+  const { layout, width = model.nativeSize, height = model.nativeSize } = request
   if (isPrompt(layout)) return { size: { width, height }, layoutPixels: null, kept: layout }
-  const { picture, kept } = await readPicture(layout, { ...request, nativeSize, signal })
+  const { picture, kept } = await readPicture(layout, { ...request, model, signal })
   const { data, ...size } = picture
   return { size, layoutPixels: data, kept }
 }

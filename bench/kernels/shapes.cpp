@@ -1,7 +1,8 @@
 // What this machine can do, and how long the kernels take for every operation of one UNet step of
 // Stable Diffusion, each measured alone: a JSON object.
 //
-//     kernels_shapes [threads] [prompts] [kernels] [side of the latent] [all | ceiling] [sd15 | sdxl]
+//     kernels_shapes [threads] [prompts] [kernels] [side of the latent] [all | ceiling] [sd15 |
+//     sdxl]
 
 #include "kernels/kernels.h"
 
@@ -168,18 +169,18 @@ struct Operation {
 /// By class and shape.
 using Step = std::map<std::string, std::map<std::string, Operation>>;
 
-struct Sizes {
+struct UNetSizes {
     std::vector<int> channels; // by level, from fine to coarse
     std::vector<int> depths;   // blocks of the transformers, by level
     int middleDepth;
     int headWidth; // 0: there are 8 heads
 };
-const Sizes kSd15{{320, 640, 1280, 1280}, {1, 1, 1, 0}, 1, 0};
-const Sizes kSdxl{{320, 640, 1280}, {0, 2, 10}, 10, 64};
+const UNetSizes kSd15{{320, 640, 1280, 1280}, {1, 1, 1, 0}, 1, 0};
+const UNetSizes kSdxl{{320, 640, 1280}, {0, 2, 10}, 10, 64};
 
 class UNetStep {
 public:
-    UNetStep(const Sizes &sizes, int side) : headWidth_(sizes.headWidth) {
+    UNetStep(const UNetSizes &sizes, int side) : headWidth_(sizes.headWidth) {
         const std::vector<int> &channels = sizes.channels;
         const std::size_t levels = channels.size();
         std::vector<int> skips{channels[0]};

@@ -144,7 +144,7 @@ void Checkpoint::readFile(const Cancellation &cancel) {
         if (isOfNetworks(original))
             add(name, original, tensor);
         else
-            unknown_.push_back(name);
+            unknown_.push_back(tensor.name);
     }
     dropUnusedTextLayer(openClip);
     if (tensors_.empty()) {
@@ -161,9 +161,9 @@ void Checkpoint::add(const std::string &name, const std::string &original,
                      const StoredTensor &tensor) {
     const std::string full = withInnerPrefix(original);
     if (full.empty() ? contains(name, "position_ids") : isOfNoUse(full)) {
-        unknown_.push_back(name);
+        unknown_.push_back(tensor.name);
     } else if (full.empty()) {
-        leftover_.push_back(name);
+        leftover_.push_back(tensor.name);
     } else if (!tensors_.emplace(full, tensor).second) {
         throw Error("MODEL_FORMAT",
                     "'" + path_ + "' has two tensors for '" + full + "', one called '" + name + "'",
@@ -186,7 +186,7 @@ void Checkpoint::replaceVae(const std::string &path, const Cancellation &cancel)
 }
 
 void Checkpoint::addTinyDecoder(const std::string &path, const Cancellation &cancel) {
-    TinyDecoderFile tiny = readTinyDecoder(path, cancel);
+    TinyDecoderFile tiny = readTinyDecoder(path, hasAny(kXlSecondPrefix), cancel);
     tensors_.merge(tiny.tensors);
     for (auto &name : tiny.unknown) unknown_.push_back(std::move(name));
     config_.tinyDecoder = tiny.config;

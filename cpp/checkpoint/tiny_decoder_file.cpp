@@ -31,33 +31,48 @@ bool hasPrefix(const StoredTensors &tensors, const std::string &prefix) {
 // ---------------------------------------------------------------------------------------------
 // Of other latents, by their names
 
-bool saysXl(std::string name) {
+enum class Latents { Any, Ours, OfXl };
+
+/// TAESDXL, or TAESD and nothing behind it that makes another of it.
+Latents latentsOf(std::string name) {
     std::transform(name.begin(), name.end(), name.begin(),
                    [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    return contains(name, "sdxl");
+    if (contains(name, "sdxl")) return Latents::OfXl;
+    return contains(name, "taesd") ? Latents::Ours : Latents::Any;
 }
 
-/// The parts of a path that name the model: the file, the folder of a file that is called as they
-/// all are, and the repository in a cache of the hub.
-bool pathSaysXl(const fs::path &path) {
+/// By the parts of a path that name the model: the file, the folder of a file that is called as
+/// they all are, and the repository in a cache of the hub.
+Latents latentsOfPath(const fs::path &path) {
     const fs::path plain = path.lexically_normal();
-    if (saysXl(plain.filename().u8string())) return true;
-    if (plain.stem().u8string() == "diffusion_pytorch_model" &&
-        saysXl(plain.parent_path().filename().u8string())) {
-        return true;
+    std::vector<std::string> names{plain.filename().u8string()};
+    if (plain.stem().u8string() == "diffusion_pytorch_model") {
+        names.push_back(plain.parent_path().filename().u8string());
     }
-    return std::any_of(plain.begin(), plain.end(), [](const fs::path &part) {
-        const std::string name = part.u8string();
-        return startsWith(name, "models--") && saysXl(name);
-    });
+    for (const fs::path &part : plain) {
+        if (startsWith(part.u8string(), "models--")) names.push_back(part.u8string());
+    }
+    for (const auto &name : names) {
+        if (latentsOf(name) != Latents::Any) return latentsOf(name);
+    }
+    return Latents::Any;
 }
 
-void refuseXl(const std::string &path, const std::string &declaredName) {
-    if (!pathSaysXl(fs::u8path(path)) && !saysXl(declaredName)) return;
-    refuse("MODEL_UNSUPPORTED", path,
-           std::string("is, by its name, a tiny decoder of Stable Diffusion XL (TAESDXL), whose "
-                       "latents are others; ") +
-               kInstead);
+void refuseOtherLatents(const std::string &path, const std::string &declaredName, bool ofXl) {
+    Latents found = latentsOf(declaredName);
+    if (found == Latents::Any) found = latentsOfPath(fs::u8path(path));
+    if (found == Latents::OfXl && !ofXl) {
+        refuse("MODEL_UNSUPPORTED", path,
+               std::string("is, by its name, a tiny decoder of Stable Diffusion XL (TAESDXL), "
+                           "whose latents are others; ") +
+                   kInstead);
+    }
+    if (found == Latents::Ours && ofXl) {
+        refuse("MODEL_UNSUPPORTED", path,
+               "is, by its name, a tiny decoder of Stable Diffusion 1.x and 2.x (TAESD), while the "
+               "model is one of Stable Diffusion XL, whose latents are others; give TAESDXL, such "
+               "as hf:madebyollin/taesdxl");
+    }
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -109,27 +124,29 @@ TinyDecoderFile renamed(const StoredTensors &tensors, const std::string &path) {
 
 // ---------------------------------------------------------------------------------------------
 
-TinyDecoderFile readFile(const std::string &path, const Cancellation &cancel) {
-    refuseXl(path, "");
+TinyDecoderFile readFile(const std::string &path, bool ofXl, const Cancellation &cancel) {
+    refuseOtherLatents(path, "", ofXl);
     return renamed(readModelFile(path, cancel).tensors, path);
 }
 
-TinyDecoderFile readFolder(const std::string &path, const Cancellation &cancel) {
+TinyDecoderFile readFolder(const std::string &path, bool ofXl, const Cancellation &cancel) {
     const ModelFolder folder(path, cancel);
     const fs::path part = folder.has("model_index.json") ? "vae" : ".";
     const fs::path configuration = part / "config.json";
     if (!folder.has(configuration)) {
-        for (const char *name : {"taesd_decoder.safetensors", "taesd_decoder.pth"}) {
-            if (folder.has(name)) return readFile(folder.path(name), cancel);
+        const std::string name = ofXl ? "taesdxl_decoder" : "taesd_decoder";
+        for (const char *ending : {".safetensors", ".pth"}) {
+            if (folder.has(name + ending))
+                return readFile(folder.path(name + ending), ofXl, cancel);
         }
         refuse("MODEL_FORMAT", path,
-               "has neither a config.json nor taesd_decoder.safetensors; give the folder of an "
-               "AutoencoderTiny, or a file");
+               "has neither a config.json nor " + name +
+                   ".safetensors; give the folder of an AutoencoderTiny, or a file");
     }
     const Json json = folder.json(configuration);
     const bool named =
         json.is_object() && json.contains("_name_or_path") && json["_name_or_path"].is_string();
-    refuseXl(path, named ? json["_name_or_path"].get<std::string>() : "");
+    refuseOtherLatents(path, named ? json["_name_or_path"].get<std::string>() : "", ofXl);
     const ModelConfig config = readConfiguration({{"tinyDecoder", json}}, "'" + path + "'");
     const std::string diffusion = "diffusion_pytorch_model";
     TinyDecoderFile file = renamed(folder.weights(part, diffusion, diffusion), path);
@@ -139,10 +156,10 @@ TinyDecoderFile readFolder(const std::string &path, const Cancellation &cancel) 
 
 } // namespace
 
-TinyDecoderFile readTinyDecoder(const std::string &path, const Cancellation &cancel) {
+TinyDecoderFile readTinyDecoder(const std::string &path, bool ofXl, const Cancellation &cancel) {
     std::error_code ignored;
     const bool folder = fs::is_directory(fs::u8path(path), ignored);
-    return folder ? readFolder(path, cancel) : readFile(path, cancel);
+    return folder ? readFolder(path, ofXl, cancel) : readFile(path, ofXl, cancel);
 }
 
 } // namespace magicmix

@@ -17,10 +17,10 @@ struct TinyDecoderFile {
 };
 
 /// Reads it from a folder as diffusers writes it (AutoencoderTiny), by itself or as the autoencoder
-/// of a whole model, or with `taesd_decoder.safetensors` or `.pth`; or from a file of any format
-/// with the names of either. One of other latents is refused as far as names and the configuration
-/// say so: the latents of Stable Diffusion XL have the same shape.
-/// Throws `MODEL_NOT_FOUND`, `MODEL_FORMAT` or `MODEL_UNSUPPORTED`.
-TinyDecoderFile readTinyDecoder(const std::string &path, const Cancellation &cancel);
+/// of a whole model, or with `taesd_decoder.safetensors` or `.pth` (of XL `taesdxl_decoder`); or
+/// from a file of any format with the names of either. One of other latents is refused as far as
+/// names and the configuration say so: the latents of Stable Diffusion XL have the same shape.
+/// `ofXl`: those are wanted. Throws `MODEL_NOT_FOUND`, `MODEL_FORMAT` or `MODEL_UNSUPPORTED`.
+TinyDecoderFile readTinyDecoder(const std::string &path, bool ofXl, const Cancellation &cancel);
 
 } // namespace magicmix

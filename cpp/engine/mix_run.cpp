@@ -8,6 +8,8 @@
 #include "model/finite.h"
 #include "model/pixels.h"
 
+#include <algorithm>
+
 namespace magicmix {
 namespace {
 
@@ -69,10 +71,10 @@ void MixRun::encodePrompts() {
 }
 
 Conditioning MixRun::encoded(const Tokens &tokens) {
-    Conditioning encoded = encodePrompt(networks_.texts(), tokens, cancel_);
-    requireFinite(encoded.context, "the text encoder");
-    requireFinite(encoded.pooled, "the text encoder");
-    return encoded;
+    Conditioning conditioning = encodePrompt(networks_.texts(), tokens, cancel_);
+    requireFinite(conditioning.context, "the text encoder");
+    requireFinite(conditioning.pooled, "the text encoder");
+    return conditioning;
 }
 
 PromptPointer MixRun::contextOfNegative() {
@@ -161,6 +163,9 @@ void MixRun::mixContent() {
     mixed_ = mixStates(*sampler_, mixing_, layout_, denoise, observer(result_.trace));
     result_.unetCalls = unet_->calls();
     unet_.reset();
+    for (PromptPointer *prompt : {&content_, &negative_, &layoutPrompt_, &scaledContent_}) {
+        prompt->reset();
+    }
 }
 
 /// The content of step i: another than before only where the window of a scale begins or ends.
@@ -168,7 +173,10 @@ PromptPointer MixRun::contentAt(int i) {
     std::vector<float> scales = tokenScalesAt(request_.attention, i, request_.steps);
     if (scales != contentScales_) {
         contentScales_ = std::move(scales);
-        scaledContent_ = std::make_shared<PromptContext>(scaled(*content_, contentScales_));
+        const bool none = std::all_of(contentScales_.begin(), contentScales_.end(),
+                                      [](float scale) { return scale == 1; });
+        scaledContent_ =
+            none ? content_ : std::make_shared<PromptContext>(scaled(*content_, contentScales_));
     }
     return scaledContent_;
 }

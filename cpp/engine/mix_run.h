@@ -73,7 +73,7 @@ private:
     std::vector<float> contentScales_; // of scaledContent_
     Latent z0_, noise_;
     std::unique_ptr<GuidedUnet>
-        unet_; // its working memory goes back before the decoder takes its own
+        unet_; // its working memory, and the prompts', go back before the decoder takes its own
     std::unique_ptr<TinyDecoderSession> tinyDecoder_; // once it is wanted
     Layout layout_;
     Latent mixed_;

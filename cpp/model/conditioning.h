@@ -10,7 +10,7 @@
 namespace magicmix {
 
 /// `tokens`: the 77 ids of a prompt; every encoder fills them up behind the end of the text in its
-/// own way. Throws `NOT_FINITE` if a text encoder overflows.
+/// own way.
 Conditioning encodePrompt(const std::vector<Placed<TextEncoder>> &encoders,
                           const std::vector<std::int32_t> &tokens, const Cancellation &cancel);
 

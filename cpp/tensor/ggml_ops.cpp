@@ -27,7 +27,8 @@ GgmlOps::GgmlOps(Graph &graph, Precision precision) : Ops(graph), precision_(pre
 // ---------------------------------------------------------------------------------------------
 // Pictures
 
-Tensor GgmlOps::conv2d(Tensor x, const Conv &layer, const Plus &plus, int stride, Padding padding) {
+Tensor GgmlOps::conv2d(Tensor x, const Conv &layer, const Plus &plus, int stride, Padding padding,
+                       Keep) {
     const std::int64_t kernel = layer.size;
     int pad = static_cast<int>(kernel - 1) / 2;
     if (padding == Padding::RightBottom) {
@@ -104,11 +105,11 @@ Tensor GgmlOps::upsampleConv(Tensor picture, Size size, const Conv &layer, Keep)
                           ggml_view_4d(context_, large, size.width, size.height, large->ne[2],
                                        large->ne[3], large->nb[1], large->nb[2], large->nb[3], 0));
     }
-    return conv2d(large, layer, {}, 1, Padding::Same);
+    return conv2d(large, layer, {}, 1, Padding::Same, Keep::Values);
 }
 
 Tensor GgmlOps::groupNorm(Tensor picture, const Norm &norm, int groups, float epsilon,
-                          Activation activation) {
+                          Activation activation, Input) {
     Tensor y = ggml_group_norm(context_, picture, groups, epsilon);
     y = ggml_mul(context_, y, perChannel(norm.scale));
     y = ggml_add(context_, y, perChannel(norm.shift));

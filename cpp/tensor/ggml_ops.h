@@ -13,11 +13,11 @@ public:
     Tensor toPlanes(Tensor picture) override { return picture; }
     Size sizeOf(Tensor picture) const override { return {picture->ne[0], picture->ne[1]}; }
 
-    Tensor conv2d(Tensor picture, const Conv &layer, const Plus &plus, int stride,
-                  Padding padding) override;
+    Tensor conv2d(Tensor picture, const Conv &layer, const Plus &plus, int stride, Padding padding,
+                  Keep keep) override;
     Tensor upsampleConv(Tensor picture, Size size, const Conv &layer, Keep keep) override;
     Tensor groupNorm(Tensor picture, const Norm &norm, int groups, float epsilon,
-                     Activation activation) override;
+                     Activation activation, Input input) override;
     Tensor relu(Tensor picture) override;
     Tensor concatChannels(Tensor a, Tensor b) override;
     Tensor toSequence(Tensor picture) override;

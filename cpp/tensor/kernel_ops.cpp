@@ -35,7 +35,7 @@ ggml_type KernelOps::operandType() const {
 template <typename F>
 Tensor KernelOps::custom(ggml_type type, const std::vector<std::int64_t> &shape,
                          const std::vector<Tensor> &sources, std::size_t scratchBytes,
-                         double operations, const F &f) {
+                         double operations, const F &f, bool inPlace) {
     graph_.requireRoom();
     graph_.requireScratch(scratchBytes);
     struct Node {
@@ -53,9 +53,15 @@ Tensor KernelOps::custom(ggml_type type, const std::vector<std::int64_t> &shape,
     std::vector<std::int64_t> ne = shape;
     ne.resize(GGML_MAX_DIMS, 1);
     std::vector<Tensor> arguments = sources;
+    void *data = graph_.keep(Node{f, &graph_, piecesOf(operations)});
+    if (inPlace) {
+        return ggml_custom_inplace(context_, arguments[0], arguments.data() + 1,
+                                   toInt(static_cast<std::int64_t>(arguments.size())) - 1, run,
+                                   /*n_tasks=*/1, data);
+    }
     return ggml_custom_4d(context_, type, ne[0], ne[1], ne[2], ne[3], arguments.data(),
                           toInt(static_cast<std::int64_t>(arguments.size())), run, /*n_tasks=*/1,
-                          graph_.keep(Node{f, &graph_, piecesOf(operations)}));
+                          data);
 }
 
 int KernelOps::piecesOf(double operations) const {
@@ -174,12 +180,15 @@ Tensor KernelOps::product(Tensor x, kernels::Product product, Tensor weight, Ten
     const bool operand = w.gated || product.operandResult;
     std::vector<std::int64_t> all{operand ? kernels::operandStride(k_, out) : out};
     all.insert(all.end(), shape.begin(), shape.end());
+    // Every value of it is read where its sum is written.
+    const bool inPlace = plus.residual && plus.ofResidual == Input::Ends && !operand &&
+                         plus.residual->type == GGML_TYPE_F32 && !graph_.keepsStages();
     return custom(operand ? operandType() : GGML_TYPE_F32, all, sources, k_.productScratch(product),
-                  operations, run);
+                  operations, run, inPlace);
 }
 
 Tensor KernelOps::conv2d(Tensor picture, const Conv &layer, const Plus &plus, int stride,
-                         Padding padding) {
+                         Padding padding, Keep keep) {
     const Size size = sizeOf(picture);
     const int around = (layer.size - 1) / 2; // zeros on a side
     kernels::Product p;
@@ -192,6 +201,7 @@ Tensor KernelOps::conv2d(Tensor picture, const Conv &layer, const Plus &plus, in
     const int zeros = padding == Padding::Same ? 2 * around : 1; // zeros on both sides together
     p.outWidth = (p.width + zeros - layer.size) / stride + 1;
     p.outHeight = (p.height + zeros - layer.size) / stride + 1;
+    p.operandResult = keep == Keep::Factors;
     p.shape = layer.shape;
     return product(picture, p, layer.weight, layer.bias, plus, {p.outWidth, p.outHeight, p.images});
 }
@@ -237,7 +247,7 @@ Tensor KernelOps::addToPicture(Tensor picture, Tensor sequence, const Linear &la
 // Norms
 
 Tensor KernelOps::groupNorm(Tensor picture, const Norm &norm, int groups, float epsilon,
-                            Activation activation) {
+                            Activation activation, Input input) {
     kernels::GroupNorm sizes;
     sizes.images = toInt(picture->ne[3]);
     sizes.pixels = toInt(picture->ne[1] * picture->ne[2]);
@@ -266,11 +276,13 @@ Tensor KernelOps::groupNorm(Tensor picture, const Norm &norm, int groups, float 
         n.result = node->data;
         k->groupNormalise(n, scratch, part, parts);
     };
-    return custom(operandType(),
-                  {kernels::operandStride(k_, sizes.channels), picture->ne[1], picture->ne[2],
-                   picture->ne[3]},
-                  {picture, statistics, norm.scale, norm.shift}, k_.normScratch(sizes),
-                  passOver(picture), normalise);
+    const std::vector<std::int64_t> shape{kernels::operandStride(k_, sizes.channels),
+                                          picture->ne[1], picture->ne[2], picture->ne[3]};
+    const std::vector<Tensor> sources{picture, statistics, norm.scale, norm.shift};
+    const bool fits = picture->type == operandType() && picture->ne[0] == shape[0];
+    const bool inPlace = input == Input::Ends && fits && !graph_.keepsStages();
+    return custom(operandType(), shape, sources, k_.normScratch(sizes), passOver(picture),
+                  normalise, inPlace);
 }
 
 Tensor KernelOps::layerNorm(Tensor x, const Norm &norm, float epsilon) {

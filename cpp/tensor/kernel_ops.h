@@ -16,11 +16,11 @@ public:
     Tensor toPlanes(Tensor picture) override;
     Size sizeOf(Tensor picture) const override { return {picture->ne[1], picture->ne[2]}; }
 
-    Tensor conv2d(Tensor picture, const Conv &layer, const Plus &plus, int stride,
-                  Padding padding) override;
+    Tensor conv2d(Tensor picture, const Conv &layer, const Plus &plus, int stride, Padding padding,
+                  Keep keep) override;
     Tensor upsampleConv(Tensor picture, Size size, const Conv &layer, Keep keep) override;
     Tensor groupNorm(Tensor picture, const Norm &norm, int groups, float epsilon,
-                     Activation activation) override;
+                     Activation activation, Input input) override;
     Tensor relu(Tensor picture) override;
     Tensor concatChannels(Tensor a, Tensor b) override;
     Tensor toSequence(Tensor picture) override;
@@ -41,11 +41,12 @@ private:
     ggml_type operandType() const;
 
     /// A node of the graph: `f(node, scratch, part, parts)` is called for every part. `operations`
-    /// says about how much work it is, in floating point operations.
+    /// says about how much work it is, in floating point operations. `inPlace`: the result lies
+    /// where the first source was.
     template <typename F>
     Tensor custom(ggml_type type, const std::vector<std::int64_t> &shape,
                   const std::vector<Tensor> &sources, std::size_t scratchBytes, double operations,
-                  const F &f);
+                  const F &f, bool inPlace = false);
     int piecesOf(double operations) const;
 
     const kernels::Kernels &k_;

@@ -45,10 +45,13 @@ enum class Mask { None, Causal };
 /// Whether a result can be rounded to what products take, which may be half as large. It can then
 /// only go into `groupNorm`, `conv2d` and `Plus::residual`.
 enum class Keep { Values, Factors };
+/// Whether anything computed later looks at an input again. If not, its memory may take the result.
+enum class Input { Stays, Ends };
 
 /// Further summands of the result of a layer; null is nothing.
 struct Plus {
-    Tensor residual = nullptr;   ///< a tensor like the result
+    Tensor residual = nullptr; ///< a tensor like the result
+    Input ofResidual = Input::Stays;
     Tensor toChannels = nullptr; ///< `{C, 1}` or `{C, N}`: one value per channel, for pictures
 };
 
@@ -66,12 +69,13 @@ public:
     virtual Size sizeOf(Tensor picture) const = 0;
 
     virtual Tensor conv2d(Tensor picture, const Conv &layer, const Plus &plus = {}, int stride = 1,
-                          Padding padding = Padding::Same) = 0;
+                          Padding padding = Padding::Same, Keep keep = Keep::Values) = 0;
     /// Convolves the top left part, of that size, of twice the picture with its pixels repeated.
     virtual Tensor upsampleConv(Tensor picture, Size size, const Conv &layer,
                                 Keep keep = Keep::Values) = 0;
     virtual Tensor groupNorm(Tensor picture, const Norm &norm, int groups, float epsilon,
-                             Activation activation = Activation::None) = 0;
+                             Activation activation = Activation::None,
+                             Input input = Input::Stays) = 0;
     /// max(0, x); what is no number stays so. The result can be rounded as those of norms are, and
     /// can also be a `Plus::residual` or go into `upsampleConv`.
     virtual Tensor relu(Tensor picture) = 0;

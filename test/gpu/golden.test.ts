@@ -11,8 +11,9 @@ import assert from 'node:assert/strict'
 import { MagicMix, devices } from 'magicmix'
 
 import { describeGolden } from '../support/golden.js'
+import { describeXl } from '../support/golden-xl.js'
 import type { ModelCase } from '../support/manifest.js'
-import { tinyHeads, tinyModel } from '../support/models.js'
+import { tinyHeads, tinyModel, tinyXlHeads, tinyXlModel } from '../support/models.js'
 
 const device = process.env['MAGICMIX_TEST_DEVICE'] ?? 'vulkan'
 const exact =
@@ -38,6 +39,19 @@ describe(device, () => {
     exact ? ` on ${device}, exact` : ` on ${device}`,
     (golden) => golden.kind !== 'magicmix' || (exact && isSmall(golden)),
   )
+
+  for (const precision of exact ? (['f32'] as const) : (['f16', 'bf16'] as const)) {
+    describeXl(
+      `on ${device}`,
+      precision,
+      async (options) =>
+        MagicMix.load({
+          ...{ model: await tinyXlModel(), config: tinyXlHeads },
+          ...{ device, precision, threads: 1, ...options },
+        }),
+      ({ kind, id }) => kind !== 'magicmix' || (exact && id === 'xl-mix-scales'),
+    )
+  }
 })
 
 /** A software renderer takes half a minute for other mixes. */

@@ -315,7 +315,7 @@ private:
             for (float &v : x) v = std::round(v * 2);
             for (float &v : weights) v = static_cast<float>(random_.between(-2, 2));
         }
-        const Values bias = random_.normal(out), bias2 = random_.normal(out);
+        const Values bias = random_.normal(out), bias2 = random_.normal(out * size(p.images));
         Values residual = random_.normal(out * size(outPixels));
         const Bytes xOperand = operand(x, inPixels, p.shape.in),
                     packedWeights = packed(p.shape, weights);
@@ -324,6 +324,7 @@ private:
         p.weights = packedWeights.data();
         if (!whole && random_.flip()) p.bias = bias.data();
         if (!whole && !p.shape.gated && random_.flip()) p.bias2 = bias2.data();
+        p.bias2PerImage = p.bias2 && random_.flip();
         Bytes residualOperand;
         if (!whole && !p.shape.gated && random_.flip()) {
             p.residual = residual.data();
@@ -359,7 +360,7 @@ private:
                                        weights[(o * in + i) * taps + size(t)];
                         }
                         const std::size_t row = expected.size() / (p.shape.gated ? out / 2 : out);
-                        if (p.bias2) sum += bias2[o];
+                        if (p.bias2) sum += bias2[(p.bias2PerImage ? size(n) * out : 0) + o];
                         if (p.residual) sum += residual[row * out + o];
                         sums[o] = sum;
                     }

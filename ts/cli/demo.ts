@@ -114,7 +114,7 @@ async function makeAll(
   const waiting = cells.values()
   const work = async (mixer: MagicMix) => {
     const { nativeSize } = mixer.model
-    const size = { width: nativeSize, height: nativeSize, nativeSize }
+    const size = { width: nativeSize, height: nativeSize, model: mixer.model }
     for (const cell of waiting) {
       const picture =
         'mix' in cell

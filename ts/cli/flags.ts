@@ -59,6 +59,7 @@ function valueOf({ cli, schema }: Option, values: Values): unknown {
   if (type === 'number' || type === 'integer') return numberOption(values, cli.flag)
   const { parse, collect } = cli
   if (!parse) return values[cli.flag]
+  if (!cli.multiple) return parse(values[cli.flag] as string)
   const parsed = (values[cli.flag] as readonly string[]).map(parse)
   return collect ? collect(parsed as never[]) : parsed
 }

@@ -115,12 +115,12 @@ function describe({ model, ...found }: NativeInspection, listTensors: boolean): 
 /** Numbers of tensors by type, for every part of the model. */
 function groups(tensors: NativeInspection['tensors']): string[][] {
   const parts = {
-    'text encoder': 'cond_stage_model.',
-    unet: 'model.diffusion_model.',
-    vae: 'first_stage_model.',
+    'text encoder': /^(cond_stage_model|conditioner)\./,
+    unet: /^model\.diffusion_model\./,
+    vae: /^first_stage_model\./,
   }
-  return Object.entries(parts).map(([part, prefix]) => {
-    const ofPart = tensors.filter(({ name }) => name.startsWith(prefix))
+  return Object.entries(parts).map(([part, names]) => {
+    const ofPart = tensors.filter(({ name }) => names.test(name))
     if (ofPart.length === 0) return [part, 'missing']
     const counts = new Map<string, number>()
     for (const { type } of ofPart) counts.set(type, (counts.get(type) ?? 0) + 1)

@@ -1,4 +1,5 @@
 /** Layout pictures: from whatever `sharp` reads to RGB pixels of the size of the mix. */
+import { type NativeSize, mixSize } from './mix-size.js'
 import { createHash } from 'node:crypto'
 
 import { MagicMixError } from '../errors.js'
@@ -31,12 +32,12 @@ const maxJpegPixels = 2 ** 28
 
 /** How {@link readPicture} makes a picture fit. */
 export interface PictureOptions {
+  /** The model that will mix. */
+  model: NativeSize
   width?: number | undefined
   height?: number | undefined
   fit: Fit
   background: string
-  /** Side of the pictures that the model was trained on. */
-  nativeSize: number
   /** Ends the reading of streams. */
   signal?: AbortSignal | undefined
 }
@@ -54,7 +55,7 @@ export interface ReadPicture {
  */
 export async function readPicture(
   picture: LayoutPicture,
-  { width, height, fit, background, nativeSize, signal }: PictureOptions,
+  { width, height, fit, background, model, signal }: PictureOptions,
 ): Promise<ReadPicture> {
   // Begun first, so that a stream ends with the signal from here on.
   const keeping = keep(picture, signal)
@@ -63,7 +64,7 @@ export async function readPicture(
   return readable(picture, async (seen) => {
     const kept = await keeping
     const source = await open(kept, seen, signal)
-    const size = mixSize(await orientedSize(source), nativeSize, width, height)
+    const size = mixSize(await orientedSize(source), model, width, height)
     const { data, info } = await (
       await inColour(source)
     )
@@ -81,14 +82,14 @@ export async function readPicture(
 /** The size that {@link readPicture} would give, from the picture's header. */
 export async function sizeOfMix(
   picture: LayoutPicture,
-  { width, height, background, nativeSize }: PictureOptions,
+  { width, height, background, model }: PictureOptions,
 ): Promise<{ width: number; height: number }> {
   await checkColour(background)
   if (isDeferred(picture)) {
     throw invalid('layout', 'a picture that can be read again (its bytes)', picture)
   }
   return readable(picture, async (seen) =>
-    mixSize(await orientedSize(await open(await keep(picture), seen)), nativeSize, width, height),
+    mixSize(await orientedSize(await open(await keep(picture), seen)), model, width, height),
   )
 }
 
@@ -120,20 +121,6 @@ async function readable<T>(picture: LayoutPicture, read: (seen: Seen) => Promise
       { cause: error },
     )
   }
-}
-
-/** The size of the mix for a picture of `size`; the rule is stated at {@link MixRequest.height}. */
-export function mixSize(
-  size: { width: number; height: number },
-  nativeSize: number,
-  width?: number,
-  height?: number,
-): { width: number; height: number } {
-  const aspect = size.width / size.height
-  const wide = height === undefined ? nativeSize * Math.sqrt(aspect) : height * aspect
-  const high = width === undefined ? nativeSize / Math.sqrt(aspect) : width / aspect
-  const unit = 8 * Math.max(1, Math.round(nativeSize / 64)) // an eighth of the native side
-  return { width: width ?? roundSide(wide, unit), height: height ?? roundSide(high, unit) }
 }
 
 /** An error that says everything already. */
@@ -194,11 +181,6 @@ function oriented(picture: Sharp): Sharp {
 async function orientedSize(source: Sharp): Promise<{ width: number; height: number }> {
   const { autoOrient } = await source.metadata()
   return autoOrient
-}
-
-function roundSide(pixels: number, unit: number): number {
-  const most = 4096 - (4096 % unit)
-  return Math.min(most, Math.max(unit, Math.round(pixels / unit) * unit))
 }
 
 /** A colour beside or behind a grey picture would be made grey with it. */

@@ -67,7 +67,7 @@ function pairOf(value: unknown, names: readonly [string, string], name: string):
   const [first, second] = names
   if (Array.isArray(value) && value.length === 2) return value
   const known = isRecord(value) && Object.keys(value).every((key) => names.includes(key))
-  if (known) return [(value)[first], (value)[second]]
+  if (known) return [value[first], value[second]]
   throw invalid(name, `[${first}, ${second}]`, value)
 }
 

@@ -195,8 +195,9 @@ export interface MixRequest {
    * Height of the mix in pixels, a multiple of 8 in 8..4096. If only one side is given, the other
    * follows from the picture's aspect ratio. If none is, both are the sides of a picture of that
    * aspect ratio with the area of the model's native size squared. Sides that follow are rounded to
-   * multiples of an eighth of the native size (64 of 512) and stay within that and 4096. Default
-   * for a prompt: the native size.
+   * multiples of an eighth of the native size (64 of 512) and stay within that and 4096; of Stable Diffusion XL
+   * both are those of the sizes of its training whose aspect ratio is nearest (1216 x 832 for 3 to 2), and one side
+   * that follows is rounded to a sixteenth of the native size. Default for a prompt: the native size.
    */
   height?: number | undefined
   /**
