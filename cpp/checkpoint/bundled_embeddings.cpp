@@ -28,6 +28,11 @@ std::string nameOf(const std::string &tensor, const std::string &path) {
         if (control) refuse("whose name cannot stand in a prompt");
         return name;
     }
+    if (endsWith(tensor, kSecond)) {
+        refuse(
+            "half of an embedding for Stable Diffusion XL, without NAME.clip_l for the first text "
+            "encoder");
+    }
     refuse("which no embedding that a LoRA brings along has; they are called " + kPrefix +
            "NAME.clip_l");
     return "";

@@ -43,7 +43,10 @@ const StoredTensor &vectorsOf(const EmbeddingFile &file, const StoredTensors &te
         }
     }
     if (const StoredTensor *second = bundledVectors(tensors, file.placeholder, true)) {
-        unsupported(file, "brings an embedding for Stable Diffusion XL along", second->name);
+        unsupported(file,
+                    "has the tensor '" + second->name +
+                        "': it brings an embedding for Stable Diffusion XL along",
+                    second->name);
     }
     for (const std::string &name :
          {file.placeholder, std::string("emb_params"), std::string("string_to_param.*")}) {

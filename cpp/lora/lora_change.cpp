@@ -114,7 +114,7 @@ std::vector<TensorPointer> LoraChange::tensors() const {
 }
 
 void checkFit(const LoraChange &change, const std::vector<std::int64_t> &shape,
-              const std::string &path) {
+              const std::string &path, const std::string &note) {
     if (shape.size() <= 4 && fits(change, KernelShape(shape))) return;
     std::string tensors;
     const auto all = change.tensors();
@@ -123,7 +123,7 @@ void checkFit(const LoraChange &change, const std::vector<std::int64_t> &shape,
         tensors += "'" + tensor->name + "' " + shapeText(tensor->shape);
     }
     throw Error("MODEL_UNSUPPORTED",
-                "the LoRA '" + path + "' is for another network: " + tensors +
+                "the LoRA '" + path + "' is for another network" + note + ": " + tensors +
                     (all.size() == 1 ? " does" : " do") + " not fit a weight of shape " +
                     shapeText(shape),
                 {{"path", path}, {"tensor", all.front()->name}});

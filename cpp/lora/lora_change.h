@@ -42,10 +42,10 @@ struct LoraModule {
 };
 
 /// Does a change fit a weight of that shape? Throws `MODEL_UNSUPPORTED` naming the shapes: the
-/// LoRA is for another network. After this, what is computed with it takes no more memory than the
-/// weight and the file do.
+/// LoRA is for another network, of which `note` says more (see made_for.h). After this, what is
+/// computed with it takes no more memory than the weight and the file do.
 void checkFit(const LoraChange &change, const std::vector<std::int64_t> &shape,
-              const std::string &path);
+              const std::string &path, const std::string &note);
 
 /// sum += strength (what the change makes of `base` - base), where `base` and `sum` have a shape
 /// that was checked. Throws `MODEL_FORMAT` for NaN and infinite values in the file.

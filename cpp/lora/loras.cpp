@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "lora/made_for.h"
 #include "lora/module_names.h"
 #include "tensor/conversion.h"
 #include "tensor/machine.h"
@@ -160,6 +161,7 @@ void Loras::planFile(const std::shared_ptr<const LoraFile> &file, float strength
                               std::to_string(places) + " linear layers");
         }
     }
+    const std::string note = madeFor(*file, contextWidth(modules));
     std::vector<std::string> unknown;
     std::map<std::string, std::string> used; // names in the file by original names
     for (const auto &[name, module] : file->modules) {
@@ -173,7 +175,7 @@ void Loras::planFile(const std::shared_ptr<const LoraFile> &file, float strength
                                 "' and '" + name + "'",
                             {{"path", file->path}, {"module", name}});
             }
-            planModule(file, name, place->second, strength, &merged);
+            planModule(file, name, place->second, strength, note, &merged);
             continue;
         }
         // Models that were made for clip skip lack the last layers of the text encoder: what is
@@ -183,33 +185,44 @@ void Loras::planFile(const std::shared_ptr<const LoraFile> &file, float strength
         if (place == modules.end()) {
             unknown.push_back(name);
         } else {
-            planModule(file, name, place->second, strength, nullptr);
+            planModule(file, name, place->second, strength, note, nullptr);
         }
     }
     if (!unknown.empty()) {
-        refuse(*file, "is for another network: of its " + std::to_string(file->modules.size()) +
-                          " modules this model has no " + someOf(unknown));
+        refuse(*file, "is for another network" + note + ": of its " +
+                          std::to_string(file->modules.size()) + " modules this model has no " +
+                          someOf(unknown));
     }
     if (used.empty()) {
         refuse(*file, "is for layers of the text encoder that this model lacks, and nothing else");
     }
 }
 
+/// The width of the text states that the model's cross-attention takes; 0 if it has none.
+std::int64_t Loras::contextWidth(const std::map<std::string, std::string> &modules) const {
+    for (const auto &[name, place] : modules) {
+        if (endsWith(name, "attn2.to_k")) return base_.describe(place + kWeight).shape.back();
+    }
+    return 0;
+}
+
 /// Checks what a file changes of the module that is called `place` here, and adds it to `merged`
 /// if that is not null.
 void Loras::planModule(const std::shared_ptr<const LoraFile> &file, const std::string &module,
-                       const std::string &place, float strength, Merged *merged) const {
+                       const std::string &place, float strength, const std::string &note,
+                       Merged *merged) const {
     const LoraModule &changed = file->modules.at(module);
     const auto plan = [&](const std::vector<LoraChange> &changes, const std::string &weight) {
         if (changes.empty()) return;
         const bool has = std::any_of(weights_.begin(), weights_.end(),
                                      [&](const Weights *each) { return each->has(weight); });
         if (!has) {
-            refuse(*file, "is for another network: '" + changes[0].tensors().front()->name +
+            refuse(*file, "is for another network" + note + ": '" +
+                              changes[0].tensors().front()->name +
                               "' is for a bias that this model has not");
         }
         const auto shape = base_.describe(weight).shape;
-        for (const auto &change : changes) checkFit(change, shape, file->path);
+        for (const auto &change : changes) checkFit(change, shape, file->path, note);
         if (merged && strength != 0) (*merged)[weight].push_back({file, module, strength});
     };
     plan(changed.weight, place + kWeight);

@@ -49,7 +49,9 @@ private:
     void planFile(const std::shared_ptr<const LoraFile> &file, float strength,
                   const std::map<std::string, std::string> &modules, Merged &merged) const;
     void planModule(const std::shared_ptr<const LoraFile> &file, const std::string &module,
-                    const std::string &place, float strength, Merged *merged) const;
+                    const std::string &place, float strength, const std::string &note,
+                    Merged *merged) const;
+    std::int64_t contextWidth(const std::map<std::string, std::string> &modules) const;
     void requireEmbeddings(const LoraFile &file) const;
     std::shared_ptr<const LoraFile> opened(const std::string &path,
                                            const Cancellation &cancel) const;

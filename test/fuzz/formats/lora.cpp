@@ -10,7 +10,7 @@ void addTo(const std::vector<LoraChange> &changes, const std::string &path) {
     for (const auto &change : changes) {
         for (const auto &shape : shapes) {
             expectErrorAtMost([&] {
-                checkFit(change, shape, path);
+                checkFit(change, shape, path, "");
                 std::vector<float> sum(elementCount(shape, "weight"), 0.5f);
                 addChange(change, 0.5f, WeightSource::Values::owning(shape, sum), sum);
             });
