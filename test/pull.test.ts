@@ -21,8 +21,9 @@ import type { ConvertProgressEvent, LoadProgressEvent, ModelKind, ProgressEvent 
 
 import { Backoff } from '../dist/hub/backoff.js'
 import { resolveModel } from '../dist/hub/pull.js'
+import { shortNames } from '../dist/hub/references.js'
 import { HubServer, type Misbehaviour, commit } from './support/hub-server.js'
-import { tinyDiffusers, tinyHeads, tinyModel } from './support/models.js'
+import { tinyDiffusers, tinyHeads, tinyModel, tinyXlDiffusers } from './support/models.js'
 import { packageRoot } from './support/package-root.js'
 import { runNode, smallRequest } from './support/programs.js'
 import { readSafetensors, safetensorsBytes } from './support/safetensors.js'
@@ -329,8 +330,17 @@ describe('pull', () => {
     }
 
     it('is MODEL_UNSUPPORTED if it is another family, before gigabytes have come', async () => {
-      hub.add('stabilityai/xl', { 'model_index.json': '{}', 'text_encoder_2/config.json': '{}' })
-      await assert.rejects(pull('stabilityai/xl'), failure('MODEL_UNSUPPORTED', /text_encoder_2/))
+      for (const [file, message] of [
+        [
+          'text_encoder_3/config.json',
+          /has a text_encoder_3, so it is no Stable Diffusion 1, 2 or XL/,
+        ],
+        ['transformer/config.json', /has a transformer/],
+        ['text_encoder_2/config.json', /the refiner of Stable Diffusion XL/],
+      ] as const) {
+        hub.add('stabilityai/other', { 'model_index.json': '{}', [file]: '{}' })
+        await assert.rejects(pull('stabilityai/other'), failure('MODEL_UNSUPPORTED', message))
+      }
       assert.deepEqual(hub.downloads, [])
     })
 
@@ -505,6 +515,38 @@ describe('pull', () => {
       ])
     })
 
+    it('of XL comes with both text encoders, in half precision, and what its tokenizers say', async () => {
+      const weights = {
+        'text_encoder/model': 't',
+        'text_encoder_2/model': 'g',
+        'unet/diffusion_pytorch_model': 'u',
+        'vae/diffusion_pytorch_model': 'v',
+      }
+      const half = Object.keys(weights).map((name) => `${name}.fp16.safetensors`)
+      const others = ['', '.non_ema'].flatMap((variant) =>
+        Object.keys(weights).map((name) => `${name}${variant}.safetensors`),
+      )
+      const configs = Object.keys(weights).map((name) => `${path.dirname(name)}/config.json`)
+      const tokenizers = ['tokenizer', 'tokenizer_2'].flatMap((name) => [
+        `${name}/tokenizer_config.json`,
+        `${name}/special_tokens_map.json`,
+      ])
+      const wanted = ['model_index.json', ...tokenizers, ...configs, ...half]
+      const unwanted = [
+        ...others,
+        'tokenizer_2/merges.txt',
+        'vae_1_0/diffusion_pytorch_model.fp16.safetensors',
+        'sd_xl_base_1.0.safetensors',
+      ]
+      hub.add(repo, Object.fromEntries([...wanted, ...unwanted].map((name) => [name, '{}'])))
+      assert.deepEqual((await pull(repo)).files.sort(), wanted.sort())
+    })
+
+    it('of XL without weights in its second text encoder is told', async () => {
+      hub.add(repo, { ...folder, 'text_encoder_2/config.json': '{}' })
+      await assert.rejects(pull(repo), failure('MODEL_NOT_FOUND', /no weights in text_encoder_2\//))
+    })
+
     it('takes what Python has downloaded, even if the hub has something smaller', async () => {
       hub.add(repo, { ...folder, 'unet/diffusion_pytorch_model.fp16.safetensors': 'h' })
       await layOut(folder)
@@ -566,6 +608,37 @@ describe('pull', () => {
       assert.deepEqual(hub.asked, [])
       // the very pixels that the folder itself gives
       assert.deepEqual(await mixWith(await tinyDiffusers()), mixed)
+    })
+
+    it('loads XL by its short name, in half precision, and resumes a part of it', async () => {
+      const xl = 'stabilityai/stable-diffusion-xl-base-1.0'
+      const model = await tinyXlDiffusers({ variant: '.fp16' })
+      await hub.addFolder(xl, model)
+      hub.repos.get(xl)!.set('unet/diffusion_pytorch_model.safetensors', {
+        ...{ bytes: 1e9, etag: '0'.repeat(64), isLarge: true, content: Buffer.alloc(0) },
+      })
+      const large = 'text_encoder_2/model.fp16.safetensors'
+      const { etag, bytes, content } = hub.repos.get(xl)!.get(large)!
+      const blobs = path.join(home, 'hub', `models--${xl.replace('/', '--')}`, 'blobs')
+      await mkdir(blobs, { recursive: true })
+      await writeFile(path.join(blobs, `${etag}.incomplete`), content.subarray(0, bytes / 2))
+      const pulled = await pull('sdxl')
+      assert.equal(pulled.license?.name, 'CreativeML Open RAIL++-M')
+      const all = [...hub.repos.get(xl)!.values()].reduce((sum, file) => sum + file.bytes, -1e9)
+      assert.equal(pulled.downloadedBytes, all - bytes / 2)
+      assert.deepEqual(await mixWith('hf:sdxl'), await mixWith(model))
+    })
+
+    it('has licences for all short names', () => {
+      assert.deepEqual(Object.keys(shortNames).sort(), [
+        ...['sd1.4', 'sd1.5', 'sd2.1', 'sdxl', 'sdxl-turbo'],
+      ])
+      for (const { repo, license } of Object.values(shortNames)) {
+        assert.match(repo, /^[\w.-]+\/[\w.-]+$/)
+        assert.match(license.url, /^https:\/\//)
+        assert.ok(license.name)
+      }
+      assert.equal(shortNames['sdxl-turbo']!.license.name, 'sai-nc-community')
     })
 
     async function mixWith(model: string, onProgress?: (event: LoadProgressEvent) => void) {

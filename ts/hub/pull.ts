@@ -93,7 +93,7 @@ export interface PulledModel {
  * may set `HF_ENDPOINT` (a mirror), `HF_TOKEN`, `HF_HUB_CACHE` or `HF_HOME` (where the cache is) and
  * `HF_HUB_OFFLINE=1` (use only the cache).
  *
- * @param model 'sd1.4', 'sd1.5', 'sd2.1', 'ORG/NAME' or 'ORG/NAME/FILE', where FILE may be a folder,
+ * @param model 'sd1.4', 'sd1.5', 'sd2.1', 'sdxl', 'sdxl-turbo', 'ORG/NAME' or 'ORG/NAME/FILE', where FILE may be a folder,
  * also with '@REVISION' after NAME, and with 'hf:' before it all
  * @throws {@link MagicMixError} INVALID_ARGUMENT, UNKNOWN_OPTION, MODEL_NOT_FOUND,
  * MODEL_UNSUPPORTED, ACCESS_DENIED, DOWNLOAD_FAILED, DOWNLOAD_DAMAGED, DISK_FULL; or the signal's

