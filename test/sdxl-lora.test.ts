@@ -469,6 +469,25 @@ describe('LoRAs and embeddings of SDXL', function () {
       return model
     }
   })
+
+  // docs/few-steps.md
+  for (const [title, options] of Object.entries<Partial<MixRequest>>({
+    LCM: { sampler: 'lcm', steps: 8, kMax: 0.625, kMin: 0.25 },
+    TCD: { sampler: 'tcd', steps: 8, kMax: 0.625, kMin: 0.25 },
+    'Hyper-SD': { sampler: 'ddim', spacing: 'trailing', steps: 8, kMax: 0.625, kMin: 0.25 },
+    'Hyper-SD of one step': { sampler: 'tcd', gamma: 0.6, steps: 4, kMax: 0.75, kMin: 0 },
+    Lightning: { sampler: 'euler', spacing: 'trailing', steps: 8, kMax: 0.625, kMin: 0.25 },
+    Turbo: { sampler: 'euler_a', spacing: 'trailing', steps: 4, kMax: 0.75, kMin: 0 },
+  })) {
+    it(`the recipe for ${title} mixes, with half the calls of the UNet`, async () => {
+      const recipe = { ...request, ...options, guidanceScale: 1 }
+      const { content } = (await mixer.check(recipe)).steps
+      assert.equal(content, Math.round((options.kMax ?? 0) * (options.steps ?? 0)))
+      const mixes = await Promise.all([0.9, 0.5].map((nu) => mixer.mix({ ...recipe, nu })))
+      assert.notDeepEqual(mixes[0]!.data, mixes[1]!.data) // nu has a say
+      for (const { unetCalls } of mixes) assert.equal(unetCalls.unguided, unetCalls.full)
+    })
+  }
 })
 
 /** up down, in double precision. */

@@ -259,13 +259,19 @@ export class MagicMix {
 
   /**
    * Shows how a text is cut into tokens: begin of text, the text's own tokens, end of text. It is
-   * not cut off: a prompt fits if this gives at most 77.
+   * not cut off: a prompt fits if this gives at most 77. Text encoders see it filled up to 77 with the
+   * token `model.sizes.textEncoder.padding`; both of Stable Diffusion XL see the same tokens, the second
+   * filled up with `model.sizes.textEncoder2.padding` (49407 and 0, unless the model says otherwise).
    *
    * @throws {@link MagicMixError} INVALID_ARGUMENT, PROMPT_TOO_LONG (over 1000 characters), DISPOSED
    * @example
    * ```ts
    * mixer.tokenize('a photorealistic corgi').map(({ text }) => text)
    * // [ '<|startoftext|>', 'a', 'photo', 'realistic', 'corgi', '<|endoftext|>' ]
+   * // What XL's second text encoder sees:
+   * const ids = mixer.tokenize('a corgi').map(({ id }) => id)
+   * const { textEncoder2 } = mixer.model.sizes
+   * if (textEncoder2) while (ids.length < 77) ids.push(textEncoder2.padding)
    * ```
    */
   tokenize(text: string): Token[] {
