@@ -31,20 +31,23 @@ struct Mixing {
 /// The layout at state i, for iMax <= i <= lastLayout().
 using Layout = std::function<Latent(int i)>;
 
-/// Called with every state, and with the clean latent that the step before it predicted
+/// Called with every state of a run, and with the clean latent that the step before it predicted
 /// (null for the first).
-using Observer = std::function<void(int i, const Latent &state, const Latent *clean)>;
+using Observer =
+    std::function<void(int i, const Latent &state, const Latent *clean, const Sampler::Run &run)>;
 
 /// image-text: the layout is the picture's latent z0 with the noise e_i, of which steps that add
 /// fresh noise replace a part; otherwise one noise serves every i.
 Layout pictureLayout(Sampler &sampler, const Latent &z0, const Latent &noise, int iMax);
 
-/// text-text: states 0..last of a plain run of the layout prompt from pure noise.
-std::vector<Latent> promptLayout(Sampler &sampler, const Latent &noise, int last,
+/// text-text: states 0..last of a plain run of the layout prompt. `states`: the first of them,
+/// state 0 being pure noise; `run` goes on behind the last.
+std::vector<Latent> promptLayout(Sampler::Run run, std::vector<Latent> states, int last,
                                  const Denoise &layoutPrompt, const Observer &observe);
 
-/// From the layout's state iMax to the mixed state N.
-Latent mixStates(Sampler &sampler, const Mixing &mixing, const Layout &layout,
+/// From state i of the mix, which `run` has come to, to the mixed state N. State iMax is the
+/// layout's.
+Latent mixStates(Sampler::Run run, Latent x, int i, const Mixing &mixing, const Layout &layout,
                  const Denoise &contentPrompt, const Observer &observe);
 
 } // namespace magicmix
