@@ -143,16 +143,15 @@ void MixRun::layOut() {
         return unet_->denoise(x, t, layoutPrompt_,
                               trail_.layout[static_cast<std::size_t>(i)].whole);
     };
-    const Observer observe = observer(result_.layoutTrace, path_.layout, 0, sharing_.keepLayout);
     std::vector<Latent> states{sampler_->begun(noise_)};
     std::shared_ptr<const SharedState> last;
     for (int i = 1; i <= begin_.layout; i++) {
         last = *path_.layout[static_cast<std::size_t>(i)];
         states.push_back(last->state);
     }
-    Sampler::Run run = runFrom(last);
-    if (!last) observe(0, states.front(), nullptr, run);
-    states = promptLayout(std::move(run), std::move(states), begin_.lastLayout, denoise, observe);
+    states =
+        promptLayout(runFrom(last), std::move(states), begin_.lastLayout, denoise,
+                     observer(result_.layoutTrace), leaver(path_.layout, 0, sharing_.keepLayout));
     layout_ = [states = std::move(states)](int i) { return states[static_cast<std::size_t>(i)]; };
 }
 
@@ -162,16 +161,13 @@ void MixRun::mixContent() {
         return unet_->denoise(x, t, contentAt(i), trail_.contentStep(i).whole);
     };
     const int first = mixing_.iMax;
-    const Observer observe = observer(result_.trace, path_.content, first, sharing_.keepContent);
     std::shared_ptr<const SharedState> there;
     if (begin_.content > first) {
         there = *path_.content[static_cast<std::size_t>(begin_.content - first)];
     }
-    Sampler::Run run = runFrom(there);
-    Latent x = there ? there->state : layout_(first);
-    if (!there) observe(first, x, nullptr, run);
-    mixed_ =
-        mixStates(std::move(run), std::move(x), begin_.content, mixing_, layout_, denoise, observe);
+    mixed_ = mixStates(runFrom(there), there ? there->state : layout_(first), begin_.content,
+                       mixing_, layout_, denoise, observer(result_.trace),
+                       leaver(path_.content, first, sharing_.keepContent));
     if (unet_) result_.unetCalls = unet_->calls();
     unet_.reset();
 }
@@ -200,14 +196,18 @@ std::vector<double> MixRun::timestepsToVisit() const {
     return all;
 }
 
-/// Keeps states if they are asked for, leaves those that others begin with, and reports every step.
-Observer MixRun::observer(std::vector<State> &trace, const Places &places, int first,
-                          const std::vector<int> &keep) {
-    return [&, first](int i, const Latent &state, const Latent *clean, const Sampler::Run &run) {
-        if (std::find(keep.begin(), keep.end(), i) != keep.end()) {
-            *places[static_cast<std::size_t>(i - first)] =
-                std::make_shared<const SharedState>(SharedState{state, run.memory()});
-        }
+/// Leaves what others begin with.
+Arrival MixRun::leaver(const Places &places, int first, const std::vector<int> &keep) {
+    return [&, first](int i, const Latent &x, const Sampler::Run &run) {
+        if (std::find(keep.begin(), keep.end(), i) == keep.end()) return;
+        *places[static_cast<std::size_t>(i - first)] =
+            std::make_shared<const SharedState>(SharedState{x, run.memory()});
+    };
+}
+
+/// Keeps states if they are asked for, and reports every step.
+Observer MixRun::observer(std::vector<State> &trace) {
+    return [&](int i, const Latent &state, const Latent *clean) {
         if (request_.trace) trace.push_back({i, sampler_->timestep(i), state});
         if (!clean) return;
         const bool wanted = request_.previewEvery > 0 && i % request_.previewEvery == 0;

@@ -55,10 +55,10 @@ private:
     std::vector<double> timestepsToVisit() const;
     /// A run that goes on from there, or a new one.
     Sampler::Run runFrom(const std::shared_ptr<const SharedState> &there);
+    Observer observer(std::vector<State> &trace);
     using Places = std::vector<std::shared_ptr<const SharedState> *>;
     /// `places`: of states `first`, `first` + 1, ... `keep`: those to leave there.
-    Observer observer(std::vector<State> &trace, const Places &places, int first,
-                      const std::vector<int> &keep);
+    Arrival leaver(const Places &places, int first, const std::vector<int> &keep);
 
     Networks &networks_;
     const Loras &loras_;

@@ -56,7 +56,7 @@ private:
     Node root_;
 };
 
-/// A state, and all that a run has to know to go on from it.
+/// What a step has given for a state, not mixed yet, and all that a run has to know to go on.
 struct SharedState {
     Latent state;
     std::vector<double> memory; ///< of the sampler's run
@@ -87,7 +87,7 @@ Beginning beginningOf(const Trail &trail, const typename TrailTree<Value>::Path 
 
     if (begin.content == iMax)
         begin.lastLayout = trail.mixing.lastLayout();
-    else if (begin.content + 1 < iMin)
+    else if (begin.content < iMin)
         begin.lastLayout = iMin - 1;
     for (std::size_t k = 1; k < path.layout.size() && isThere(*path.layout[k]); k++) {
         const int i = static_cast<int>(k);

@@ -107,10 +107,10 @@ Trail::Trail(const MixRequest &request, const Schedule &schedule)
         Description of = callOf(request, guidedAt(i), whole);
         of.add(scales);
         addContent(request, of);
-        if (i + 1 < mixing.iMin) {
+        if (i > mixing.iMax && i < mixing.iMin) {
             of.add(mixing.nu);
             // A picture's states follow from the first; those of a prompt's run take steps.
-            if (hasLayoutRun) of.add(layout[static_cast<std::size_t>(i)].of);
+            if (hasLayoutRun) of.add(layout[static_cast<std::size_t>(i - 1)].of);
         }
         content.push_back({whole, of.text()});
     }

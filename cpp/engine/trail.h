@@ -12,8 +12,9 @@ namespace magicmix {
 /// A step of a mix, before it is taken.
 struct PlannedStep {
     bool whole = true; ///< it computes the whole UNet, and needs nothing of the call before it
-    /// All that the state behind the step depends on beside the state before it and the options
-    /// that `MixRequest::Sharing::root` stands for.
+    /// All that the step depends on beside what the step before it has given and the options that
+    /// `MixRequest::Sharing::root` stands for. Where its state is mixed first, that is a part of
+    /// it.
     std::string of;
 };
 
@@ -21,7 +22,7 @@ struct PlannedStep {
 bool isGuided(const MixRequest &request, const Schedule &schedule, double timestep);
 
 /// The steps of a mix from its first state to its last. Two mixes whose steps agree up to a state
-/// have that state in common.
+/// have in common what the step before it gives.
 struct Trail {
     Trail(const MixRequest &request, const Schedule &schedule);
 

@@ -39,7 +39,7 @@ async function run({ positionals, values, signal }: Arguments): Promise<void> {
   await mkdir(folder, { recursive: true })
   const { sharp } = await import('../sharp.js')
   const { MagicMix } = await import('../mixer.js')
-  const { drawSheet } = await import('./sheet.js')
+  const { drawSheet } = await import('../sweep/draw-sheet.js')
 
   const started = performance.now()
   const plans = demoSheets((name) => path.join(models, 'layouts', `${name}.png`), fewStepsInTheBox)

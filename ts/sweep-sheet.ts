@@ -1,0 +1,139 @@
+/** The sheet of a sweep: a picture of its pictures. */
+import { writeFile } from 'node:fs/promises'
+
+import { MagicMixError, calledFrom } from './errors.js'
+import { type FileBytes, type PictureFormat, formatOf, formats, pathOf } from './mix.js'
+import { oneOf } from './options/validate.js'
+import type { Picture } from './pixels.js'
+import type { CheckedMixRequest } from './request/mix-options.js'
+import { type Sharp, sharp } from './sharp.js'
+import { type SweepAxis, layoutLabel, valueLabel } from './sweep/axes.js'
+import { drawSheet, shrunk } from './sweep/draw-sheet.js'
+
+/** The texts of a sheet. */
+export interface Captions {
+  title: string
+  about: readonly string[]
+  columns: readonly string[]
+  rows: readonly string[]
+}
+
+/** Sides of a sheet, in pixels, in all formats that it is written in. */
+const longestSide = 16_000
+
+/** @internal The texts of a sheet of those axes, `request` being one of its cells. */
+export function captionsOf(axes: readonly SweepAxis[], request: CheckedMixRequest): Captions {
+  const labels = axes.map(({ option, values }) => values.map((each) => valueLabel(option, each)))
+  const [columns = [], down = [''], groups = ['']] = labels
+  const rows = groups.flatMap((group) =>
+    down.map((each) => [group, each].filter(Boolean).join('\n')),
+  )
+  const varied = new Set<string>(axes.map(({ option }) => option))
+  const { layout, content, seed, sampler, steps } = request
+  const subjects = {
+    content,
+    layout: `in the layout of ${layoutLabel(layout)}`,
+  }
+  const title = Object.entries(subjects).filter(([name]) => !varied.has(name))
+  const common = Object.entries({ ...commonOf(request), sampler, steps, seed })
+    .filter(([name]) => !varied.has(name))
+    .map(([name, value]) => `${name} ${value}`)
+  return {
+    title: title.length > 0 ? title.map(([, text]) => text).join(' ') : 'A sweep',
+    about: [common.join(', ')],
+    ...{ columns, rows },
+  }
+}
+
+function commonOf({ kMin, kMax, nu }: CheckedMixRequest): Record<string, number> {
+  return { nu, kMin, kMax }
+}
+
+/** A sheet of the cells that a sweep had when it was asked for. */
+export class SweepSheet {
+  /** @internal */
+  static of(
+    captions: Captions,
+    cells: readonly (Picture | undefined)[],
+    empty: { width: number; height: number },
+  ): SweepSheet {
+    return new SweepSheet(captions, cells, empty)
+  }
+
+  private constructor(
+    private readonly captions: Captions,
+    private readonly cells: readonly (Picture | undefined)[],
+    private readonly empty: { width: number; height: number },
+  ) {}
+
+  /**
+   * The sheet as a `sharp` instance. Cells have their own size, unless a side of the sheet would be longer than
+   * 16000 pixels.
+   */
+  async toSharp(): Promise<Sharp> {
+    const { data, width, height } = await this.draw()
+    return sharp(data, { limitInputPixels: false, raw: { width, height, channels: 3 } })
+  }
+
+  /**
+   * The sheet as the bytes of a file.
+   *
+   * @param format 'png' (the default), 'jpeg', 'webp', 'avif' or 'tiff'
+   * @throws {@link MagicMixError} INVALID_ARGUMENT
+   */
+  async toBuffer(format: PictureFormat = 'png'): Promise<FileBytes> {
+    return calledFrom(SweepSheet.prototype.toBuffer, () => this.bytes(format))
+  }
+
+  /**
+   * Writes the sheet to a file, in the format that the extension names.
+   *
+   * @param file a path, or a `file:` URL
+   * @throws {@link MagicMixError} INVALID_ARGUMENT, PICTURE_UNWRITABLE
+   */
+  async toFile(file: string | URL): Promise<void> {
+    return calledFrom(SweepSheet.prototype.toFile, async () => {
+      file = pathOf(file)
+      const bytes = await this.bytes(formatOf(file))
+      try {
+        await writeFile(file, bytes)
+      } catch (error) {
+        throw new MagicMixError(
+          'PICTURE_UNWRITABLE',
+          `The sheet cannot be written to ${file}: ${(error as Error).message}`,
+          { file },
+          { cause: error },
+        )
+      }
+    })
+  }
+
+  private async bytes(format: PictureFormat): Promise<FileBytes> {
+    const sheet = await this.toSharp()
+    return sheet.toFormat(oneOf(format, formats, 'format')).toBuffer()
+  }
+
+  private async draw(): Promise<Picture> {
+    const { title, about, columns, rows } = this.captions
+    const there = this.cells.filter((cell) => cell !== undefined)
+    const sizes = there.length > 0 ? there : [this.empty]
+    const size = {
+      width: Math.max(...sizes.map(({ width }) => width)),
+      height: Math.max(...sizes.map(({ height }) => height)),
+    }
+    const sides = [columns.length * size.width, rows.length * size.height]
+    const factor = Math.max(1, Math.ceil(Math.max(...sides) / longestSide))
+    const pictures = await Promise.all(this.cells.map((cell) => cell && shrunk(cell, factor)))
+    return drawSheet({
+      ...{ title, about, columns, wrap: true },
+      cell: {
+        width: Math.ceil(size.width / factor),
+        height: Math.ceil(size.height / factor),
+      },
+      rows: rows.map((label, row) => ({
+        label,
+        pictures: pictures.slice(row * columns.length, (row + 1) * columns.length),
+      })),
+    })
+  }
+}
