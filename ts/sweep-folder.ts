@@ -8,7 +8,7 @@ import { isPrompt } from './input/layout.js'
 import type { FilledLora } from './input/lora.js'
 import { Mix, type MixTimings, type UnetCalls } from './mix.js'
 import type { ModelInfo } from './models/model-info.js'
-import { invalid, isRecord } from './options/validate.js'
+import { isRecord } from './options/validate.js'
 import type { FilledMixRequest } from './request/mix-options.js'
 import { sharp } from './sharp.js'
 import type { ReadLayout, SweepCell } from './sweep.js'
@@ -245,7 +245,12 @@ function same(a: unknown, b: unknown): boolean {
 }
 
 function notOurs(folder: string, why: string): MagicMixError {
-  return invalid('cells', 'a new folder, or that of this very sweep,', `${folder} (${why})`)
+  const expected = 'a new folder, or that of this very sweep,'
+  return new MagicMixError(
+    'INVALID_ARGUMENT',
+    `Expected ${expected} for cells but received ${folder}: ${why}`,
+    { name: 'cells', expected, received: folder },
+  )
 }
 
 /** The mix of a cell that is in the folder; nothing if its file is not as it was written. */

@@ -21,32 +21,33 @@ export interface Captions {
 /** Sides of a sheet, in pixels, in all formats that it is written in. */
 const longestSide = 16_000
 
-/** @internal The texts of a sheet of those axes, `request` being one of its cells. */
-export function captionsOf(axes: readonly SweepAxis[], request: CheckedMixRequest): Captions {
+/** Said of a sheet where they are the same in all cells. */
+const told = ['nu', 'kMin', 'kMax', 'sampler', 'steps', 'seed'] as const
+
+/** @internal The texts of a sheet of those axes; `requests` of all cells. */
+export function captionsOf(
+  axes: readonly SweepAxis[],
+  requests: readonly CheckedMixRequest[],
+): Captions {
   const labels = axes.map(({ option, values }) => values.map((each) => valueLabel(option, each)))
   const [columns = [], down = [''], groups = ['']] = labels
   const rows = groups.flatMap((group) =>
     down.map((each) => [group, each].filter(Boolean).join('\n')),
   )
   const varied = new Set<string>(axes.map(({ option }) => option))
-  const { layout, content, seed, sampler, steps } = request
-  const subjects = {
-    content,
-    layout: `in the layout of ${layoutLabel(layout)}`,
-  }
-  const title = Object.entries(subjects).filter(([name]) => !varied.has(name))
-  const common = Object.entries({ ...commonOf(request), sampler, steps, seed })
-    .filter(([name]) => !varied.has(name))
-    .map(([name, value]) => `${name} ${value}`)
+  const first = requests[0]!
+  const subjects = [
+    varied.has('content') ? '' : first.content,
+    varied.has('layout') ? '' : `in the layout of ${layoutLabel(first.layout)}`,
+  ]
+  const common = told
+    .filter((name) => !varied.has(name) && requests.every((each) => each[name] === first[name]))
+    .map((name) => `${name} ${first[name]}`)
   return {
-    title: title.length > 0 ? title.map(([, text]) => text).join(' ') : 'A sweep',
-    about: [common.join(', ')],
+    title: subjects.filter(Boolean).join(' ') || 'Mixes',
+    about: common.length > 0 ? [common.join(', ')] : [],
     ...{ columns, rows },
   }
-}
-
-function commonOf({ kMin, kMax, nu }: CheckedMixRequest): Record<string, number> {
-  return { nu, kMin, kMax }
 }
 
 /** A sheet of the cells that a sweep had when it was asked for. */

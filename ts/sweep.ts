@@ -159,7 +159,8 @@ export class Sweep implements AsyncIterable<SweepCell> {
     const { nativeSize } = this.work.model
     const { width = nativeSize, height = nativeSize } = this.jobs[0]!.request
     const cells = this.jobs.map(({ index }) => this.made.get(index)?.mix)
-    return SweepSheet.of(captionsOf(this.axes, this.jobs[0]!.request), cells, { width, height })
+    const requests = this.jobs.map(({ request }) => request)
+    return SweepSheet.of(captionsOf(this.axes, requests), cells, { width, height })
   }
 
   /** Makes the cells, one after the other. */
