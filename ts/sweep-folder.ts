@@ -124,36 +124,58 @@ export class SweepFolder {
   }
 }
 
-function indexOf({ axes, cells, layouts, model, loras, seedGiven }: Owner): Index {
-  const varied = new Set<string>(axes.map(({ option }) => option))
-  const first = cells[0]!
-  const ownLayout = ({ request, layout }: Owner['cells'][number]) =>
-    isPrompt(request.layout) ? request.layout : layoutHash(layouts[layout]!)
-  const describe = (cell: Owner['cells'][number]) => {
-    const { layout, onProgress, signal, previewEvery, trace, seed, ...values } = cell.request
-    const given = seedGiven ? { seed } : {}
-    return { layout: ownLayout(cell), ...values, loras: cell.request.loras ?? loras, ...given }
-  }
-  const common = Object.entries({
-    ...describe(first),
-    layout: layoutLabel(first.request.layout),
-  }).filter(([name]) => !varied.has(name))
-  const requests = cells.map(describe)
+/**
+ * Refuses a folder of another request, as far as that can be told before there is a model.
+ *
+ * @throws {@link MagicMixError} INVALID_ARGUMENT
+ */
+export async function checkFolder(folder: string, owner: Omit<Owner, 'layouts' | 'model'>) {
+  const found = await readIndex(folder)
+  if (found) refuse(folder, differencesOfRequests(found, requestOf(owner)))
+}
+
+function indexOf(owner: Owner): Index {
+  const { cells, layouts, model } = owner
+  const requests = cells.map((cell) => {
+    const { layout } = cell.request
+    return {
+      layout: isPrompt(layout) ? layout : layoutHash(layouts[cell.layout]!),
+      ...valuesOf(cell, owner),
+    }
+  })
   return {
     format: 1,
     model: modelOf(model),
-    request: plain(Object.fromEntries(common)),
-    vary: Object.fromEntries(
-      axes.map(({ option, values }) => [
-        option,
-        option === 'layout' ? values.map((each) => layoutLabel(each)) : plain(values as never),
-      ]),
-    ),
+    ...requestOf(owner),
     layouts: layouts.map(layoutHash),
-    seed: first.request.seed,
+    seed: cells[0]!.request.seed,
     requests: hash(Buffer.from(JSON.stringify(requests))),
     cells: [],
   }
+}
+
+/** What a cell is made from beside its layout. */
+function valuesOf(
+  { request }: PlannedCell,
+  { loras, seedGiven }: Pick<Owner, 'loras' | 'seedGiven'>,
+): Record<string, unknown> {
+  const { layout, onProgress, signal, previewEvery, trace, seed, ...values } = request
+  return { ...values, loras: request.loras ?? loras, ...(seedGiven ? { seed } : {}) }
+}
+
+function requestOf(owner: Omit<Owner, 'layouts' | 'model'>): Pick<Index, 'request' | 'vary'> {
+  const { axes, cells } = owner
+  const varied = new Set<string>(axes.map(({ option }) => option))
+  const first = cells[0]!
+  const common = { layout: layoutLabel(first.request.layout), ...valuesOf(first, owner) }
+  const vary = axes.map(({ option, values }) => [
+    option,
+    option === 'layout' ? values.map(layoutLabel) : values,
+  ])
+  return plain({
+    request: Object.fromEntries(Object.entries(common).filter(([name]) => !varied.has(name))),
+    vary: Object.fromEntries(vary) as Record<string, unknown>,
+  })
 }
 
 /** Enough to know another model by. */
@@ -218,17 +240,30 @@ function isIndex(index: unknown): index is Index {
 /** What was made for another request is not mixed with this one's. */
 function refuseOther(folder: string, found: Index, own: Index): void {
   const differing = [
-    ...differences('vary.', found.vary, own.vary),
-    ...differences('', found.request, own.request),
+    ...differencesOfRequests(found, own),
     ...differences("the model's ", found.model, own.model),
   ]
   if (differing.length === 0 && !same(found.layouts, own.layouts)) {
-    differing.push('the pixels of layout')
+    differing.push('the picture of layout')
   }
   if (differing.length === 0 && found.requests !== own.requests) differing.push('the request')
+  refuse(folder, differing)
+}
+
+function refuse(folder: string, differing: readonly string[]): void {
   if (differing.length === 0) return
   const verb = differing.length === 1 ? 'differs' : 'differ'
   throw notOurs(folder, `its ${indexName} is of another sweep: ${differing.join(', ')} ${verb}`)
+}
+
+type Described = Pick<Index, 'request' | 'vary'>
+
+function differencesOfRequests(found: Described, own: Described): string[] {
+  const varied = new Set([...Object.keys(found.vary), ...Object.keys(own.vary)])
+  return [
+    ...differences('vary.', found.vary, own.vary),
+    ...differences('', found.request, own.request).filter((name) => !varied.has(name)),
+  ]
 }
 
 function differences(

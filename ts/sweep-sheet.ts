@@ -124,7 +124,8 @@ export class SweepSheet {
     }
     const sides = [columns.length * size.width, rows.length * size.height]
     const factor = Math.max(1, Math.ceil(Math.max(...sides) / longestSide))
-    const pictures = await Promise.all(this.cells.map((cell) => cell && shrunk(cell, factor)))
+    const pictures: (Picture | undefined)[] = []
+    for (const cell of this.cells) pictures.push(cell && (await shrunk(cell, factor)))
     return drawSheet({
       ...{ title, about, columns, wrap: true },
       cell: {

@@ -107,6 +107,7 @@ export class Sweep implements AsyncIterable<SweepCell> {
   private callsPlanned: number
   private callsDone = 0
   private started = 0
+  private ended = false
 
   /** @internal */
   static of(checked: CheckedSweep, work: SweepWork, site: CallSite): Sweep {
@@ -285,6 +286,8 @@ export class Sweep implements AsyncIterable<SweepCell> {
   }
 
   private end(): void {
+    if (this.ended) return
+    this.ended = true
     forgotten.unregister(this)
     this.work.end(this.number)
   }

@@ -9,6 +9,7 @@ import type { LoadOptions } from '../models/load-options.js'
 import { mixOptions } from '../request/mix-options.js'
 import { tokenizePrompts } from '../request/prompts.js'
 import type { Sweep } from '../sweep.js'
+import { checkFolder } from '../sweep-folder.js'
 import { type SweepRequest, checkSweep, inCell, sweepOptions } from '../sweep/axes.js'
 import { type Arguments, type Command, type Values, UsageError, textOption } from './command.js'
 import { flagsOf, optionsFrom } from './flags.js'
@@ -94,7 +95,7 @@ async function run({ positionals, values, signal }: Arguments): Promise<void> {
     }
     const into = request.cells === undefined ? '' : ` and the pictures in ${request.cells}`
     console.log(
-      `Wrote ${file}${into} (${plan.cells} pictures, seed ${seedsOf(sweep)}, ${duration(milliseconds)})`,
+      `Wrote ${file}${into} (${plan.cells} pictures, ${seedOf(sweep)}${duration(milliseconds)})`,
     )
   } finally {
     report.end()
@@ -123,13 +124,19 @@ function described({ cells, unetCalls, unetCallsOfSingleMixes }: Sweep['plan']):
   return `${cells} pictures in ${unetCalls} calls of the network${saved}`
 }
 
-function seedsOf({ finished }: Sweep): string {
-  return [...new Set(finished.map(({ mix }) => mix.seed))].join(', ')
+/** Nothing if it is varied. */
+function seedOf({ finished: [first, ...others] }: Sweep): string {
+  const seed = first?.mix.seed
+  return others.every(({ mix }) => mix.seed === seed) ? `seed ${seed}, ` : ''
 }
 
 /** Whatever can be wrong should not be found after minutes of loading. */
 async function checkBeforeLoading(request: SweepRequest, options: LoadOptions): Promise<void> {
-  const { cells } = checkSweep(request)
+  const { axes, cells, folder, seedGiven } = checkSweep(request)
+  if (folder !== undefined) {
+    const numbered = cells.map((cell) => ({ ...cell, layout: 0 }))
+    await checkFolder(folder, { axes, seedGiven, cells: numbered, loras: [] })
+  }
   const tokens = await ClipTokens.load()
   for (const { at, request: checked } of cells) {
     if (checked.decoder === 'tiny' && options.model && !options.tinyDecoder) {

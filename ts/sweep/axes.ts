@@ -61,7 +61,7 @@ export interface SweepRequest extends Omit<MixRequest, 'layout' | 'content' | 'o
   content?: string | undefined
   /**
    * One to three options and their values: `{ nu: [0.3, 0.6, 0.9], kMax: { from: 0.5, to: 0.8, step: 0.1 } }`. The
-   * first goes across the sheet, the second down, the third down in groups. At most 4096 cells.
+   * first goes across the sheet, the second down, the third down in groups. At most 1024 cells.
    */
   vary: Vary
   /**
@@ -102,7 +102,7 @@ export interface CheckedSweep {
   signal: AbortSignal | undefined
 }
 
-const mostCells = 4096
+const mostCells = 1024
 const notVaried = ['onProgress', 'signal', 'previewEvery', 'trace']
 const variable = Object.keys(mixOptions).filter((name) => !notVaried.includes(name))
 
@@ -206,7 +206,7 @@ function checkValues(option: Option, given: unknown, name: string): unknown[] {
       : 'a list of values'
     throw invalid(name, expected, given)
   }
-  const values: unknown[] = [...range]
+  const values = [...(range as unknown[])]
   const seen = new Map<unknown, number>()
   values.forEach((value, i) => {
     const checked = option.check(value, `${name}[${i}]`)
@@ -264,7 +264,7 @@ function pointsOf(axes: readonly SweepAxis[]): SweepPoint[] {
   for (const { option, values } of axes) {
     points = values.flatMap((value) => points.map((point) => ({ ...point, [option]: value })))
   }
-  return points as SweepPoint[]
+  return points
 }
 
 /** Says of an error in which cell it is. */
@@ -277,7 +277,7 @@ export function inCell<T>(at: SweepPoint, check: () => T): T {
     throw new MagicMixError(code, `${message} (in the cell ${labelOf(at)})`, {
       ...details,
       cell: labelOf(at),
-    } as never)
+    })
   }
 }
 
@@ -318,7 +318,7 @@ function plainLabel(value: unknown): string {
       .map(([name, each]) => `${name} ${plainLabel(each)}`)
       .join(', ')
   }
-  return String(value)
+  return typeof value === 'string' ? value : JSON.stringify(value)
 }
 
 function shown(value: unknown): string {
