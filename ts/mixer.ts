@@ -32,7 +32,7 @@ import { invalid } from './options/validate.js'
 import { type Prompts, tokenizePrompts } from './request/prompts.js'
 import type { Recipe } from './request/recipe.js'
 import { Stop } from './stop.js'
-import { type ReadLayout, type SharedWork, Sweep, type SweepWork } from './sweep.js'
+import { type Layout, type SharedWork, Sweep, type SweepWork } from './sweep.js'
 import { type SweepRequest, checkSweep } from './sweep/axes.js'
 
 /** The size and the steps of a mix, as {@link MagicMix.check} reports them. */
@@ -425,7 +425,7 @@ async function readLayout(
   request: CheckedMixRequest,
   nativeSize: number,
   signal: AbortSignal,
-): Promise<ReadLayout> {
+): Promise<Layout> {
   const { layout, width = nativeSize, height = nativeSize } = request
   if (isPrompt(layout)) return { size: { width, height }, layoutPixels: null, kept: layout }
   const { picture, kept } = await readPicture(layout, { ...request, nativeSize, signal })
@@ -435,7 +435,7 @@ async function readLayout(
 
 function fill(
   request: CheckedMixRequest,
-  { size, kept }: ReadLayout,
+  { size, kept }: Layout,
   loras: FilledLora[],
 ): FilledMixRequest {
   const { onProgress, signal, ...values } = request
@@ -475,7 +475,7 @@ function nativeRequest(
   checked: CheckedMixRequest,
   { loras, width, height }: FilledMixRequest,
   { layout, ...prompts }: Prompts,
-  { layoutPixels }: ReadLayout,
+  { layoutPixels }: Layout,
 ): NativeMixRequest {
   return {
     ...crossing(mixOptions, checked),

@@ -11,14 +11,14 @@ import type { ModelInfo } from './models/model-info.js'
 import { isRecord } from './options/validate.js'
 import type { FilledMixRequest } from './request/mix-options.js'
 import { sharp } from './sharp.js'
-import type { ReadLayout, SweepCell } from './sweep.js'
+import type { Layout, SweepCell } from './sweep.js'
 import { type PlannedCell, type SweepAxis, labelOf, layoutLabel } from './sweep/axes.js'
 
 /** What a folder has to be of. */
 interface Owner {
   axes: readonly SweepAxis[]
   cells: readonly (PlannedCell & { layout: number })[]
-  layouts: readonly ReadLayout[]
+  layouts: readonly Layout[]
   model: ModelInfo
   loras: readonly FilledLora[]
   /** Otherwise the seed is that of the folder. */
@@ -186,7 +186,7 @@ function modelOf(model: ModelInfo): Record<string, unknown> {
   return plain({ name, family, prediction, precision, parameters, embeddings: placeholders })
 }
 
-function layoutHash({ layoutPixels, size }: ReadLayout): string {
+function layoutHash({ layoutPixels, size }: Layout): string {
   return layoutPixels ? hash(layoutPixels) : `a prompt, ${size.width} x ${size.height}`
 }
 

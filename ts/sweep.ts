@@ -41,7 +41,7 @@ export interface SweepPlan {
 }
 
 /** @internal A layout that was read. */
-export interface ReadLayout {
+export interface Layout {
   size: { width: number; height: number }
   /** RGB, or null for a layout prompt. */
   layoutPixels: Uint8Array | null
@@ -51,7 +51,7 @@ export interface ReadLayout {
 
 /** @internal What is there already for a mix. */
 export interface SharedWork {
-  layout?: ReadLayout
+  layout?: Layout
   native?: { sharing: NativeSharing }
 }
 
@@ -66,7 +66,7 @@ export interface SweepWork {
   plan(
     cells: { checked: CheckedMixRequest; prompts: Prompts; sharing: NativeSharing }[],
   ): NativePlannedCell[]
-  read(checked: CheckedMixRequest): Promise<ReadLayout>
+  read(checked: CheckedMixRequest): Promise<Layout>
   mix(checked: CheckedMixRequest, prompts: Prompts, shared: SharedWork): Promise<Mix>
   /** Frees what the engine keeps for the sweep of that number. */
   end(sweep: number): void
@@ -98,7 +98,7 @@ export class Sweep implements AsyncIterable<SweepCell> {
 
   private readonly number = ++lastSweep
   private readonly jobs: Job[]
-  private readonly layouts: Promise<ReadLayout>[] = []
+  private readonly layouts: Promise<Layout>[] = []
   private readonly made = new Map<number, SweepCell>()
   private readonly underway = new Map<number, Promise<SweepCell>>()
   private last: Promise<unknown> = Promise.resolve()

@@ -164,8 +164,6 @@ export interface NativeMixer {
     request: NativeMixRequest,
     onProgress: ((event: NativeProgress) => void) | null,
   ): NativeJob<NativeMixResult>
-  /** frees what the mixes of a sweep have left for each other */
-  endSweep(sweep: number): NativeJob<undefined>
   /** `[77, textWidth]` */
   encodeText(tokens: Int32Array): NativeJob<Float32Array>
   predictNoise(input: {
@@ -191,6 +189,8 @@ export interface NativeMixer {
     tiny?: boolean
     stages: boolean
   }): NativeJob<{ rgb: Float32Array; stages: NativeStageValues[] }>
+  /** frees what the mixes of a sweep have left for each other */
+  endSweep(sweep: number): NativeJob<undefined>
   /**
    * Cancels what runs and what waits (each rejects with `DISPOSED`), then frees the model off the
    * main thread. Resolves when its memory is free. Any later call rejects with `DISPOSED`;
