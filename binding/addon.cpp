@@ -138,6 +138,17 @@ Napi::Value levelsOf(const Napi::CallbackInfo &info) {
     });
 }
 
+Napi::Value planOfSweep(const Napi::CallbackInfo &info) {
+    return orThrow(info.Env(), [&]() -> Napi::Value {
+        const Fields fields(info[0], "sweep");
+        std::vector<MixRequest> requests;
+        for (const Fields &request : fields.objects("requests")) {
+            requests.push_back(readMixRequest(request));
+        }
+        return toJs(info.Env(), planSweep(requests, readSchedule(fields.object("schedule"))));
+    });
+}
+
 Napi::Object initialise(Napi::Env env, Napi::Object exports) {
     Environment::create(env);
     exports.Set("devices", Napi::Function::New<devices>(env, "devices"));
@@ -151,6 +162,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
     exports.Set("load", Napi::Function::New<loadModel>(env, "load"));
     exports.Set("randn", Napi::Function::New<randomNormal>(env, "randn"));
     exports.Set("schedule", Napi::Function::New<levelsOf>(env, "schedule"));
+    exports.Set("planSweep", Napi::Function::New<planOfSweep>(env, "planSweep"));
     return exports;
 }
 

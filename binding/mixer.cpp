@@ -35,7 +35,9 @@ Napi::Function Mixer::define(Napi::Env env) {
     return DefineClass(env, "NativeMixer",
                        {
                            InstanceAccessor<&Mixer::guarded<&Mixer::info>>("info"),
+                           InstanceAccessor<&Mixer::guarded<&Mixer::schedule>>("schedule"),
                            InstanceMethod<&Mixer::guarded<&Mixer::mix>>("mix"),
+                           InstanceMethod<&Mixer::guarded<&Mixer::endSweep>>("endSweep"),
                            InstanceMethod<&Mixer::guarded<&Mixer::encodeText>>("encodeText"),
                            InstanceMethod<&Mixer::guarded<&Mixer::predictNoise>>("predictNoise"),
                            InstanceMethod<&Mixer::guarded<&Mixer::encodePicture>>("encodePicture"),
@@ -85,6 +87,7 @@ Mixer::Mixer(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Mixer>(info) {
     worker_ = loaded.worker;
     engine_ = loaded.engine;
     info_ = (*engine_)->info();
+    schedule_ = (*engine_)->schedule();
     // V8 collects a forgotten mixer only if it knows how much there is to gain.
     tellMemory(info.Env(), static_cast<std::int64_t>(info_.memory.weights));
 }
@@ -111,6 +114,8 @@ Napi::Object Mixer::submit(Napi::Env env, EngineTask task, Napi::Value onProgres
 
 Napi::Value Mixer::info(const Napi::CallbackInfo &info) { return toJs(info.Env(), info_); }
 
+Napi::Value Mixer::schedule(const Napi::CallbackInfo &info) { return toJs(info.Env(), schedule_); }
+
 Napi::Value Mixer::mix(const Napi::CallbackInfo &info) {
     auto work = [request = readMixRequest(Fields(info[0], "request"))](
                     Engine &engine, const Cancellation &cancel, const ProgressCallback &progress) {
@@ -119,6 +124,15 @@ Napi::Value Mixer::mix(const Napi::CallbackInfo &info) {
         return [result](Napi::Env env) { return toJs(env, *result); };
     };
     return submit(info.Env(), std::move(work), info[1]);
+}
+
+Napi::Value Mixer::endSweep(const Napi::CallbackInfo &info) {
+    auto work = [sweep = info[0].As<Napi::Number>().Int32Value()](
+                    Engine &engine, const Cancellation &, const ProgressCallback &) {
+        engine.endSweep(sweep);
+        return [](Napi::Env env) { return env.Undefined(); };
+    };
+    return submit(info.Env(), std::move(work));
 }
 
 Napi::Value Mixer::encodeText(const Napi::CallbackInfo &info) {

@@ -34,7 +34,9 @@ private:
     Napi::Value guarded(const Napi::CallbackInfo &info);
 
     Napi::Value info(const Napi::CallbackInfo &info);
+    Napi::Value schedule(const Napi::CallbackInfo &info);
     Napi::Value mix(const Napi::CallbackInfo &info);
+    Napi::Value endSweep(const Napi::CallbackInfo &info);
     Napi::Value encodeText(const Napi::CallbackInfo &info);
     Napi::Value predictNoise(const Napi::CallbackInfo &info);
     Napi::Value encodePicture(const Napi::CallbackInfo &info);
@@ -52,6 +54,7 @@ private:
     std::shared_ptr<Worker> worker_;
     SharedEngine engine_;
     ModelInfo info_;
+    Schedule schedule_;
     std::int64_t toldMemory_ = 0;
     Napi::ObjectReference disposal_; ///< `{ done }` of the job that frees the engine
 };

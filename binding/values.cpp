@@ -176,8 +176,22 @@ Schedule readSchedule(const Fields &fields) {
         schedule.finalLevel = Schedule::FinalLevel::One;
     }
     if (fields.has("zeroTerminalSnr")) schedule.zeroTerminalSnr = fields.flag("zeroTerminalSnr");
+    if (fields.has("trainingSteps")) schedule.trainingSteps = fields.integer("trainingSteps");
+    if (fields.has("betaStart")) schedule.betaStart = fields.number("betaStart");
+    if (fields.has("betaEnd")) schedule.betaEnd = fields.number("betaEnd");
     return schedule;
 }
+
+namespace {
+
+std::optional<MixRequest::Sharing> readSharing(const Fields &fields) {
+    if (!fields.has("sharing")) return std::nullopt;
+    const Fields sharing = fields.object("sharing");
+    return MixRequest::Sharing{sharing.integer("sweep"), sharing.integer("root"),
+                               sharing.integers("keepLayout"), sharing.integers("keepContent")};
+}
+
+} // namespace
 
 std::vector<Lora> readLoras(const Fields &fields) {
     std::vector<Lora> loras;
@@ -287,6 +301,7 @@ MixRequest readMixRequest(const Fields &fields) {
     request.conditioning = readPictureConditioning(fields);
     if (fields.has("loras")) request.loras = readLoras(fields);
     visitValues(request, ReadValue{fields});
+    request.sharing = readSharing(fields);
     return request;
 }
 
@@ -486,6 +501,30 @@ Napi::Value toJs(Napi::Env env, const std::vector<StageValues> &stages) {
         object.Set("shape", numbers(env, stage.shape));
         object.Set("values", copyOf<Napi::Float32Array>(env, stage.values));
         return object;
+    });
+}
+
+/// As `readSchedule` takes it: what decides at which timesteps a sampler calls the network.
+Napi::Value toJs(Napi::Env env, const Schedule &schedule) {
+    const bool linear = schedule.betas == Schedule::Betas::Linear;
+    const auto number = [&](double value) { return Napi::Number::New(env, value); };
+    const auto flag = [&](bool value) { return Napi::Boolean::New(env, value); };
+    return objectOf(env, {{"betas", Napi::String::New(env, linear ? "linear" : "scaled_linear")},
+                          {"betaStart", number(schedule.betaStart)},
+                          {"betaEnd", number(schedule.betaEnd)},
+                          {"spacing", Napi::String::New(env, spacingName(schedule.spacing))},
+                          {"stepsOffset", number(schedule.stepsOffset)},
+                          {"trainingSteps", number(schedule.trainingSteps)},
+                          {"endsClean", flag(schedule.finalLevel == Schedule::FinalLevel::One)},
+                          {"zeroTerminalSnr", flag(schedule.zeroTerminalSnr)}});
+}
+
+Napi::Value toJs(Napi::Env env, const SweepPlan &plan) {
+    return arrayOf(env, plan.cells, [&](const SweepPlan::Cell &cell) {
+        return objectOf(env, {{"unetCalls", Napi::Number::New(env, cell.unetCalls)},
+                              {"callsOfSingleMix", Napi::Number::New(env, cell.callsOfSingleMix)},
+                              {"keepLayout", copyOf<Napi::Int32Array>(env, cell.keepLayout)},
+                              {"keepContent", copyOf<Napi::Int32Array>(env, cell.keepContent)}});
     });
 }
 

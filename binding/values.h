@@ -78,6 +78,8 @@ Napi::Value toJs(Napi::Env env, const Progress &progress);
 Napi::Value toJs(Napi::Env env, const MixResult &result);
 Napi::Value toJs(Napi::Env env, const std::vector<StageValues> &stages);
 Napi::Value toJs(Napi::Env env, const Levels &levels);
+Napi::Value toJs(Napi::Env env, const Schedule &schedule);
+Napi::Value toJs(Napi::Env env, const SweepPlan &plan);
 Napi::Value toJs(Napi::Env env, const std::vector<ConfigKey> &keys);
 
 } // namespace magicmix::binding

@@ -16,6 +16,11 @@ const table = (file, name) => require(path.join(root, 'dist', file))[name]
 
 const calls = [
   ['`mixer.mix`, `mixer.check`', 'magicmix mix', table('request/mix-options.js', 'mixOptions')],
+  [
+    '`mixer.sweep`, beside those of `mixer.mix`',
+    'magicmix sweep',
+    table('sweep/axes.js', 'sweepOptions'),
+  ],
   ['`MagicMix.load`', 'magicmix mix', table('models/load-options.js', 'loadOptions')],
   ['`convert`', 'magicmix convert', table('models/convert-options.js', 'convertOptions')],
   ['`pull`', 'magicmix pull', table('hub/pull.js', 'pullOptions')],

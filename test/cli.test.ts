@@ -77,7 +77,7 @@ describe('command line', () => {
   it('teaches with an example for each command', async () => {
     const overview = await magicmix(['--help'])
     assert.equal(overview.code, 0)
-    for (const command of ['mix', 'demo', 'devices', 'inspect', 'pull']) {
+    for (const command of ['mix', 'sweep', 'demo', 'devices', 'inspect', 'pull']) {
       assert.match(overview.stdout, new RegExp(`^  ${command}`, 'm'))
       const { code, stdout, stderr } = await magicmix([command, '--help'])
       assert.deepEqual([code, stderr], [0, ''])

@@ -6,14 +6,21 @@ import { MagicMix } from 'magicmix'
 
 import { demoSheets } from '../dist/cli/demo-sheets.js'
 import { fewStepsInTheBox } from '../dist/package-files.js'
+import { checkRequest } from '../dist/request/mix-options.js'
+import { checkSweep } from '../dist/sweep/axes.js'
 import { packageRoot } from './support/package-root.js'
 
 describe('the sheets of the demo', () => {
   const layoutOf = (name: string) => path.join(packageRoot, 'models', 'layouts', `${name}.png`)
   const [quick, ...others] = demoSheets(layoutOf, fewStepsInTheBox)
-  const mixes = quick!.rows.flatMap(({ cells }) =>
-    cells.flatMap((cell) => ('mix' in cell ? [cell.mix] : [])),
-  )
+  const requestsOf = (sheets: typeof others) =>
+    sheets
+      .flatMap(({ rows }) => rows.flatMap(({ pieces }) => pieces))
+      .flatMap((piece) => {
+        if ('sweep' in piece) return checkSweep(piece.sweep).cells.map(({ request }) => request)
+        return 'mix' in piece ? [checkRequest(piece.mix)] : []
+      })
+  const mixes = requestsOf([quick!])
 
   it('begin with a quick one, whose captions say what is done', async () => {
     await using mixer = await MagicMix.load({ threads: 1 })
@@ -37,8 +44,7 @@ describe('the sheets of the demo', () => {
   })
 
   it('go on with what the model does by itself', () => {
-    const requests = others.flatMap(({ rows }) => rows.flatMap(({ cells }) => cells))
-    for (const cell of requests) assert.ok(!('mix' in cell) || cell.mix.loras === undefined)
+    for (const { loras } of requestsOf(others)) assert.equal(loras, undefined)
     assert.ok(new Set([quick, ...others].map((sheet) => sheet!.file)).size === others.length + 1)
   })
 })

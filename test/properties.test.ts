@@ -8,7 +8,7 @@ import fc from 'fast-check'
 
 import { MagicMix, MagicMixError } from 'magicmix'
 
-import { anyLoadOptions, anyRequest } from './support/any-request.js'
+import { anyLoadOptions, anyRequest, anyVary } from './support/any-request.js'
 import { smallRequest, tinyOptions } from './support/programs.js'
 
 const numRuns = Number(process.env.MAGICMIX_RUNS ?? 10_000)
@@ -46,6 +46,23 @@ describe('any request', function () {
     assert.ok(pictures > numRuns / 100)
     assert.deepEqual(mixer.queue, { running: 0, waiting: 0 })
     assert.equal((await mixer.mix({ ...smallRequest, steps: 1, kMax: 1 })).width, 64)
+  })
+
+  it('to sweep gives a plan or a coded error', () => {
+    let plans = 0
+    fc.assert(
+      fc.property(anyRequest, anyVary, (request, vary) => {
+        try {
+          const { plan } = mixer.sweep({ ...(request as object), vary } as never)
+          assert.ok(plan.unetCalls > 0 && plan.unetCalls <= plan.unetCallsOfSingleMixes)
+          plans++
+        } catch (error) {
+          assertCoded(error)
+        }
+      }),
+      { numRuns },
+    )
+    assert.ok(plans > numRuns / 200, `${plans} of ${numRuns}`)
   })
 
   it('to load gives a mixer or a coded error', async () => {

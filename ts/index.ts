@@ -64,10 +64,21 @@ export type {
   ModelLicense,
   ProgressEvent,
   ProgressListener,
+  SweepProgressEvent,
   TensorsProgressEvent,
   WeightsProgressEvent,
 } from './progress.js'
 export type { Picture } from './pixels.js'
+export { Sweep, type SweepCell, type SweepPlan } from './sweep.js'
+export type { SweepSheet } from './sweep-sheet.js'
+export type {
+  SweepAxis,
+  SweepOption,
+  SweepPoint,
+  SweepRange,
+  SweepRequest,
+  Vary,
+} from './sweep/axes.js'
 export {
   type Decoder,
   type Fast,

@@ -23,7 +23,7 @@ const formatsByExtension: Readonly<Record<string, PictureFormat>> = {
   '.tif': 'tiff',
   '.tiff': 'tiff',
 }
-const formats = [...new Set(Object.values(formatsByExtension))]
+export const formats = [...new Set(Object.values(formatsByExtension))]
 
 /**
  * A `Buffer`; with types of Node that say what lies behind it, one that `new Response` and `new Blob`
@@ -194,7 +194,7 @@ export class Mix {
 }
 
 /** The path of what may be a `file:` URL. */
-function pathOf(file: string | URL): string {
+export function pathOf(file: string | URL): string {
   const href = isUrl(file) ? file.href : file
   if (typeof href !== 'string' || !/^(file|data|https?):/i.test(href)) return href
   try {

@@ -33,6 +33,8 @@ import { type Prompts, tokenizePrompts } from './request/prompts.js'
 import { nativeConditioning } from './request/conditioning.js'
 import type { Recipe } from './request/recipe.js'
 import { Stop } from './stop.js'
+import { type Layout, type SharedWork, Sweep, type SweepWork } from './sweep.js'
+import { type SweepRequest, checkSweep } from './sweep/axes.js'
 
 /** The size and the steps of a mix, as {@link MagicMix.check} reports them. */
 export interface MixPlan {
@@ -173,10 +175,88 @@ export class MagicMix {
       checkForModel(checked, this.model)
       this.refuseWithoutDecoder(checked)
       const prompts = tokenizePrompts(checked, this.tokens, this.model.sizes.textEncoder.padding)
-      const turn = this.mixes.enter()
-      const span: MixSpan = { model: this.model, request: checked }
-      return mixing.tracePromise(() => this.run(checked, prompts, turn, started, span), span)
+      return this.start(checked, prompts, started)
     })
+  }
+
+  /**
+   * Mixes one request over and over with other values of one to three options, for a sheet to choose from. The
+   * cells share work: prompts and layouts are encoded once, and a state that several mixes come through is
+   * computed once. Every cell is the same to the byte as a mix by itself.
+   *
+   * Nothing is computed before the sweep is iterated over, or what it gives has been asked for. Each cell is a mix
+   * like others, and waits in the queue among them.
+   *
+   * @throws {@link MagicMixError} at once, before anything is computed: INVALID_ARGUMENT, UNKNOWN_OPTION,
+   * PROMPT_TOO_LONG, PHRASE_NOT_FOUND, PHRASE_TRUNCATED, DISPOSED; and what `mix` throws, when a cell is made
+   * @example
+   * ```ts
+   * const sweep = mixer.sweep({ layout: 'corgi.jpg', content: 'a photo of a coffee machine', seed: 7,
+   *   vary: { nu: [0.3, 0.6, 0.9], kMax: { from: 0.5, to: 0.7, step: 0.1 } } })
+   * for await (const { mix, at } of sweep) console.log(at, mix.seed)
+   * await sweep.sheet().toFile('sheet.png')
+   * ```
+   */
+  sweep(request: SweepRequest): Sweep {
+    const site = callSite(MagicMix.prototype.sweep)
+    try {
+      const checked = checkSweep(request)
+      this.refuseDisposed()
+      return Sweep.of(checked, this.sweepWork(), site)
+    } catch (error) {
+      throw site.errorFor(error)
+    }
+  }
+
+  /** What a sweep wants of its mixer. */
+  private sweepWork(): SweepWork {
+    const { native: engine } = this
+    return {
+      model: this.model,
+      loras: this.loras.named,
+      check: (checked) => {
+        checkForModel(checked, this.model)
+        this.refuseWithoutDecoder(checked)
+      },
+      prompts: (checked) =>
+        tokenizePrompts(checked, this.tokens, this.model.sizes.textEncoder.padding),
+      plan: (cells) => {
+        const size = { width: 8, height: 8 } // where the sizes differ, so do the roots
+        const noPixels = { size, layoutPixels: new Uint8Array(1), kept: '' }
+        const requests = cells.map(({ checked, prompts, sharing }) => {
+          const layout = isPrompt(checked.layout) ? { ...noPixels, layoutPixels: null } : noPixels
+          const filled = { ...fill(checked, layout, []), loras: [] }
+          return { ...nativeRequest(checked, filled, prompts, layout), sharing }
+        })
+        return native().planSweep({ requests, schedule: engine.schedule })
+      },
+      read: async (checked) => {
+        const stop = this.stopOf(checked.signal)
+        try {
+          return await stop.race(readLayout(checked, this.model, stop.signal))
+        } catch (error) {
+          throw stop.signal.aborted ? stop.signal.reason : error
+        } finally {
+          this.release(stop)
+        }
+      },
+      mix: (checked, prompts, shared) => {
+        this.refuseDisposed()
+        return this.start(checked, prompts, performance.now(), shared)
+      },
+      end: (sweep) => void engine.endSweep(sweep).done.catch(() => {}),
+    }
+  }
+
+  private start(
+    checked: CheckedMixRequest,
+    prompts: Prompts,
+    started: number,
+    shared: SharedWork = {},
+  ): Promise<Mix> {
+    const turn = this.mixes.enter()
+    const span: MixSpan = { model: this.model, request: checked }
+    return mixing.tracePromise(() => this.run(checked, prompts, turn, started, span, shared), span)
   }
 
   private async run(
@@ -185,11 +265,13 @@ export class MagicMix {
     turn: Turn,
     started: number,
     span: MixSpan,
+    shared: SharedWork,
   ): Promise<Mix> {
     const stop = this.stopOf(checked.signal)
     let outcome: Outcome = 'failed'
     try {
-      const layout = await stop.race(readLayout(checked, this.model, stop.signal))
+      const layout =
+        shared.layout ?? (await stop.race(readLayout(checked, this.model, stop.signal)))
       const loras = checked.loras
         ? await stop.race(resolveLoras(checked.loras, downloadWatch(checked.onProgress, stop)))
         : this.loras.found
@@ -197,7 +279,10 @@ export class MagicMix {
       const filled = fill(checked, layout, this.loras.named)
       const result = await runJob(
         (report) =>
-          this.native.mix(nativeRequest(checked, { ...filled, loras }, prompts, layout), report),
+          this.native.mix(
+            { ...nativeRequest(checked, { ...filled, loras }, prompts, layout), ...shared.native },
+            report,
+          ),
         mixEvent,
         { signal: stop.signal, onProgress: checked.onProgress },
       )
@@ -342,14 +427,6 @@ interface MixSpan {
 }
 
 const mixing = tracingChannel<MixSpan, MixSpan>('magicmix.mix')
-
-interface Layout {
-  size: { width: number; height: number }
-  /** RGB, or null for a layout prompt. */
-  layoutPixels: Uint8Array | null
-  /** In a form that can be read again. */
-  kept: FilledMixRequest['layout']
-}
 
 async function readLayout(
   request: CheckedMixRequest,

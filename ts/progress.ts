@@ -34,6 +34,18 @@ export interface ProgressEvent {
   preview?: Picture
 }
 
+/** An event of {@link SweepRequest.onProgress}: that of the cell that is made, and how far the whole sweep is. */
+export interface SweepProgressEvent extends ProgressEvent {
+  /** Estimated time to the end of the whole sweep in ms; 0 while unknown. */
+  etaMs: number
+  /** The cell that is made: its place on the sheet, and the values of the varied options. */
+  cell: { index: number; at: Readonly<Record<string, unknown>> }
+  /** Cells of the sweep. */
+  cells: { done: number; all: number }
+  /** Calls of the UNet of the whole sweep, as {@link Sweep.plan} counts them. */
+  unetCalls: { done: number; all: number }
+}
+
 /** An event of {@link LoadOptions.onProgress}. */
 export type LoadProgressEvent = WeightsProgressEvent | DownloadProgressEvent
 

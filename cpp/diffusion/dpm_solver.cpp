@@ -53,6 +53,8 @@ public:
     }
 
     void forget() override { last_.clear(); }
+    std::vector<double> memory() const override { return last_; }
+    void remember(const std::vector<double> &memory) override { last_ = memory; }
 
 private:
     /// h_i

@@ -83,4 +83,12 @@ void Sampler::Run::forget() {
     if (aim_) aim_->forget();
 }
 
+std::vector<double> Sampler::Run::memory() const {
+    return aim_ ? aim_->memory() : std::vector<double>{};
+}
+
+void Sampler::Run::remember(const std::vector<double> &memory) {
+    if (aim_) aim_->remember(memory);
+}
+
 } // namespace magicmix

@@ -33,6 +33,9 @@ public:
                              std::vector<double> &noise) = 0;
         /// The next state is not what the last step gave: what is known of that is of no use.
         virtual void forget() {}
+        /// What it remembers of earlier steps; another aim that is given it goes on in its place.
+        virtual std::vector<double> memory() const { return {}; }
+        virtual void remember(const std::vector<double> &) {}
     };
     using MakeAim = std::function<std::unique_ptr<Aim>(const Levels &levels)>;
 
@@ -61,9 +64,13 @@ public:
     class Run {
     public:
         explicit Run(Sampler &sampler);
+        int steps() const { return sampler_.steps(); }
         Step step(const Latent &x, int i, const Denoise &denoise);
         /// To be called where the next state is another than the last step gave.
         void forget();
+        /// All that a run knows beside its state: one that remembers it goes on in its place.
+        std::vector<double> memory() const;
+        void remember(const std::vector<double> &memory);
 
     private:
         Sampler &sampler_;

@@ -14,6 +14,7 @@
 #include "model/probe.h"
 
 #include <algorithm>
+#include <map>
 
 namespace magicmix {
 namespace {
@@ -93,6 +94,7 @@ struct Engine::Parts {
     Loras loras;
     std::vector<Lora> loadedLoras;
     Kept kept;
+    std::map<int, SharedStates> sweeps; // by number
     ModelInfo info;
 
     /// Those of the model's own tokenizer, and those of files, which win.
@@ -160,11 +162,15 @@ MixResult Engine::mix(const MixRequest &request, const Cancellation &cancel,
                               parts_->networks.unet().network.upBlocks(),
                               parts_->networks.unet().network.addedWidth() > 0});
     if (request.decoder == "tiny") parts_->requireTinyDecoder();
-    MixRun run(parts_->networks, parts_->loras, parts_->kept, request, cancel, progress);
+    SharedStates *states = request.sharing ? &parts_->sweeps[request.sharing->sweep] : nullptr;
+    MixRun run(parts_->networks, parts_->loras, parts_->kept, states, request, cancel, progress);
     run.requireMemory();
     parts_->useLoras(request.loras.value_or(parts_->loadedLoras), cancel);
     return run.run();
 }
+
+void Engine::endSweep(int sweep) { parts_->sweeps.erase(sweep); }
+const Schedule &Engine::schedule() const { return parts_->networks.schedule(); }
 
 // ---------------------------------------------------------------------------------------------
 // The parts, one by one

@@ -32,6 +32,7 @@
 #include "engine/inspect.h"
 #include "engine/load_options.h"
 #include "engine/request.h"
+#include "engine/shared_states.h"
 #include "mix/attention.h"
 #include "model/stage_values.h"
 #include "tensor/backends.h"
@@ -59,6 +60,10 @@ public:
     /// The whole way from layout and content to pixels.
     MixResult mix(const MixRequest &request, const Cancellation &cancel,
                   const ProgressCallback &progress);
+
+    /// Frees the states that the mixes of a sweep have left for each other.
+    void endSweep(int sweep);
+    const Schedule &schedule() const;
 
     // The parts, one by one. `stages`, if not null, receives the outputs of a network's blocks.
 

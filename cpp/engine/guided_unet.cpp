@@ -2,19 +2,13 @@
 
 #include "base/clock.h"
 #include "diffusion/guidance.h"
+#include "engine/trail.h"
 #include "model/finite.h"
 
 #include <algorithm>
 
 namespace magicmix {
 namespace {
-
-bool isGuided(const MixRequest &request, const Schedule &schedule, double timestep) {
-    constexpr double tolerance = 1e-9;
-    const double at = timestep / schedule.trainingSteps;
-    const auto &[from, to] = request.guidanceInterval;
-    return request.guidanceScale != 1 && at >= from - tolerance && at <= to + tolerance;
-}
 
 UNetUse useFor(const MixRequest &request, bool guided) {
     return {guided ? 2 : 1, request.cache.isOn() ? request.cache.blocks : 0,
@@ -65,7 +59,6 @@ void GuidedUnet::prepare(const std::vector<double> &timesteps) {
 void GuidedUnet::setPrompt(Call &call, const PromptPointer &prompt, bool guided) {
     if (prompt == call.prompt) return;
     call.prompt = prompt;
-    reuses_ = 0;
     if (guided) {
         call.session->setPrompts({&negative_, prompt.get()});
     } else {
@@ -73,37 +66,21 @@ void GuidedUnet::setPrompt(Call &call, const PromptPointer &prompt, bool guided)
     }
 }
 
-Latent GuidedUnet::denoise(const Latent &latent, double timestep, const PromptPointer &prompt) {
+Latent GuidedUnet::denoise(const Latent &latent, double timestep, const PromptPointer &prompt,
+                           bool whole) {
     const auto start = Clock::now();
     const bool guided = isGuidedAt(timestep);
     Call &call = callAt(timestep);
-    if (&call != last_) reuses_ = 0;
-    last_ = &call;
     setPrompt(call, prompt, guided);
-    std::vector<Latent> each = predict(*call.session, latent, timestep);
+    std::vector<Latent> each = whole ? call.session->predict(latent, timestep, cancel_)
+                                     : call.session->predictOuter(latent, timestep, cancel_);
+    (whole ? calls_.full : calls_.cached)++;
     Latent predicted =
         guided ? guide(each[0], each[1], request_.guidanceScale) : std::move(each[0]);
     requireFinite(predicted, "the UNet at timestep " + std::to_string(static_cast<int>(timestep)));
     if (!guided) calls_.unguided++;
     reporter_.unetStepTook(millisecondsSince(start));
     return predicted;
-}
-
-void GuidedUnet::refresh(int every) {
-    every_ = every;
-    reuses_ = 0;
-}
-
-std::vector<Latent> GuidedUnet::predict(UNetSession &session, const Latent &latent,
-                                        double timestep) {
-    if (reuses_ > 0) {
-        reuses_--;
-        calls_.cached++;
-        return session.predictOuter(latent, timestep, cancel_);
-    }
-    reuses_ = every_ - 1;
-    calls_.full++;
-    return session.predict(latent, timestep, cancel_);
 }
 
 } // namespace magicmix

@@ -11,8 +11,7 @@
 namespace magicmix {
 
 /// The denoiser of a mix: the UNet, called for the two prompts of guidance at once, or for the one
-/// prompt where there is no guidance: if its scale is 1, or outside of its interval. With a cache
-/// only every so many calls compute the whole of it.
+/// prompt where there is no guidance: if its scale is 1, or outside of its interval.
 class GuidedUnet {
 public:
     /// The sessions that a request takes to visit these timesteps.
@@ -26,12 +25,9 @@ public:
     /// What depends on the timesteps alone that will come is then computed at once.
     void prepare(const std::vector<double> &timesteps);
 
-    /// The next call computes the whole UNet, and from then on one in `every` calls. So does one
-    /// for another prompt than before, and one where guidance begins or ends.
-    void refresh(int every);
-
-    /// The UNet's prediction from `latent`, as `prompt` makes it. Throws `NOT_FINITE`.
-    Latent denoise(const Latent &latent, double timestep, const PromptPointer &prompt);
+    /// The UNet's prediction from `latent`, as `prompt` makes it. `whole`: of the whole UNet; else
+    /// of its outer blocks, with the features that the last whole call left. Throws `NOT_FINITE`.
+    Latent denoise(const Latent &latent, double timestep, const PromptPointer &prompt, bool whole);
 
     /// Since it was made.
     const UNetCalls &calls() const { return calls_; }
@@ -45,7 +41,6 @@ private:
     bool isGuidedAt(double timestep) const;
     Call &callAt(double timestep);
     void setPrompt(Call &call, const PromptPointer &prompt, bool guided);
-    std::vector<Latent> predict(UNetSession &session, const Latent &latent, double timestep);
 
     Networks &networks_;
     const MixRequest &request_;
@@ -53,9 +48,6 @@ private:
     Reporter &reporter_;
     const Cancellation &cancel_;
     Call guided_, plain_; // made when the first step needs it
-    const Call *last_ = nullptr;
-    int every_ = 1;
-    int reuses_ = 0; // calls that may use again what the last full one computed
     UNetCalls calls_;
 };
 

@@ -17,6 +17,12 @@ SamplerOptions samplerOptions(const MixRequest &request) {
     return {request.sampler, request.steps, request.spacing, request.eta, request.gamma};
 }
 
+Beginning beginningFor(const Trail &trail, const SharedStates::Path &path) {
+    return beginningOf<std::shared_ptr<const SharedState>>(
+        trail, path,
+        [](const std::shared_ptr<const SharedState> &there) { return there != nullptr; });
+}
+
 template <typename T>
 std::string bytesOf(const std::vector<T> &values) {
     return {reinterpret_cast<const char *>(values.data()), values.size() * sizeof(T)};
@@ -24,16 +30,18 @@ std::string bytesOf(const std::vector<T> &values) {
 
 } // namespace
 
-MixRun::MixRun(Networks &networks, const Loras &loras, Kept &kept, const MixRequest &request,
-               const Cancellation &cancel, const ProgressCallback &progress)
+MixRun::MixRun(Networks &networks, const Loras &loras, Kept &kept, SharedStates *states,
+               const MixRequest &request, const Cancellation &cancel,
+               const ProgressCallback &progress)
     : networks_(networks), loras_(loras), kept_(kept), request_(request), cancel_(cancel),
-      size_(request.size().cells()), generator_(request.seed),
-      mixing_(request.kMin, request.kMax, request.nu, request.steps),
+      size_(request.size().cells()), generator_(request.seed), trail_(request, networks.schedule()),
+      path_(states ? states->along(request.sharing->root, trail_) : SharedStates::Path{}),
+      begin_(beginningFor(trail_, path_)),
+      sharing_(request.sharing.value_or(MixRequest::Sharing{})),
       stepNoise_(generator_, size_.values(), request.layout.isPrompt() ? 0 : mixing_.iMax),
       sampler_(makeSampler(samplerOptions(request), networks.schedule(), stepNoise_)),
-      layoutSteps_(request.layout.isPrompt() ? mixing_.lastLayout() : 0),
-      contentSteps_(request.steps - mixing_.iMax),
-      reporter_(std::make_unique<Reporter>(progress, layoutSteps_ + contentSteps_)) {}
+      reporter_(std::make_unique<Reporter>(progress, begin_.layoutSteps() + request.steps -
+                                                         begin_.content)) {}
 
 MixRun::~MixRun() = default;
 
@@ -134,38 +142,55 @@ Latent MixRun::encodedPicture() {
 // Layout and content
 
 void MixRun::layOut() {
-    unet_ = std::make_unique<GuidedUnet>(networks_, request_, *negative_, *reporter_, cancel_);
-    unet_->prepare(timestepsToVisit());
+    if (begin_.layoutSteps() > 0 || begin_.content < request_.steps) {
+        unet_ = std::make_unique<GuidedUnet>(networks_, request_, *negative_, *reporter_, cancel_);
+        unet_->prepare(timestepsToVisit());
+    }
     if (!request_.layout.isPrompt()) {
         layout_ = pictureLayout(*sampler_, z0_, noise_, mixing_.iMax);
         return;
     }
-    reporter_->begin(Stage::Layout, layoutSteps_);
-    unet_->refresh(request_.cache.every);
-    const auto denoise = [&](const Latent &x, int, double t) {
-        return unet_->denoise(x, t, layoutPrompt_);
+    reporter_->begin(Stage::Layout, begin_.layoutSteps());
+    const auto denoise = [&](const Latent &x, int i, double t) {
+        return unet_->denoise(x, t, layoutPrompt_,
+                              trail_.layout[static_cast<std::size_t>(i)].whole);
     };
-    std::vector<Latent> states = promptLayout(*sampler_, noise_, mixing_.lastLayout(), denoise,
-                                              observer(result_.layoutTrace));
+    std::vector<Latent> states{sampler_->begun(noise_)};
+    std::shared_ptr<const SharedState> last;
+    for (int i = 1; i <= begin_.layout; i++) {
+        last = *path_.layout[static_cast<std::size_t>(i)];
+        states.push_back(last->state);
+    }
+    states =
+        promptLayout(runFrom(last), std::move(states), begin_.lastLayout, denoise,
+                     observer(result_.layoutTrace), leaver(path_.layout, 0, sharing_.keepLayout));
     layout_ = [states = std::move(states)](int i) { return states[static_cast<std::size_t>(i)]; };
 }
 
 void MixRun::mixContent() {
-    reporter_->begin(Stage::Content, contentSteps_);
+    reporter_->begin(Stage::Content, request_.steps - begin_.content);
     const auto denoise = [&](const Latent &x, int i, double t) {
-        if (i == mixing_.iMin) {
-            unet_->refresh(request_.cache.every);
-        } else if (i == mixing_.iMax) {
-            unet_->refresh(request_.cache.whileMixing);
-        }
-        return unet_->denoise(x, t, contentAt(i));
+        return unet_->denoise(x, t, contentAt(i), trail_.contentStep(i).whole);
     };
-    mixed_ = mixStates(*sampler_, mixing_, layout_, denoise, observer(result_.trace));
-    result_.unetCalls = unet_->calls();
+    const int first = mixing_.iMax;
+    std::shared_ptr<const SharedState> there;
+    if (begin_.content > first) {
+        there = *path_.content[static_cast<std::size_t>(begin_.content - first)];
+    }
+    mixed_ = mixStates(runFrom(there), there ? there->state : layout_(first), begin_.content,
+                       mixing_, layout_, denoise, observer(result_.trace),
+                       leaver(path_.content, first, sharing_.keepContent));
+    if (unet_) result_.unetCalls = unet_->calls();
     unet_.reset();
     for (PromptPointer *prompt : {&content_, &negative_, &layoutPrompt_, &scaledContent_}) {
         prompt->reset();
     }
+}
+
+Sampler::Run MixRun::runFrom(const std::shared_ptr<const SharedState> &there) {
+    Sampler::Run run = sampler_->run();
+    if (there) run.remember(there->memory);
+    return run;
 }
 
 /// The content of step i: another than before only where the window of a scale begins or ends.
@@ -187,6 +212,15 @@ std::vector<double> MixRun::timestepsToVisit() const {
         all.push_back(sampler_->timestep(i));
     }
     return all;
+}
+
+/// Leaves what others begin with.
+Arrival MixRun::leaver(const Places &places, int first, const std::vector<int> &keep) {
+    return [&, first](int i, const Latent &x, const Sampler::Run &run) {
+        if (std::find(keep.begin(), keep.end(), i) == keep.end()) return;
+        *places[static_cast<std::size_t>(i - first)] =
+            std::make_shared<const SharedState>(SharedState{x, run.memory()});
+    };
 }
 
 /// Keeps states if they are asked for, and reports every step.

@@ -8,6 +8,8 @@
 #include "engine/kept.h"
 #include "engine/networks.h"
 #include "engine/request.h"
+#include "engine/shared_states.h"
+#include "engine/trail.h"
 #include "lora/loras.h"
 #include "mix/magicmix.h"
 #include "model/conditioning.h"
@@ -23,10 +25,10 @@ class Reporter;
 /// One mix, from a checked request to pixels. Everything that is passed to it outlives it.
 class MixRun {
 public:
-    /// `kept`: what earlier mixes have encoded. `loras` have the weights as the mix wants them by
-    /// the time of `run`.
-    MixRun(Networks &networks, const Loras &loras, Kept &kept, const MixRequest &request,
-           const Cancellation &cancel, const ProgressCallback &progress);
+    /// `kept`: what earlier mixes have encoded. `states`: of the mix's sweep, or null. `loras` have
+    /// the weights as the mix wants them by the time of `run`.
+    MixRun(Networks &networks, const Loras &loras, Kept &kept, SharedStates *states,
+           const MixRequest &request, const Cancellation &cancel, const ProgressCallback &progress);
     ~MixRun();
 
     /// Before anything is computed. Throws `OUT_OF_MEMORY`.
@@ -52,7 +54,12 @@ private:
     Latent encodedPicture();
     PromptPointer contentAt(int i);
     std::vector<double> timestepsToVisit() const;
+    /// A run that goes on from there, or a new one.
+    Sampler::Run runFrom(const std::shared_ptr<const SharedState> &there);
     Observer observer(std::vector<State> &trace);
+    using Places = std::vector<std::shared_ptr<const SharedState> *>;
+    /// `places`: of states `first`, `first` + 1, ... `keep`: those to leave there.
+    Arrival leaver(const Places &places, int first, const std::vector<int> &keep);
 
     Networks &networks_;
     const Loras &loras_;
@@ -62,10 +69,13 @@ private:
     Clock::time_point start_ = Clock::now();
     CellSize size_;
     Generator generator_;
-    Mixing mixing_;
+    Trail trail_;
+    const Mixing &mixing_ = trail_.mixing;
+    SharedStates::Path path_; // empty if nothing is shared
+    Beginning begin_;
+    MixRequest::Sharing sharing_;
     StepNoise stepNoise_;
     std::unique_ptr<Sampler> sampler_;
-    int layoutSteps_, contentSteps_;
     std::unique_ptr<Reporter> reporter_;
 
     PromptPointer content_, negative_, layoutPrompt_;

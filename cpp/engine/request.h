@@ -63,6 +63,15 @@ struct MixRequest {
     std::string decoder = "full"; ///< of the picture: "full", the autoencoder's, or "tiny"
     int previewEvery = 0;         ///< steps between previews; 0: none
     bool trace = false;           ///< keep the states
+    /// Of a mix of a sweep, whose mixes leave states for each other.
+    struct Sharing {
+        int sweep = 0;
+        /// Equal for mixes that have everything in common but what `Trail` tells of every step:
+        /// another number for another layout, size, seed, sampler, LoRA ...
+        int root = 0;
+        std::vector<int> keepLayout, keepContent; ///< indices of states to leave
+    };
+    std::optional<Sharing> sharing;
 
     PixelSize size() const { return {width, height}; }
     PictureConditioning pictureConditioning() const {

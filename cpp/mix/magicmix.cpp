@@ -19,34 +19,33 @@ Layout pictureLayout(Sampler &sampler, const Latent &z0, const Latent &noise, in
     };
 }
 
-std::vector<Latent> promptLayout(Sampler &sampler, const Latent &noise, int last,
-                                 const Denoise &layoutPrompt, const Observer &observe) {
-    Sampler::Run run = sampler.run();
-    std::vector<Latent> states{sampler.begun(noise)};
-    observe(0, states.back(), nullptr);
-    for (int i = 0; i < last; i++) {
+std::vector<Latent> promptLayout(Sampler::Run run, std::vector<Latent> states, int last,
+                                 const Denoise &layoutPrompt, const Observer &observe,
+                                 const Arrival &arrive) {
+    if (states.size() == 1) observe(0, states.back(), nullptr);
+    for (int i = static_cast<int>(states.size()) - 1; i < last; i++) {
         Sampler::Step step = run.step(states.back(), i, layoutPrompt);
         states.push_back(std::move(step.next));
+        arrive(i + 1, states.back(), run);
         observe(i + 1, states.back(), &step.clean);
     }
     return states;
 }
 
-Latent mixStates(Sampler &sampler, const Mixing &mixing, const Layout &layout,
-                 const Denoise &contentPrompt, const Observer &observe) {
-    Sampler::Run run = sampler.run();
-    Latent x = layout(mixing.iMax);
-    observe(mixing.iMax, x, nullptr);
-    for (int i = mixing.iMax; i < sampler.steps(); i++) {
-        Sampler::Step step = run.step(x, i, contentPrompt);
-        x = std::move(step.next);
-        if (i + 1 < mixing.iMin) {
-            x = interpolate(layout(i + 1), x, mixing.nu);
+Latent mixStates(Sampler::Run run, Latent x, int i, const Mixing &mixing, const Layout &layout,
+                 const Denoise &contentPrompt, const Observer &observe, const Arrival &arrive) {
+    for (Latent clean;; i++) {
+        if (i > mixing.iMax && i < mixing.iMin) {
+            x = interpolate(layout(i), x, mixing.nu);
             run.forget(); // a mixed state has left the trajectory
         }
-        observe(i + 1, x, &step.clean);
+        observe(i, x, clean.empty() ? nullptr : &clean);
+        if (i == run.steps()) return x;
+        Sampler::Step step = run.step(x, i, contentPrompt);
+        x = std::move(step.next);
+        clean = std::move(step.clean);
+        arrive(i + 1, x, run);
     }
-    return x;
 }
 
 } // namespace magicmix

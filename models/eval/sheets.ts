@@ -7,7 +7,7 @@ import path from 'node:path'
 
 import sharp from 'sharp'
 
-import { type Sheet, drawSheet } from '../../dist/cli/sheet.js'
+import { type Sheet, drawSheet } from '../../dist/sweep/draw-sheet.js'
 import { Workshop, decoded, fromPrompt, layoutOf, mixing, pairs, photoOf } from './measure.js'
 import { type Concept, concepts } from './metrics.js'
 

@@ -100,6 +100,30 @@ export const anyRequest = mostly(
   ),
 )
 
+const some = (value: fc.Arbitrary<unknown>) =>
+  mostly(
+    fc.oneof(
+      { weight: 9, arbitrary: fc.uniqueArray(value, { minLength: 1, maxLength: 4 }) },
+      { weight: 1, arbitrary: fc.array(mostly(value), { maxLength: 4 }) },
+    ),
+  )
+const numbers = fc.oneof(
+  some(share),
+  fc.record(
+    { from: mostly(share), to: mostly(share), step: seldom(share), count: seldom(fc.nat(9)) },
+    { requiredKeys: ['from', 'to'] },
+  ),
+)
+export const anyVary = mostly(
+  fc.oneof(
+    fc.record({ nu: numbers, seed: some(fc.nat()) }),
+    fc.record({ kMin: numbers, content: some(word) }),
+    fc.record({ kMax: numbers, guidanceScale: some(fc.constantFrom(1, 7.5)) }),
+    fc.record({ sampler: some(fc.constantFrom('ddim', 'euler')), nu: numbers, fit: some(word) }),
+    fc.dictionary(fc.constantFrom('nu', 'steps', 'layout', 'trace', 'kmax'), numbers),
+  ),
+)
+
 export const anyLoadOptions = mostly(
   fc.record(
     {

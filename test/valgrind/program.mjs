@@ -16,6 +16,7 @@ const request = {
 
 await mixAndAbort({ model, config, precision: 'f32', device: 'cpu' })
 await mixWithLora()
+await sweep()
 await mixAndAbort({ model, config, precision: 'f16', device: 'vulkan:0', keepOnCpu: ['vae'] })
 gc() // what waits for V8's collector is no leak
 
@@ -40,6 +41,22 @@ async function mixAndAbort(options) {
   const { device } = mixer.model
   console.log(`${device}: mixed ${data.length} bytes, ${previews} previews, aborted: ${ending}`)
   if (ending !== 'enough' || previews === 0) process.exitCode = 1
+}
+
+/** Mixes that begin with each other's states, broken off and gone on with. */
+async function sweep() {
+  const mixer = await MagicMix.load({ model, config, device: 'cpu', threads: 1 })
+  const vary = { kMin: [0, 0.5], nu: [0.3, 0.9] }
+  const cells = mixer.sweep({ ...request, sampler: 'dpm++2m', steps: 4, kMax: 0.75, vary })
+  for await (const { index } of cells) if (index === 1) break
+  for await (const { mix } of cells) await mix.toBuffer()
+  await cells.sheet().toBuffer()
+  const forgotten = mixer.sweep({ ...request, vary })
+  for await (const { index } of forgotten) if (index === 0) break
+  await mixer.dispose()
+  console.log(
+    `${mixer.model.device}: a sweep of ${cells.finished.length} in ${cells.plan.unetCalls}`,
+  )
 }
 
 /** From a quantised file, whose weights a LoRA changes and then gives back. */

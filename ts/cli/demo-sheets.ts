@@ -1,15 +1,16 @@
 /** The demo's sheets: the effects of the paper's figures, with the model in the box. */
 import type { MixRequest } from '../request/mix-options.js'
+import type { SweepRequest, Vary } from '../sweep/axes.js'
 
-/** A picture of a sheet: one of a file, or a mix. */
-export type Cell = { layout: string } | { mix: MixRequest }
+/** A part of a row: the picture of a file, a mix, or the mixes of a sweep. */
+export type Piece = { layout: string } | { mix: MixRequest } | { sweep: SweepRequest }
 
 export interface SheetPlan {
   file: string
   title: string
   about: string[]
   columns: string[]
-  rows: { label: string; cells: Cell[] }[]
+  rows: { label: string; pieces: Piece[] }[]
 }
 
 type Change = Partial<MixRequest>
@@ -22,24 +23,19 @@ type Change = Partial<MixRequest>
  */
 export function demoSheets(picture: (name: string) => string, fewSteps: string): SheetPlan[] {
   const common = { steps: 30, seed: 7 } as const
-  const mix = (layout: string, content: string, change: Change = {}): Cell => ({
-    mix: { layout: picture(layout), content: photo(content), ...common, ...change },
+  const sweep = (layout: string, content: string, vary: Vary, change: Change = {}): Piece => ({
+    sweep: { layout: picture(layout), content: photo(content), ...common, ...change, vary },
   })
-  /** The layout, then one mix for each change. */
-  const sweep = (layout: string, content: string, changes: Change[]) => ({
+  /** The layout, then one mix for each value. */
+  const row = (layout: string, content: string, vary: Vary, change: Change = {}) => ({
     label: `${layout}\n+ ${content}`,
-    cells: [{ layout: picture(layout) }, ...changes.map((change) => mix(layout, content, change))],
+    pieces: [{ layout: picture(layout) }, sweep(layout, content, vary, change)],
   })
   /** A picture from a prompt alone: nothing is mixed where kMin is kMax. */
-  const fromPrompt = (content: string, change: Change = {}): Cell => ({
-    mix: {
-      layout: { prompt: photo(content) },
-      content: photo(content),
-      kMin: 1,
-      kMax: 1,
-      ...common,
-      ...change,
-    },
+  const fromPrompt = (content: string) => ({
+    layout: { prompt: photo(content) },
+    content: photo(content),
+    ...{ kMin: 1, kMax: 1, ...common },
   })
 
   const nus = [0.1, 0.3, 0.5, 0.7, 0.9, 1]
@@ -53,14 +49,6 @@ export function demoSheets(picture: (name: string) => string, fewSteps: string):
     ...{ sampler: 'lcm', steps: 8, kMin: 0, kMax: 0.5, guidanceScale: 1 },
     loras: [{ file: fewSteps }],
   }
-  const bounds = [
-    [0.3, 0.4],
-    [0.3, 0.5],
-    [0.3, 0.6],
-    [0.3, 0.7],
-    [0.3, 0.8],
-    [0.5, 0.8],
-  ] as const
   const scales = [-1, 0, 0.5, 1, 1.5, 2]
   const weights = [0, 0.25, 0.5, 0.75, 1]
 
@@ -73,13 +61,7 @@ export function demoSheets(picture: (name: string) => string, fewSteps: string):
         'Rougher than the other sheets, which take 30 steps of ddim with guidance; compare nu.png.',
       ],
       columns: ['layout', ...nus.map((nu) => `nu ${nu}`)],
-      rows: blends.map(([layout, content]) =>
-        sweep(
-          layout,
-          content,
-          nus.map((nu) => ({ ...quick, nu })),
-        ),
-      ),
+      rows: blends.map(([layout, content]) => row(layout, content, { nu: nus }, quick)),
     },
     {
       file: 'nu.png',
@@ -87,43 +69,34 @@ export function demoSheets(picture: (name: string) => string, fewSteps: string):
       about: ['From left to right the content gains on the layout (kMin 0.2, kMax 0.5).'],
       columns: ['layout', ...nus.map((nu) => `nu ${nu}`)],
       rows: blends.map(([layout, content]) =>
-        sweep(
-          layout,
-          content,
-          nus.map((nu) => ({ nu, kMin: 0.2, kMax: 0.5 })),
-        ),
+        row(layout, content, { nu: nus }, { kMin: 0.2, kMax: 0.5 }),
       ),
     },
     {
       file: 'k.png',
       title: 'kMin .. kMax: when the two are mixed (Figure 5)',
       about: ['A later start (smaller kMax) keeps more of the layout, its colours too.'],
-      columns: ['layout', ...bounds.map(([kMin, kMax]) => `${kMin} .. ${kMax}`)],
-      rows: [
-        ['heart', 'tiger'],
-        ['moon', 'cheese'],
-      ].map(([layout, content]) =>
-        sweep(
-          layout!,
-          content!,
-          bounds.map(([kMin, kMax]) => ({ kMin, kMax })),
-        ),
-      ),
+      columns: [
+        'layout',
+        ...[0.4, 0.5, 0.6, 0.7, 0.8].map((kMax) => `0.3 .. ${kMax}`),
+        '0.5 .. 0.8',
+      ],
+      rows: [['heart', 'tiger'] as const, ['moon', 'cheese'] as const].map(([layout, content]) => {
+        const { label, pieces } = row(layout, content, { kMax: [0.4, 0.5, 0.6, 0.7] })
+        return {
+          label,
+          pieces: [...pieces, sweep(layout, content, { kMin: [0.3, 0.5] }, { kMax: 0.8 })],
+        }
+      }),
     },
     {
       file: 'scale.png',
       title: 'Attention scale of the content word (Figure 7)',
       about: ['0 takes the word out of the cross-attention, 2 doubles it.'],
       columns: ['layout', ...scales.map((scale) => `${scale}`)],
-      rows: [
-        ['heart', 'strawberry'],
-        ['leaf', 'cookie'],
-      ].map(([layout, content]) =>
-        sweep(
-          layout!,
-          content!,
-          scales.map((scale) => ({ attention: { [content!]: scale } })),
-        ),
+      rows: [['heart', 'strawberry'] as const, ['leaf', 'cookie'] as const].map(
+        ([layout, content]) =>
+          row(layout, content, { attention: scales.map((scale) => ({ [content]: scale })) }),
       ),
     },
     {
@@ -132,11 +105,7 @@ export function demoSheets(picture: (name: string) => string, fewSteps: string):
       about: ['The content is the subject of the layout, with a negative attention scale.'],
       columns: ['layout', 'scale 1', 'scale -1', 'scale -2'],
       rows: ['tiger', 'watermelon', 'panda'].map((name) =>
-        sweep(
-          name,
-          name,
-          [1, -1, -2].map((scale) => ({ attention: { [name]: scale } })),
-        ),
+        row(name, name, { attention: [1, -1, -2].map((scale) => ({ [name]: scale })) }),
       ),
     },
     {
@@ -145,23 +114,16 @@ export function demoSheets(picture: (name: string) => string, fewSteps: string):
       about: ['No picture goes in. On the left is the picture of the layout prompt alone.'],
       columns: ['layout prompt', 'mix, nu 0.7', 'mix, nu 0.9'],
       rows: [
-        ['donut', 'brick wall'],
-        ['mushroom', 'lemon'],
-        ['cactus', 'fish'],
-      ].map(([layout, content]) => ({
-        label: `${layout}\n+ ${content}`,
-        cells: [
-          fromPrompt(layout!),
-          ...[0.7, 0.9].map((nu) => ({
-            mix: {
-              layout: { prompt: photo(layout!) },
-              content: photo(content!),
-              nu,
-              ...common,
-            },
-          })),
-        ],
-      })),
+        ['donut', 'brick wall'] as const,
+        ['mushroom', 'lemon'] as const,
+        ['cactus', 'fish'] as const,
+      ].map(([layout, content]) => {
+        const mixed = { layout: { prompt: photo(layout) }, content: photo(content), ...common }
+        return {
+          label: `${layout}\n+ ${content}`,
+          pieces: [{ mix: fromPrompt(layout) }, { sweep: { ...mixed, vary: { nu: [0.7, 0.9] } } }],
+        }
+      }),
     },
     {
       file: 'interpolation.png',
@@ -169,30 +131,24 @@ export function demoSheets(picture: (name: string) => string, fewSteps: string):
       about: ['Text states between those of two prompts: mostly one of the two wins.'],
       columns: weights.map((weight) => `weight ${weight}`),
       rows: [
-        ['heart', 'tiger'],
-        ['house', 'zebra'],
-        ['star', 'watermelon'],
-      ].map(([one, other]) => ({
-        label: `${one}\n.. ${other}`,
-        cells: weights.map((weight) =>
-          fromPrompt(one!, { interpolate: { prompt: photo(other!), weight } }),
-        ),
-      })),
+        ['heart', 'tiger'] as const,
+        ['house', 'zebra'] as const,
+        ['star', 'watermelon'] as const,
+      ].map(([one, other]) => {
+        const interpolate = weights.map((weight) => ({ prompt: photo(other), weight }))
+        return {
+          label: `${one}\n.. ${other}`,
+          pieces: [{ sweep: { ...fromPrompt(one), vary: { interpolate } } }],
+        }
+      }),
     },
     {
       file: 'limits.png',
       title: 'Where it fails (Figure 13)',
       about: ['Shapes too far apart: the layout is lost before the content is whole.'],
       columns: ['layout', 'nu 0.5', 'nu 0.9', 'nu 1'],
-      rows: [
-        ['cactus', 'house'],
-        ['moon', 'mug'],
-      ].map(([layout, content]) =>
-        sweep(
-          layout!,
-          content!,
-          [0.5, 0.9, 1].map((nu) => ({ nu })),
-        ),
+      rows: [['cactus', 'house'] as const, ['moon', 'mug'] as const].map(([layout, content]) =>
+        row(layout, content, { nu: [0.5, 0.9, 1] }),
       ),
     },
   ]

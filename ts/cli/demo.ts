@@ -7,9 +7,10 @@ import type { MagicMix } from '../mixer.js'
 import { fewStepsInTheBox, nativeRoot } from '../package-files.js'
 import type { Picture } from '../pixels.js'
 import { type Arguments, type Command, UsageError, textOption } from './command.js'
-import { type Cell, type SheetPlan, demoSheets } from './demo-sheets.js'
+import { type Piece, type SheetPlan, demoSheets } from './demo-sheets.js'
 import { deviceFlags, deviceFrom } from './model-options.js'
 import { duration, startCount } from './report.js'
+import { checkSweep } from '../sweep/axes.js'
 
 const models = path.join(nativeRoot, 'models')
 
@@ -39,7 +40,7 @@ async function run({ positionals, values, signal }: Arguments): Promise<void> {
   await mkdir(folder, { recursive: true })
   const { sharp } = await import('../sharp.js')
   const { MagicMix } = await import('../mixer.js')
-  const { drawSheet } = await import('./sheet.js')
+  const { drawSheet } = await import('../sweep/draw-sheet.js')
 
   const started = performance.now()
   const plans = demoSheets((name) => path.join(models, 'layouts', `${name}.png`), fewStepsInTheBox)
@@ -50,9 +51,9 @@ async function run({ positionals, values, signal }: Arguments): Promise<void> {
   const make = async (some: readonly SheetPlan[]) => {
     const pictures = await makeAll(some, mixers, signal)
     for (const { file, title, about, columns, rows } of some) {
-      const drawn = rows.map(({ label, cells }) => ({
+      const drawn = rows.map(({ label, pieces }) => ({
         label,
-        pictures: cells.map((cell) => pictures.get(cell)!),
+        pictures: pieces.flatMap((piece) => pictures.get(piece)!),
       }))
       const { data, width, height } = await drawSheet({ title, about, columns, rows: drawn })
       const target = path.join(folder, file)
@@ -101,27 +102,26 @@ async function loadMixers(load: () => Promise<MagicMix>): Promise<MagicMix[]> {
   return mixers
 }
 
-/** Makes the picture of every cell; whichever mixer is free takes the next. */
+/** Makes the pictures of every piece; whichever mixer is free takes the next. */
 async function makeAll(
   plans: readonly SheetPlan[],
   mixers: readonly MagicMix[],
   signal: AbortSignal,
-): Promise<Map<Cell, Picture>> {
-  const { readPicture } = await import('../input/picture.js')
-  const cells = plans.flatMap(({ rows }) => rows.flatMap((row) => row.cells))
-  const pictures = new Map<Cell, Picture>()
-  const count = startCount(cells.length)
-  const waiting = cells.values()
+): Promise<Map<Piece, Picture[]>> {
+  const pieces = plans.flatMap(({ rows }) => rows.flatMap((row) => row.pieces))
+  const made = new Map<Piece, Picture[]>()
+  const sizes = pieces.map((piece) => ('sweep' in piece ? checkSweep(piece.sweep).cells.length : 1))
+  const count = startCount(sizes.reduce((sum, size) => sum + size, 0))
+  let done = 0
+  const waiting = pieces.values()
   const work = async (mixer: MagicMix) => {
-    const { nativeSize } = mixer.model
-    const size = { width: nativeSize, height: nativeSize, model: mixer.model }
-    for (const cell of waiting) {
-      const picture =
-        'mix' in cell
-          ? await mixer.mix({ ...cell.mix, signal })
-          : (await readPicture(cell.layout, { ...size, fit: 'cover', background: 'white' })).picture
-      pictures.set(cell, picture)
-      count.show(pictures.size)
+    for (const piece of waiting) {
+      const pictures: Picture[] = []
+      for await (const { picture, index } of picturesOf(piece, mixer, signal)) {
+        pictures[index] = picture
+        count.show(++done)
+      }
+      made.set(piece, pictures)
     }
   }
   try {
@@ -129,5 +129,26 @@ async function makeAll(
   } finally {
     count.end()
   }
-  return pictures
+  return made
+}
+
+/** From left to right, in any order. */
+async function* picturesOf(
+  piece: Piece,
+  mixer: MagicMix,
+  signal: AbortSignal,
+): AsyncGenerator<{ picture: Picture; index: number }> {
+  if ('sweep' in piece) {
+    for await (const { mix, index } of mixer.sweep({ ...piece.sweep, signal })) {
+      yield { picture: mix, index }
+    }
+  } else if ('mix' in piece) {
+    yield { picture: await mixer.mix({ ...piece.mix, signal }), index: 0 }
+  } else {
+    const { readPicture } = await import('../input/picture.js')
+    const { nativeSize } = mixer.model
+    const size = { width: nativeSize, height: nativeSize, model: mixer.model }
+    const look = { fit: 'cover', background: 'white' } as const
+    yield { picture: (await readPicture(piece.layout, { ...size, ...look })).picture, index: 0 }
+  }
 }

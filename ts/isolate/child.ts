@@ -6,7 +6,7 @@ import { useDevice } from '../devices/devices.js'
 import { messageOf } from '../errors.js'
 import type { NativeJob, NativeMixer, NativeProgress } from '../native/contract.js'
 import { native } from '../native/native.js'
-import type { Answer, Order } from './messages.js'
+import type { Answer, Loaded, Order } from './messages.js'
 
 let mixer: NativeMixer | undefined
 const jobs = new Map<number, NativeJob<unknown>>()
@@ -28,8 +28,13 @@ async function obey(order: Order): Promise<void> {
     jobs.set(id, job)
     if (cancelled.has(id)) job.cancel()
     const result = await job.done
-    if ('load' in order) mixer = result as NativeMixer
-    answer({ id, result: 'load' in order ? mixer?.info : result })
+    if ('load' in order) {
+      mixer = result as NativeMixer
+      const { info, schedule } = mixer
+      answer({ id, result: { info, schedule } satisfies Loaded })
+    } else {
+      answer({ id, result })
+    }
   } catch (error) {
     const { code = 'INTERNAL', details = {} } = error as { code?: string; details?: object }
     answer({ id, error: { code, message: messageOf(error), details } })

@@ -5,9 +5,9 @@ import path from 'node:path'
 import { MagicMixError, messageOf } from '../errors.js'
 import type { NativeLoadOptions } from '../models/load-options.js'
 import type { ModelInfo } from '../models/model-info.js'
-import type { NativeJob, NativeMixer, NativeProgress } from '../native/contract.js'
+import type { NativeJob, NativeMixer, NativeProgress, NativeSchedule } from '../native/contract.js'
 import { startProgram, whyNoProcess } from '../own-process.js'
-import type { Answer, Operation, Order } from './messages.js'
+import type { Answer, Loaded, Operation, Order } from './messages.js'
 
 type Report = ((event: NativeProgress) => void) | null
 
@@ -31,6 +31,7 @@ export class IsolatedMixer implements NativeMixer {
   private constructor(
     private readonly options: NativeLoadOptions,
     readonly info: ModelInfo,
+    readonly schedule: NativeSchedule,
     child: MixerProcess,
   ) {
     this.own = { child }
@@ -40,11 +41,11 @@ export class IsolatedMixer implements NativeMixer {
   /** @throws {@link MagicMixError} DEVICE_UNAVAILABLE where there can be no process */
   static load(options: NativeLoadOptions, report: Report): NativeJob<NativeMixer> {
     const child = firstProcess(options.device)
-    const { done, cancel } = child.run<ModelInfo>({ load: options }, report)
+    const { done, cancel } = child.run<Loaded>({ load: options }, report)
     return {
       cancel,
       done: done.then(
-        (info) => new IsolatedMixer(options, info, child),
+        ({ info, schedule }) => new IsolatedMixer(options, info, schedule, child),
         async (error: unknown) => {
           await child.end()
           throw error
@@ -55,6 +56,11 @@ export class IsolatedMixer implements NativeMixer {
 
   mix(request: Parameters<NativeMixer['mix']>[0], report: Report): ReturnType<NativeMixer['mix']> {
     return this.start('mix', request, report)
+  }
+  endSweep(sweep: number): ReturnType<NativeMixer['endSweep']> {
+    // With its process its states have ended too.
+    if (this.own.child.hasEnded) return { done: Promise.resolve(undefined), cancel: () => {} }
+    return this.start('endSweep', sweep)
   }
   encodeText(tokens: Int32Array): ReturnType<NativeMixer['encodeText']> {
     return this.start('encodeText', tokens)

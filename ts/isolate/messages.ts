@@ -3,7 +3,10 @@ import type { NativeMixer, NativeProgress } from '../native/contract.js'
 import type { NativeLoadOptions } from '../models/load-options.js'
 
 /** The operations of a loaded mixer. */
-export type Operation = Exclude<keyof NativeMixer, 'info' | 'dispose'>
+export type Operation = Exclude<keyof NativeMixer, 'info' | 'schedule' | 'dispose'>
+
+/** What a process answers when it has loaded the model. */
+export type Loaded = Pick<NativeMixer, 'info' | 'schedule'>
 
 /** To the process. */
 export type Order =

@@ -94,6 +94,38 @@ export interface NativeMixRequest extends Omit<Crossing<typeof mixOptions>, 'wid
   conditioning: NativeConditioning | null
   /** null: those that were loaded */
   loras: FilledLora[] | null
+  /** absent: a mix by itself */
+  sharing?: NativeSharing
+}
+
+/** Mixes of one sweep leave states for each other, until `endSweep`. */
+export interface NativeSharing {
+  /** number of the sweep */
+  sweep: number
+  /** equal for mixes that differ only in what may differ from a step on */
+  root: number
+  /** indices of states to leave, as `planSweep` says */
+  keepLayout: Int32Array
+  keepContent: Int32Array
+}
+
+/** What a mix of a sweep has to compute after those before it. */
+export interface NativePlannedCell extends Pick<NativeSharing, 'keepLayout' | 'keepContent'> {
+  unetCalls: number
+  callsOfSingleMix: number
+}
+
+/** What decides at which timesteps a sampler calls the network. */
+export interface NativeSchedule {
+  betas: 'linear' | 'scaled_linear'
+  betaStart: number
+  betaEnd: number
+  spacing: 'leading' | 'trailing' | 'linspace'
+  stepsOffset: number
+  trainingSteps: number
+  /** the last step ends at a cumulative alpha of 1, not at that of timestep 0 */
+  endsClean: boolean
+  zeroTerminalSnr: boolean
 }
 
 export interface NativeProgress {
@@ -135,6 +167,7 @@ export interface NativeStageValues {
 /** A loaded model with its own thread; jobs run one after the other, first come, first served. */
 export interface NativeMixer {
   readonly info: ModelInfo
+  readonly schedule: NativeSchedule
   mix(
     request: NativeMixRequest,
     onProgress: ((event: NativeProgress) => void) | null,
@@ -166,6 +199,8 @@ export interface NativeMixer {
     tiny?: boolean
     stages: boolean
   }): NativeJob<{ rgb: Float32Array; stages: NativeStageValues[] }>
+  /** frees what the mixes of a sweep have left for each other */
+  endSweep(sweep: number): NativeJob<undefined>
   /**
    * Cancels what runs and what waits (each rejects with `DISPOSED`), then frees the model off the
    * main thread. Resolves when its memory is free. Any later call rejects with `DISPOSED`;
@@ -215,18 +250,17 @@ export interface NativeBinding {
     options: NativeLoadOptions,
     onProgress: ((event: NativeProgress) => void) | null,
   ): NativeJob<NativeMixer>
+  /** of mixes in this order; of their layouts' pixels and sizes only `sharing.root` counts */
+  planSweep(sweep: {
+    requests: (Omit<NativeMixRequest, 'sharing'> & { sharing: NativeSharing })[]
+    schedule: NativeSchedule
+  }): NativePlannedCell[]
   /** `torch.manual_seed(seed); torch.randn(count)` */
   randn(seed: number, count: number): Float32Array
   /** where the steps of a sampler lead; `schedule` as scheduler_config.json has it, with defaults */
   schedule(
     steps: number,
-    schedule?: {
-      betas?: 'linear' | 'scaled_linear'
-      spacing?: 'leading' | 'trailing' | 'linspace'
-      stepsOffset?: number
-      /** the last step ends at a cumulative alpha of 1, not at that of timestep 0 */
-      endsClean?: boolean
-      zeroTerminalSnr?: boolean
+    schedule?: Partial<NativeSchedule> & {
       sampler?: SamplerName
       karras?: boolean
       eta?: number

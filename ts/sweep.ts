@@ -1,0 +1,336 @@
+/** Many mixes that share their work, for a sheet to choose from. */
+import { type CallSite, CallersOwn } from './errors.js'
+import { isPrompt } from './input/layout.js'
+import type { FilledLora } from './input/lora.js'
+import type { Mix } from './mix.js'
+import type { ModelInfo } from './models/model-info.js'
+import type { NativePlannedCell, NativeSharing } from './native/contract.js'
+import { refuseAborted } from './native/job.js'
+import type { ProgressEvent, SweepProgressEvent } from './progress.js'
+import type { CheckedMixRequest, FilledMixRequest } from './request/mix-options.js'
+import type { Prompts } from './request/prompts.js'
+import {
+  type CheckedSweep,
+  type PlannedCell,
+  type SweepAxis,
+  type SweepPoint,
+  inCell,
+} from './sweep/axes.js'
+import { Numbers } from './sweep/numbers.js'
+import { SweepFolder } from './sweep-folder.js'
+import { SweepSheet, captionsOf } from './sweep-sheet.js'
+
+/** A mix of a sweep. */
+export interface SweepCell {
+  /** The mix. */
+  readonly mix: Mix
+  /** The values of the varied options, as they were given. */
+  readonly at: SweepPoint
+  /** Its place on the sheet: from left to right, then down. */
+  readonly index: number
+}
+
+/** What a sweep costs. */
+export interface SweepPlan {
+  /** Mixes. */
+  readonly cells: number
+  /** Calls of the UNet, layouts' runs included: as many as {@link Mix.unetCalls} of all cells are together. */
+  readonly unetCalls: number
+  /** What as many mixes by themselves would take. */
+  readonly unetCallsOfSingleMixes: number
+}
+
+/** @internal A layout that was read. */
+export interface Layout {
+  size: { width: number; height: number }
+  /** RGB, or null for a layout prompt. */
+  layoutPixels: Uint8Array | null
+  /** In a form that can be read again. */
+  kept: FilledMixRequest['layout']
+}
+
+/** @internal What is there already for a mix. */
+export interface SharedWork {
+  layout?: Layout
+  native?: { sharing: NativeSharing }
+}
+
+/** @internal What a sweep wants of its mixer. */
+export interface SweepWork {
+  model: ModelInfo
+  /** Those of mixes that name none. */
+  loras: readonly FilledLora[]
+  /** Throws what is wrong with a request for this model. */
+  check(checked: CheckedMixRequest): void
+  prompts(checked: CheckedMixRequest): Prompts
+  plan(
+    cells: { checked: CheckedMixRequest; prompts: Prompts; sharing: NativeSharing }[],
+  ): NativePlannedCell[]
+  read(checked: CheckedMixRequest): Promise<Layout>
+  mix(checked: CheckedMixRequest, prompts: Prompts, shared: SharedWork): Promise<Mix>
+  /** Frees what the engine keeps for the sweep of that number. */
+  end(sweep: number): void
+}
+
+/** A cell with what it needs. */
+interface Job extends PlannedCell {
+  prompts: Prompts
+  /** Number of its layout among those that are read. */
+  layout: number
+  sharing: NativeSharing
+  unetCalls: number
+}
+
+let lastSweep = 0
+/** Of sweeps that were collected before their end. */
+const forgotten = new FinalizationRegistry<() => void>((end) => end())
+
+/**
+ * Mixes of one request with other values of some options, made one by one while it is iterated over: corners of the sheet
+ * first, then what lies between. It may be iterated over again: what is there comes at once, and after an
+ * error or a `break` the rest is made.
+ */
+export class Sweep implements AsyncIterable<SweepCell> {
+  /** What it costs, known before it starts. */
+  readonly plan: SweepPlan
+  /** What is varied: the first across the sheet, the second down, the third down in groups. */
+  readonly axes: readonly SweepAxis[]
+
+  private readonly number = ++lastSweep
+  private readonly jobs: Job[]
+  private readonly layouts: Promise<Layout>[] = []
+  private readonly made = new Map<number, SweepCell>()
+  private readonly underway = new Map<number, Promise<SweepCell>>()
+  private last: Promise<unknown> = Promise.resolve()
+  private preparation: Promise<void> | undefined
+  private folder: SweepFolder | undefined
+  private callsPlanned: number
+  private callsDone = 0
+  private started = 0
+  private ended = false
+
+  /** @internal */
+  static of(checked: CheckedSweep, work: SweepWork, site: CallSite): Sweep {
+    return new Sweep(checked, work, site)
+  }
+
+  private constructor(
+    private readonly checked: CheckedSweep,
+    private readonly work: SweepWork,
+    private readonly site: CallSite,
+  ) {
+    this.axes = checked.axes
+    const { number } = this
+    const [roots, layouts, texts] = [new Numbers(), new Numbers(), new Numbers()]
+    const prompts: Prompts[] = []
+    this.jobs = checked.cells.map((cell) => {
+      const { request } = cell
+      const layout = layouts.of(layoutOf(request))
+      const text = texts.of(textsOf(request))
+      inCell(cell.at, () => {
+        work.check(request)
+        prompts[text] ??= work.prompts(request)
+      })
+      // A trace is of all states of a mix, and states that others have left are none of its own.
+      const root = roots.of([layout, request.trace ? cell.index : null, rootOf(request)])
+      const nothing = new Int32Array()
+      const sharing = { sweep: number, root, keepLayout: nothing, keepContent: nothing }
+      return { ...cell, layout, prompts: prompts[text]!, sharing, unetCalls: 0 }
+    })
+    const planned = this.share(checked.order)
+    this.plan = Object.freeze({
+      cells: this.jobs.length,
+      unetCalls: sum(planned.map(({ unetCalls }) => unetCalls)),
+      unetCallsOfSingleMixes: sum(planned.map(({ callsOfSingleMix }) => callsOfSingleMix)),
+    })
+    this.callsPlanned = this.plan.unetCalls
+    forgotten.register(this, () => work.end(number), this)
+  }
+
+  /** The cells that are there, in the order of their places on the sheet. */
+  get finished(): readonly SweepCell[] {
+    return [...this.made.values()].sort((a, b) => a.index - b.index)
+  }
+
+  /**
+   * A sheet of the cells that are there, with the values of the varied options; the place of a cell that is not there
+   * yet is blank. May be called at any time.
+   */
+  sheet(): SweepSheet {
+    const { nativeSize } = this.work.model
+    const { width = nativeSize, height = nativeSize } = this.jobs[0]!.request
+    const cells = this.jobs.map(({ index }) => this.made.get(index)?.mix)
+    const requests = this.jobs.map(({ request }) => request)
+    return SweepSheet.of(captionsOf(this.axes, requests), cells, { width, height })
+  }
+
+  /** Makes the cells, one after the other. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<SweepCell, void, undefined> {
+    for (const index of this.checked.order) {
+      try {
+        yield await this.cell(index)
+      } catch (error) {
+        throw this.site.errorFor(error)
+      }
+    }
+  }
+
+  /** One at a time: the states that a cell begins with are there when those before it are done. */
+  private cell(index: number): Promise<SweepCell> {
+    const known = this.underway.get(index)
+    if (known) return known
+    const making = this.last.then(() => this.make(this.jobs[index]!))
+    this.underway.set(index, making)
+    this.last = making.catch(() => {
+      this.underway.delete(index)
+      if (this.checked.signal?.aborted) this.end()
+    })
+    return making
+  }
+
+  private async make(job: Job): Promise<SweepCell> {
+    this.preparation ??= this.prepare()
+    try {
+      await this.preparation
+    } catch (error) {
+      this.preparation = undefined
+      throw error
+    }
+    const { index, at, sharing, prompts } = job
+    const there = this.made.get(index)
+    const cell = there ?? { mix: await this.mix(job, sharing, prompts), at, index }
+    this.made.set(index, cell)
+    await this.folder?.write(cell)
+    if (this.made.size === this.jobs.length) this.end()
+    return cell
+  }
+
+  private async mix(job: Job, sharing: NativeSharing, prompts: Prompts): Promise<Mix> {
+    const { signal, onProgress } = this.checked
+    refuseAborted(signal)
+    this.started ||= performance.now()
+    const request = {
+      ...job.request,
+      onProgress: onProgress && ((event: ProgressEvent) => onProgress(this.eventOf(event, job))),
+    }
+    const layout = await this.layouts[job.layout]!
+    const mix = await this.work.mix(request, prompts, { layout, native: { sharing } })
+    this.callsDone += job.unetCalls
+    return mix
+  }
+
+  /** Reads what the sweep is made of, so that no cell fails for a picture after hours. */
+  private async prepare(): Promise<void> {
+    refuseAborted(this.checked.signal)
+    for (const { layout, request, at } of this.jobs) {
+      this.layouts[layout] ??= this.work.read(request)
+      try {
+        await this.layouts[layout]
+      } catch (error) {
+        Reflect.deleteProperty(this.layouts, layout)
+        throw inCellLater(at, error)
+      }
+    }
+    const { folder, order, seedGiven } = this.checked
+    if (folder === undefined) return
+    const opened = await SweepFolder.open(folder, {
+      ...{ axes: this.axes, model: this.work.model, loras: this.work.loras, seedGiven },
+      cells: this.jobs,
+      layouts: await Promise.all(this.layouts),
+    })
+    if (!seedGiven) for (const { request } of this.jobs) request.seed = opened.seed
+    for (const cell of opened.cells) this.made.set(cell.index, cell)
+    // The states that these would have left have to be computed by others.
+    if (opened.cells.length > 0) {
+      const planned = this.share(order.filter((index) => !this.made.has(index)))
+      this.callsPlanned = sum(planned.map(({ unetCalls }) => unetCalls))
+    }
+    this.folder = opened.folder
+  }
+
+  /** Plans the cells of that order, each with what those before it leave. */
+  private share(order: readonly number[]): NativePlannedCell[] {
+    const jobs = order.map((index) => this.jobs[index]!)
+    const planned = this.work.plan(
+      jobs.map(({ request: checked, prompts, sharing }) => ({ checked, prompts, sharing })),
+    )
+    planned.forEach(({ keepLayout, keepContent, unetCalls }, i) => {
+      const job = jobs[i]!
+      job.sharing = { ...job.sharing, keepLayout, keepContent }
+      job.unetCalls = unetCalls
+    })
+    return planned
+  }
+
+  private eventOf(event: ProgressEvent, { index, at, unetCalls }: Job): SweepProgressEvent {
+    const { stage, step, steps } = event
+    // The steps of a layout prompt come first.
+    const ofCell =
+      stage === 'content'
+        ? unetCalls - steps + step
+        : stage === 'decode'
+          ? unetCalls
+          : stage === 'layout'
+            ? step
+            : 0
+    const done = this.callsDone + ofCell
+    const all = this.callsPlanned
+    const elapsed = performance.now() - this.started
+    return {
+      ...event,
+      etaMs: done > 0 ? (elapsed / done) * (all - done) : 0,
+      cell: { index, at },
+      cells: { done: this.made.size, all: this.jobs.length },
+      unetCalls: { done, all },
+    }
+  }
+
+  private end(): void {
+    if (this.ended) return
+    this.ended = true
+    forgotten.unregister(this)
+    this.work.end(this.number)
+  }
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((all, each) => all + each, 0)
+}
+
+/** An error of a picture names the cell, if layouts are varied. */
+function inCellLater(at: SweepPoint, error: unknown): unknown {
+  if (error instanceof CallersOwn || at.layout === undefined) return error
+  try {
+    return inCell(at, () => {
+      throw error
+    })
+  } catch (named) {
+    return named
+  }
+}
+
+/** Cells that agree in this have the same layout, in the same size. */
+function layoutOf({ layout, width, height, fit, background }: CheckedMixRequest): unknown {
+  return [layout, width, height, fit, background]
+}
+
+/** Cells that agree in this have the same tokens. */
+function textsOf(request: CheckedMixRequest): unknown {
+  const { layout, content, interpolate, negativePrompt, attention, truncate } = request
+  const prompt = isPrompt(layout) ? layout : null
+  return [prompt, content, interpolate, negativePrompt, attention, truncate]
+}
+
+/**
+ * The engine looks at these step by step (`Trail` in cpp/engine), or they make no difference to states. All
+ * others count from the first state on.
+ */
+const ofSteps: ReadonlySet<string> = new Set<keyof CheckedMixRequest>([
+  ...(['layout', 'content', 'interpolate', 'negativePrompt', 'attention'] as const),
+  ...(['kMin', 'kMax', 'nu', 'guidanceScale', 'guidanceInterval', 'cache', 'fast'] as const),
+  ...(['decoder', 'previewEvery', 'trace', 'onProgress', 'signal'] as const),
+])
+
+function rootOf(request: CheckedMixRequest): unknown {
+  return Object.fromEntries(Object.entries(request).filter(([name]) => !ofSteps.has(name)))
+}
