@@ -338,6 +338,10 @@ Napi::Value toJs(Napi::Env env, const ModelInfo &info) {
                               {"unet", text(info.placement.unet)},
                               {"vae", text(info.placement.vae)}})},
         {"precision", text(info.precision)},
+        {"kernels", text(info.kernels)},
+        {"hashes", object({{"textEncoder", text(info.hashes.textEncoder)},
+                           {"unet", text(info.hashes.unet)},
+                           {"vae", text(info.hashes.vae)}})},
         {"threads", integer(info.threads)},
         {"parameters", object({{"total", count(info.parameters.total)},
                                {"textEncoder", count(info.parameters.textEncoder)},
@@ -360,6 +364,7 @@ Napi::Value toJs(Napi::Env env, const ModelInfo &info) {
                                  {"scalingFactor", Napi::Number::New(env, vae.scalingFactor)}})}})},
         {"tinyDecoder", info.tinyDecoder
                             ? object({{"path", text(info.tinyDecoder->path)},
+                                      {"hash", text(info.tinyDecoder->hash)},
                                       {"parameters", count(info.tinyDecoder->parameters)},
                                       {"channels", numbers(env, info.tinyDecoder->channels)}})
                             : env.Null()},
