@@ -34,7 +34,7 @@ const houses = {
       ['request', 'models'],
       ['native'],
       ['hub', 'devices'],
-      ['isolate'],
+      ['isolate', 'recipe'],
       ['facade'],
       ['cli'],
     ],

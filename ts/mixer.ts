@@ -2,7 +2,7 @@
 import { tracingChannel } from 'node:diagnostics_channel'
 
 import { isPrompt } from './input/layout.js'
-import { readPicture, sizeOfMix } from './input/picture.js'
+import { type PictureSource, readPicture, sizeOfMix } from './input/picture.js'
 import { useDevice } from './devices/devices.js'
 import { CallersOwn, MagicMixError, calledFrom, callSite } from './errors.js'
 import { resolveEmbeddings, resolveLoras, resolveModel } from './hub/pull.js'
@@ -30,6 +30,7 @@ import {
 import { crossing } from './options/option.js'
 import { invalid } from './options/validate.js'
 import { type Prompts, tokenizePrompts } from './request/prompts.js'
+import { type Origin, lorasOf, originOf, pictureRecipe } from './recipe/picture-recipe.js'
 import type { Recipe } from './request/recipe.js'
 import { Stop } from './stop.js'
 
@@ -77,6 +78,7 @@ export class MagicMix {
     maxQueue: number,
     private readonly timeLimit: number | undefined,
     private readonly loadTime: number,
+    private readonly origin: Origin,
   ) {
     this.mixes = new MixQueue(maxQueue)
     this.model = frozen(native.info)
@@ -124,7 +126,8 @@ export class MagicMix {
       )
       const loadTime = performance.now() - started
       const own = { named: nativeOptions.loras, found: loras }
-      return new MagicMix(mixer, tokens, own, maxQueue, timeLimit, loadTime)
+      const origin = await originOf(mixer.info, nativeOptions, wanted)
+      return new MagicMix(mixer, tokens, own, maxQueue, timeLimit, loadTime, origin)
     })
   }
 
@@ -194,6 +197,8 @@ export class MagicMix {
         : this.loras.found
       const queued = await stop.race(turn.ready(placeReporter(checked.onProgress, stop)))
       const filled = fill(checked, layout, this.loras.named)
+      const { model, made } = this.origin
+      const origin = { model: { ...model, loras: await lorasOf(filled.loras, loras) }, made }
       const result = await runJob(
         (report) =>
           this.native.mix(nativeRequest(checked, { ...filled, loras }, prompts, layout), report),
@@ -201,7 +206,8 @@ export class MagicMix {
         { signal: stop.signal, onProgress: checked.onProgress },
       )
       const total = performance.now() - started
-      const mix = Mix.of(filled, result, { load: this.loadTime, queued, total })
+      const recipe = pictureRecipe(filled, layout.source, origin)
+      const mix = Mix.of(filled, result, { load: this.loadTime, queued, total }, recipe)
       for (const ms of mix.timings.steps) this.mixes.stepTimes.add(ms)
       this.mixes.totalTimes.add(total)
       outcome = 'done'
@@ -342,6 +348,8 @@ interface Layout {
   layoutPixels: Uint8Array | null
   /** In a form that can be read again. */
   kept: FilledMixRequest['layout']
+  /** null for a layout prompt. */
+  source: PictureSource | null
 }
 
 async function readLayout(
@@ -350,10 +358,12 @@ async function readLayout(
   signal: AbortSignal,
 ): Promise<Layout> {
   const { layout, width = nativeSize, height = nativeSize } = request
-  if (isPrompt(layout)) return { size: { width, height }, layoutPixels: null, kept: layout }
-  const { picture, kept } = await readPicture(layout, { ...request, nativeSize, signal })
+  if (isPrompt(layout)) {
+    return { size: { width, height }, layoutPixels: null, kept: layout, source: null }
+  }
+  const { picture, kept, source } = await readPicture(layout, { ...request, nativeSize, signal })
   const { data, ...size } = picture
-  return { size, layoutPixels: data, kept }
+  return { size, layoutPixels: data, kept, source }
 }
 
 function fill(

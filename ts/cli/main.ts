@@ -4,12 +4,10 @@
  * 129 by SIGTERM and SIGHUP.
  * Results go to standard output, everything else to standard error.
  */
-import { readFileSync } from 'node:fs'
-import path from 'node:path'
-
 import { closest } from 'fastest-levenshtein'
 
 import { MagicMixError, isNativeError, messageOf } from '../errors.js'
+import { packageVersion } from '../package-files.js'
 import { type Command, UsageError, helpOf, readArguments } from './command.js'
 import { command as build } from './build.js'
 import { command as convert } from './convert.js'
@@ -48,7 +46,7 @@ async function main([name, ...args]: readonly string[]): Promise<number> {
     return exitCode.done
   }
   if (name === '--version' || name === '-v') {
-    console.log(version())
+    console.log(packageVersion())
     return exitCode.done
   }
   return run(name, args)
@@ -119,11 +117,6 @@ function complain(error: unknown, name: string, verbose: boolean): number {
   }
   if (verbose && error instanceof Error) console.error(error.stack)
   return calledWrongly ? exitCode.usage : exitCode.failed
-}
-
-function version(): string {
-  const file = path.join(__dirname, '..', '..', 'package.json')
-  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version
 }
 
 const overview = `Usage: magicmix COMMAND [options]
