@@ -78,7 +78,8 @@ export class MagicMix {
     maxQueue: number,
     private readonly timeLimit: number | undefined,
     private readonly loadTime: number,
-    private readonly origin: Origin,
+    /** @internal */
+    readonly origin: Origin,
   ) {
     this.mixes = new MixQueue(maxQueue)
     this.model = frozen(native.info)

@@ -17,6 +17,7 @@ import { command as doctor } from './doctor.js'
 import { command as inspect } from './inspect.js'
 import { command as mix } from './mix.js'
 import { command as pull } from './pull.js'
+import { command as replay } from './replay.js'
 
 const exitCode = { done: 0, failed: 1, usage: 2 }
 
@@ -26,6 +27,7 @@ const stopSignals = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const
 /** Each loads the engine when it runs, so that `--help` works where the engine does not. */
 const commands: Readonly<Record<string, Command>> = {
   mix,
+  replay,
   demo,
   pull,
   convert,
