@@ -16,6 +16,7 @@ const table = (file, name) => require(path.join(root, 'dist', file))[name]
 
 const calls = [
   ['`mixer.mix`, `mixer.check`', 'magicmix mix', table('request/mix-options.js', 'mixOptions')],
+  ['`mix.toBuffer`', 'magicmix mix', table('mix.js', 'bufferOptions')],
   ['`MagicMix.load`', 'magicmix mix', table('models/load-options.js', 'loadOptions')],
   ['`convert`', 'magicmix convert', table('models/convert-options.js', 'convertOptions')],
   ['`pull`', 'magicmix pull', table('hub/pull.js', 'pullOptions')],
