@@ -375,6 +375,10 @@ Napi::Value toJs(Napi::Env env, const ModelInfo &info) {
                               {"unet", text(info.placement.unet)},
                               {"vae", text(info.placement.vae)}})},
         {"precision", text(info.precision)},
+        {"kernels", text(info.kernels)},
+        {"hashes", object({{"textEncoder", text(info.hashes.textEncoder)},
+                           {"unet", text(info.hashes.unet)},
+                           {"vae", text(info.hashes.vae)}})},
         {"threads", integer(info.threads)},
         {"parameters", object({{"total", count(info.parameters.total)},
                                {"textEncoder", count(info.parameters.textEncoder)},
@@ -394,6 +398,7 @@ Napi::Value toJs(Napi::Env env, const ModelInfo &info) {
                                  {"scalingFactor", Napi::Number::New(env, vae.scalingFactor)}})}})},
         {"tinyDecoder", info.tinyDecoder
                             ? object({{"path", text(info.tinyDecoder->path)},
+                                      {"hash", text(info.tinyDecoder->hash)},
                                       {"parameters", count(info.tinyDecoder->parameters)},
                                       {"channels", numbers(env, info.tinyDecoder->channels)}})
                             : env.Null()},

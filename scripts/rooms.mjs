@@ -34,7 +34,7 @@ const houses = {
       ['request', 'models'],
       ['native'],
       ['hub', 'devices'],
-      ['isolate', 'sweep'],
+      ['isolate', 'sweep', 'recipe'],
       ['facade'],
       ['cli'],
     ],

@@ -246,7 +246,7 @@ describe('a mix', () => {
       'unetCalls',
     ])
     const { layout } = json.request as Record<string, unknown>
-    assert.deepEqual(layout, { path: 'landscape64.png' })
+    assert.equal((layout as { path: string }).path, 'landscape64.png')
   })
 
   it('describes its model', () => {

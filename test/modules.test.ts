@@ -16,6 +16,7 @@ const names = [
   'convert',
   'devices',
   'pull',
+  'readRecipe',
   'recipe',
   'requestSchema',
 ]

@@ -22,11 +22,11 @@ import type { ConvertProgressEvent, LoadProgressEvent, ModelKind, ProgressEvent 
 import { Backoff } from '../dist/hub/backoff.js'
 import { resolveModel } from '../dist/hub/pull.js'
 import { shortNames } from '../dist/hub/references.js'
+import { addedFiles } from './support/added-files.js'
 import { HubServer, type Misbehaviour, commit } from './support/hub-server.js'
 import { tinyDiffusers, tinyHeads, tinyModel, tinyXlDiffusers } from './support/models.js'
 import { packageRoot } from './support/package-root.js'
 import { runNode, smallRequest } from './support/programs.js'
-import { readSafetensors, safetensorsBytes } from './support/safetensors.js'
 
 const repo = 'somebody/model'
 const file = 'sub/model.safetensors'
@@ -919,36 +919,5 @@ function failure(code: string, message: RegExp) {
     assert.equal(error.code, code, error.message)
     assert.match(error.message, message)
     return true
-  }
-}
-
-/** A LoRA and an embedding for the tiny model. */
-async function addedFiles(folder: string): Promise<{ file: string; embedding: string }> {
-  const values = (count: number, factor: number) =>
-    Buffer.from(Float32Array.from({ length: count }, (_, i) => factor * Math.sin(i)).buffer)
-  const weight = 'model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_q.weight'
-  const [rows, columns] = readSafetensors(await tinyModel('F32')).header[weight]!.shape as [
-    number,
-    number,
-  ]
-  const name = 'lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q'
-  const file = path.join(folder, 'lora.safetensors')
-  await writeFile(
-    file,
-    safetensorsBytes(
-      {
-        [`${name}.lora_down.weight`]: entry([1, columns], 0),
-        [`${name}.lora_up.weight`]: entry([rows, 1], 4 * columns),
-      },
-      Buffer.concat([values(columns, 0.1), values(rows, 0.1)]),
-    ),
-  )
-  const embedding = path.join(folder, 'toy.safetensors')
-  await writeFile(embedding, safetensorsBytes({ '<toy>': entry([1, 64], 0) }, values(64, 0.1)))
-  return { file, embedding }
-
-  function entry(shape: number[], begin: number) {
-    const end = begin + 4 * shape.reduce((product, side) => product * side)
-    return { dtype: 'F32', shape, data_offsets: [begin, end] }
   }
 }

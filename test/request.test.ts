@@ -279,23 +279,23 @@ describe('request', () => {
     })
   })
 
-  it('makes a recipe that JSON can hold and that tells no folders and no pixels', () => {
-    const recipe = (layout: FilledMixRequest['layout']) => {
+  it('makes a request for files that JSON can hold and that tells no folders and no pixels', () => {
+    const sha256 = createHash('sha256').update(Buffer.alloc(9)).digest('hex')
+    const source = { of: 'file', sha256, bytes: 9, width: 3, height: 1 } as const
+    const embedded = (layout: FilledMixRequest['layout']) => {
       const { onProgress, signal, ...request } = checkRequest({ layout, content: 'a', seed: 1 })
-      const json = JSON.stringify(embeddedRecipe({ ...request, width: 8, height: 8, loras: [] }))
+      const loras = [{ file: '/home/me/style.safetensors', strength: 1 }]
+      const filled = { ...request, width: 8, height: 8, loras }
+      const json = JSON.stringify(embeddedRecipe(filled, source))
+      assert.doesNotMatch(json, /home/)
       return (JSON.parse(json) as { layout: unknown }).layout
     }
-    assert.deepEqual(recipe('/home/me/corgi.jpg'), { path: 'corgi.jpg' })
-    assert.deepEqual(recipe(Buffer.alloc(9)), {
-      sha256: createHash('sha256').update(Buffer.alloc(9)).digest('hex'),
-    })
-    assert.deepEqual(recipe({ prompt: 'a hill' }), { prompt: 'a hill' })
-    assert.deepEqual(recipe({ data: new Uint8Array(12), width: 2, height: 2, channels: 3 }), {
-      sha256: createHash('sha256').update(new Uint8Array(12)).digest('hex'),
-      width: 2,
-      height: 2,
-      channels: 3,
-    })
+    assert.deepEqual(embedded('/home/me/corgi.jpg'), { path: 'corgi.jpg', sha256 })
+    assert.deepEqual(embedded({ path: '/home/me/corgi.jpg' }), { path: 'corgi.jpg', sha256 })
+    assert.deepEqual(embedded(Buffer.alloc(9)), { sha256 })
+    assert.deepEqual(embedded({ prompt: 'a hill' }), { prompt: 'a hill' })
+    const pixels = { data: new Uint8Array(12), width: 2, height: 2, channels: 3 } as const
+    assert.deepEqual(embedded(pixels), { sha256 })
   })
 })
 

@@ -1,6 +1,7 @@
 /** What can be sent: requests as JSON, errors as JSON. */
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads'
 
@@ -91,6 +92,7 @@ describe('a request as JSON', () => {
     const mix = await mixer.mix({ ...base, layout: { path: picture } })
     assert.deepEqual((mix.toJSON() as { request: MixRequest }).request.layout, {
       path: 'landscape64.png',
+      sha256: createHash('sha256').update(readFileSync(picture)).digest('hex'),
     })
   })
 

@@ -59,7 +59,7 @@ export interface MagicMixErrorDetails {
     /** The number of tokens that fit. */
     readonly maxTokens: number
   }
-  /** The layout picture is missing, damaged, too large or of an unknown format. */
+  /** A picture is missing, damaged, too large or of an unknown format. */
   PICTURE_UNREADABLE: {
     /** Its path or description. */
     readonly picture: string
@@ -67,7 +67,28 @@ export interface MagicMixErrorDetails {
   /** The mix could not be written to the file. */
   PICTURE_UNWRITABLE: {
     /** Its path. */
-    readonly file: string
+    readonly file?: string
+  }
+  /** The picture carries no recipe: magicmix did not write it, or a program on the way took it out. */
+  RECIPE_NOT_FOUND: {
+    /** Its path or description. */
+    readonly picture: string
+  }
+  /** The picture carries a recipe that is damaged, or of a newer version. */
+  RECIPE_INVALID: {
+    /** Its path or description. */
+    readonly picture: string
+    /** What is wrong with it. */
+    readonly problem: string
+  }
+  /** `magicmix replay`: something that the recipe names is not here, or is another. */
+  RECIPE_MISMATCH: {
+    /** 'layout', 'model', 'unet' ... */
+    readonly what: string
+    /** Its name, or hash, in the recipe. */
+    readonly recipe?: string
+    /** The same of what is here. */
+    readonly here?: string
   }
   /**
    * There is no file or folder at that path; or the hub, or without it the cache, has no such
@@ -202,6 +223,9 @@ const codes: { readonly [C in MagicMixErrorCode]: true } = {
   PHRASE_TRUNCATED: true,
   PICTURE_UNREADABLE: true,
   PICTURE_UNWRITABLE: true,
+  RECIPE_NOT_FOUND: true,
+  RECIPE_INVALID: true,
+  RECIPE_MISMATCH: true,
   MODEL_NOT_FOUND: true,
   MODEL_FORMAT: true,
   MODEL_UNSUPPORTED: true,

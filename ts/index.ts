@@ -29,6 +29,7 @@ export type {
 } from './input/picture-forms.js'
 export type { Token } from './input/tokens.js'
 export {
+  type BufferOptions,
   type Bytes,
   type FileBytes,
   Mix,
@@ -96,4 +97,12 @@ export type {
   SizeConditioning,
 } from './request/conditioning.js'
 export type { JsonSchema } from './options/option.js'
+export type {
+  PictureRecipe,
+  RecipeFile,
+  RecipeLayout,
+  RecipeMade,
+  RecipeModel,
+} from './recipe/picture-recipe.js'
+export { type PictureFile, readRecipe } from './recipe/read.js'
 export { type Recipe, recipe } from './request/recipe.js'

@@ -7,8 +7,10 @@ import { MagicMixError, calledFrom } from './errors.js'
 import type { NativeMixResult, NativeState } from './native/contract.js'
 import { isUrl } from './input/picture-forms.js'
 import { type Sharp, sharp } from './sharp.js'
+import { type Option, checkOptions, choice, flag } from './options/option.js'
+import { withRecipe } from './recipe/carry.js'
+import type { PictureRecipe } from './recipe/picture-recipe.js'
 import type { FilledMixRequest } from './request/mix-options.js'
-import { embeddedRecipe } from './request/recipe.js'
 import { invalid, nonEmptyText, oneOf } from './options/validate.js'
 
 /** Formats that a mix can be written in. */
@@ -24,6 +26,20 @@ const formatsByExtension: Readonly<Record<string, PictureFormat>> = {
   '.tiff': 'tiff',
 }
 export const formats = [...new Set(Object.values(formatsByExtension))]
+
+/** Options of {@link Mix.toBuffer}. */
+export interface BufferOptions {
+  /** Default 'png'. */
+  format?: PictureFormat | undefined
+  /** Put the recipe into it, as {@link Mix.toFile} does. Default false. */
+  recipe?: boolean | undefined
+}
+
+/** The options of `toBuffer`: one row each. */
+export const bufferOptions = {
+  format: choice(formats, { help: 'the format of the bytes', default: 'png' }),
+  recipe: flag({ help: 'put the recipe into it, as in every file', default: false }),
+} satisfies Record<keyof BufferOptions, Option>
 
 /**
  * A `Buffer`; with types of Node that say what lies behind it, one that `new Response` and `new Blob`
@@ -83,6 +99,8 @@ export class Mix {
   readonly data: Bytes
   /** The seed of the noise: with the same request it gives the same picture again. */
   readonly seed: number
+  /** How it was made, as files carry it and `readRecipe` reads it. */
+  readonly recipe: PictureRecipe
   /** The request with every default filled in. */
   readonly request: FilledMixRequest
   /** Where the time went. */
@@ -101,11 +119,22 @@ export class Mix {
   readonly layoutTrace: MixState[]
 
   /** @internal */
-  static of(request: FilledMixRequest, result: NativeMixResult, times: OuterTimings): Mix {
-    return new Mix(request, result, times)
+  static of(
+    request: FilledMixRequest,
+    result: NativeMixResult,
+    times: OuterTimings,
+    recipe: PictureRecipe,
+  ): Mix {
+    return new Mix(request, result, times, recipe)
   }
 
-  private constructor(request: FilledMixRequest, result: NativeMixResult, times: OuterTimings) {
+  private constructor(
+    request: FilledMixRequest,
+    result: NativeMixResult,
+    times: OuterTimings,
+    recipe: PictureRecipe,
+  ) {
+    this.recipe = recipe
     this.width = result.width
     this.height = result.height
     // A view of this realm: in a test runner's context the addon's arrays are of another.
@@ -129,25 +158,30 @@ export class Mix {
   }
 
   /**
-   * The picture as the bytes of a file.
+   * The picture as the bytes of a file, in `sharp`'s default quality; for other settings see {@link toSharp}.
    *
-   * @param format 'png' (the default), 'jpeg', 'webp', 'avif' or 'tiff', in `sharp`'s default
-   * quality; for other settings see {@link toSharp}
-   * @throws {@link MagicMixError} INVALID_ARGUMENT
+   * @param format 'png' (the default), 'jpeg', 'webp', 'avif' or 'tiff', or it is in the options
+   * @throws {@link MagicMixError} INVALID_ARGUMENT, UNKNOWN_OPTION; PICTURE_UNWRITABLE for a recipe that a JPEG
+   * does not hold
+   * @example
+   * ```ts
+   * await mix.toBuffer('webp')
+   * await mix.toBuffer({ format: 'webp', recipe: true })
+   * ```
    */
-  async toBuffer(format: PictureFormat = 'png'): Promise<FileBytes> {
-    return calledFrom(Mix.prototype.toBuffer, () =>
-      this.toSharp()
-        .toFormat(oneOf(format, formats, 'format'))
-        .toBuffer(),
-    )
+  async toBuffer(format: PictureFormat | BufferOptions = 'png'): Promise<FileBytes> {
+    return calledFrom(Mix.prototype.toBuffer, () => {
+      if (typeof format === 'string') format = { format: oneOf(format, formats, 'format') }
+      const options = checkOptions(bufferOptions, format, 'toBuffer', '', 'the options of toBuffer')
+      if (options.recipe) return this.withRecipe(options.format)
+      return this.toSharp().toFormat(options.format).toBuffer()
+    })
   }
 
   /**
    * Writes the picture to a file, in the format that the extension names: .png, .jpg, .jpeg,
-   * .webp, .avif, .tif or .tiff. The request goes along as JSON in the EXIF field ImageDescription,
-   * so that the mix can be made again; {@link toBuffer} embeds no metadata. Files are named without
-   * their folders.
+   * .webp, .avif, .tif or .tiff. The {@link recipe} goes along, so that `readRecipe` finds it and the
+   * mix can be made again; {@link toBuffer} embeds none unless it is asked to.
    *
    * @param file a path, or a `file:` URL
    * @throws {@link MagicMixError} INVALID_ARGUMENT, PICTURE_UNWRITABLE
@@ -170,10 +204,8 @@ export class Mix {
   }
 
   /** @internal The bytes that {@link toFile} writes. */
-  async withRecipe(format: PictureFormat): Promise<Buffer> {
-    const description = asciiJson(this.recipe)
-    const picture = this.toSharp().withExif({ IFD0: { ImageDescription: description } })
-    return picture.toFormat(format).toBuffer()
+  withRecipe(format: PictureFormat): Promise<FileBytes> {
+    return withRecipe(this.toSharp(), format, this.recipe)
   }
 
   /** Everything but the pixels and states, for `JSON.stringify`. */
@@ -182,14 +214,10 @@ export class Mix {
       width: this.width,
       height: this.height,
       seed: this.seed,
-      request: this.recipe,
+      request: this.recipe.request,
       timings: this.timings,
       unetCalls: this.unetCalls,
     }
-  }
-
-  private get recipe(): Record<string, unknown> {
-    return embeddedRecipe(this.request)
   }
 }
 
@@ -215,11 +243,3 @@ export function formatOf(file: unknown): PictureFormat {
 
 /** Measured outside of the engine. */
 type OuterTimings = Pick<MixTimings, 'load' | 'queued' | 'total'>
-
-/** EXIF holds text in ASCII. */
-function asciiJson(value: unknown): string {
-  return JSON.stringify(value).replace(
-    /[\u0080-\uffff]/g,
-    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  )
-}

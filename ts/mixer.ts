@@ -2,7 +2,7 @@
 import { tracingChannel } from 'node:diagnostics_channel'
 
 import { isPrompt } from './input/layout.js'
-import { readPicture, sizeOfMix } from './input/picture.js'
+import { type PictureSource, readPicture, sizeOfMix } from './input/picture.js'
 import { useDevice } from './devices/devices.js'
 import { CallersOwn, MagicMixError, calledFrom, callSite } from './errors.js'
 import { resolveEmbeddings, resolveLoras, resolveModel } from './hub/pull.js'
@@ -31,6 +31,7 @@ import { crossing } from './options/option.js'
 import { invalid } from './options/validate.js'
 import { type Prompts, tokenizePrompts } from './request/prompts.js'
 import { nativeConditioning } from './request/conditioning.js'
+import { type Origin, lorasOf, originOf, pictureRecipe } from './recipe/picture-recipe.js'
 import type { Recipe } from './request/recipe.js'
 import { Stop } from './stop.js'
 import { type Layout, type SharedWork, Sweep, type SweepWork } from './sweep.js'
@@ -80,6 +81,8 @@ export class MagicMix {
     maxQueue: number,
     private readonly timeLimit: number | undefined,
     private readonly loadTime: number,
+    /** @internal */
+    readonly origin: Origin,
   ) {
     this.mixes = new MixQueue(maxQueue)
     this.model = frozen(native.info)
@@ -127,7 +130,8 @@ export class MagicMix {
       )
       const loadTime = performance.now() - started
       const own = { named: nativeOptions.loras, found: loras }
-      return new MagicMix(mixer, tokens, own, maxQueue, timeLimit, loadTime)
+      const origin = await originOf(mixer.info, nativeOptions, wanted)
+      return new MagicMix(mixer, tokens, own, maxQueue, timeLimit, loadTime, origin)
     })
   }
 
@@ -222,7 +226,7 @@ export class MagicMix {
         tokenizePrompts(checked, this.tokens, this.model.sizes.textEncoder.padding),
       plan: (cells) => {
         const size = { width: 8, height: 8 } // where the sizes differ, so do the roots
-        const noPixels = { size, layoutPixels: new Uint8Array(1), kept: '' }
+        const noPixels = { size, layoutPixels: new Uint8Array(1), kept: '', source: null }
         const requests = cells.map(({ checked, prompts, sharing }) => {
           const layout = isPrompt(checked.layout) ? { ...noPixels, layoutPixels: null } : noPixels
           const filled = { ...fill(checked, layout, []), loras: [] }
@@ -277,6 +281,8 @@ export class MagicMix {
         : this.loras.found
       const queued = await stop.race(turn.ready(placeReporter(checked.onProgress, stop)))
       const filled = fill(checked, layout, this.loras.named)
+      const { model, made } = this.origin
+      const origin = { model: { ...model, loras: await lorasOf(filled.loras, loras) }, made }
       const result = await runJob(
         (report) =>
           this.native.mix(
@@ -287,7 +293,8 @@ export class MagicMix {
         { signal: stop.signal, onProgress: checked.onProgress },
       )
       const total = performance.now() - started
-      const mix = Mix.of(filled, result, { load: this.loadTime, queued, total })
+      const recipe = pictureRecipe(filled, layout.source, origin)
+      const mix = Mix.of(filled, result, { load: this.loadTime, queued, total }, recipe)
       for (const ms of mix.timings.steps) this.mixes.stepTimes.add(ms)
       this.mixes.totalTimes.add(total)
       outcome = 'done'
@@ -434,10 +441,12 @@ async function readLayout(
   signal: AbortSignal,
 ): Promise<Layout> {
   const { layout, width = model.nativeSize, height = model.nativeSize } = request
-  if (isPrompt(layout)) return { size: { width, height }, layoutPixels: null, kept: layout }
-  const { picture, kept } = await readPicture(layout, { ...request, model, signal })
+  if (isPrompt(layout)) {
+    return { size: { width, height }, layoutPixels: null, kept: layout, source: null }
+  }
+  const { picture, kept, source } = await readPicture(layout, { ...request, model, signal })
   const { data, ...size } = picture
-  return { size, layoutPixels: data, kept }
+  return { size, layoutPixels: data, kept, source }
 }
 
 function fill(

@@ -2,6 +2,7 @@
  * Where the package's files are. Electron packs an app into app.asar, a file that its JavaScript sees
  * as a folder; files that the system or C++ opens must lie in app.asar.unpacked beside it.
  */
+import { readFileSync } from 'node:fs'
 import path from 'node:path'
 
 /** The package's root folder, seen from `dist/` and from `ts/` alike, for JavaScript. */
@@ -22,4 +23,10 @@ export const prebuiltAddons = unpacked(path.join(__dirname, '..', 'prebuilds'))
 
 function unpacked(folder: string): string {
   return folder.replace(/\.asar(?=[/\\]|$)/, '.asar.unpacked')
+}
+
+/** The version in the package's package.json. */
+export function packageVersion(): string {
+  const file = path.join(__dirname, '..', 'package.json')
+  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version
 }

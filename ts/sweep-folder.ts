@@ -9,6 +9,8 @@ import type { FilledLora } from './input/lora.js'
 import { Mix, type MixTimings, type UnetCalls } from './mix.js'
 import type { ModelInfo } from './models/model-info.js'
 import { isRecord } from './options/validate.js'
+import type { PictureRecipe } from './recipe/picture-recipe.js'
+import { readRecipe } from './recipe/read.js'
 import type { FilledMixRequest } from './request/mix-options.js'
 import { sharp } from './sharp.js'
 import type { Layout, SweepCell } from './sweep.js'
@@ -297,7 +299,9 @@ async function restored(
   seedOfFolder: number,
 ): Promise<SweepCell | undefined> {
   let data: Buffer
+  let recipe: PictureRecipe
   try {
+    recipe = await readRecipe(path.join(folder, file))
     data = await sharp(await readFile(path.join(folder, file)), { limitInputPixels: false })
       .toColourspace('srgb')
       .raw()
@@ -320,6 +324,7 @@ async function restored(
     filled,
     { ...result, timings: { encode, steps, decode, total } },
     { load, queued, total },
+    recipe,
   )
   return { mix, at, index }
 }

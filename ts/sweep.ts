@@ -1,4 +1,5 @@
 /** Many mixes that share their work, for a sheet to choose from. */
+import type { PictureSource } from './input/picture.js'
 import { type CallSite, CallersOwn } from './errors.js'
 import { isPrompt } from './input/layout.js'
 import type { FilledLora } from './input/lora.js'
@@ -47,6 +48,8 @@ export interface Layout {
   layoutPixels: Uint8Array | null
   /** In a form that can be read again. */
   kept: FilledMixRequest['layout']
+  /** What is known of a picture; null for a layout prompt. */
+  source: PictureSource | null
 }
 
 /** @internal What is there already for a mix. */

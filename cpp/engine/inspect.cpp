@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/weights_hash.h"
 #include "engine/networks.h"
 #include "model/names.h"
 
@@ -48,6 +49,13 @@ ModelInfo describe(const Checkpoint &checkpoint, const Networks &networks) {
     info.placement = {networks.textDevice().id(), networks.device().id(),
                       networks.vaeDevice().id()};
     info.precision = precisionName(networks.precision());
+    const auto *kernels = networks.device().kernels(networks.precision());
+    info.kernels = kernels ? kernels->name : "ggml";
+    const auto &tensors = checkpoint.tensors();
+    std::vector<std::string> ofTexts;
+    for (const auto &text : family->texts) ofTexts.emplace_back(text.prefix);
+    info.hashes = {weightsHash(tensors, ofTexts), weightsHash(tensors, {kUnetPrefix}),
+                   weightsHash(tensors, {kVaePrefix})};
     info.threads = networks.device().threads();
     info.nativeSize = networks.architecture.nativeSize();
     info.memory.weights = networks.bytes();
@@ -69,6 +77,7 @@ ModelInfo describe(const Checkpoint &checkpoint, const Networks &networks) {
     if (tiny) {
         info.tinyDecoder.emplace();
         info.tinyDecoder->path = checkpoint.tinyDecoderPath();
+        info.tinyDecoder->hash = weightsHash(tensors, {kTinyDecoderPrefix});
         info.tinyDecoder->parameters = networks.parameters(kTinyDecoderPrefix);
         for (auto level = tiny->levels.rbegin(); level != tiny->levels.rend(); ++level) {
             info.tinyDecoder->channels.push_back(level->channels);

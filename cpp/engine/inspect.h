@@ -17,6 +17,7 @@ class Networks;
 /// The tiny decoder beside a model, in the shape that users see.
 struct TinyDecoderInfo {
     std::string path;
+    std::string hash; ///< of its weights (weights_hash.h)
     std::uint64_t parameters = 0;
     std::vector<int> channels; ///< by level, from fine to coarse
 };
@@ -34,7 +35,12 @@ struct ModelInfo {
         std::string textEncoder, unet, vae;
     } placement;
     std::string precision; ///< type of the large weights
-    int threads = 0;       ///< CPU threads in use
+    /// The kernels of our own by which they are multiplied, or "ggml".
+    std::string kernels;
+    struct Hashes { ///< of the weights (weights_hash.h)
+        std::string textEncoder, unet, vae;
+    } hashes;
+    int threads = 0; ///< CPU threads in use
     struct Parameters {
         std::uint64_t total = 0, textEncoder = 0, unet = 0, vae = 0;
     } parameters;

@@ -1,6 +1,9 @@
-/** `magicmix inspect`: the contents of a checkpoint, without loading it. */
+/** `magicmix inspect`: the contents of a checkpoint, without loading it; or the recipe of a picture. */
+import { open } from 'node:fs/promises'
+
 import { resolveModel } from '../hub/pull.js'
 import type { ModelKind } from '../hub/selection.js'
+import { beginsLikePicture } from '../input/picture-problem.js'
 import { runJob } from '../native/job.js'
 import { checkConfig } from '../models/load-options.js'
 import { originalConfigOf } from '../models/original-config.js'
@@ -8,14 +11,16 @@ import type { NativeInspection } from '../native/contract.js'
 import { type Arguments, type Command, UsageError } from './command.js'
 import { configFlags, configFrom, tinyDecoderFrom, vaeFrom } from './model-options.js'
 import { bytes, startReport } from './report.js'
+import { describeRecipe } from './show-recipe.js'
 
 export const command: Command = {
   name: 'inspect',
   usage: 'inspect [options] MODEL',
-  summary: 'list the contents of a checkpoint, and whether it can mix',
-  about: `Reads the headers of MODEL, a file, a diffusers folder or hf:NAME, but not its
-weights. The exit code is 1 if it cannot be used for mixing.`,
-  examples: ['magicmix inspect sd-v1-4.safetensors'],
+  summary: 'list the contents of a checkpoint, or the recipe of a picture',
+  about: `Reads the headers of MODEL, a file, a diffusers folder or hf:NAME, and samples of its
+weights. The exit code is 1 if it cannot be used for mixing. Of a picture it shows the recipe that
+the picture carries.`,
+  examples: ['magicmix inspect sd-v1-4.safetensors', 'magicmix inspect mix.png'],
   options: {
     tensors: { type: 'boolean', help: 'list every tensor' },
     ...configFlags,
@@ -27,6 +32,12 @@ async function run({ positionals, values, signal }: Arguments): Promise<number> 
   const [model, ...more] = positionals
   if (model === undefined || more.length > 0) {
     throw new UsageError(`Expected one MODEL but received ${positionals.length} arguments`)
+  }
+  if (await isPicture(model)) {
+    const { readRecipe } = await import('../recipe/read.js')
+    const recipe = await readRecipe(model)
+    console.log(values.json ? JSON.stringify(recipe) : describeRecipe(recipe))
+    return 0
   }
   const config = checkConfig(configFrom(values))
   const path = await findModel(model, signal)
@@ -48,6 +59,19 @@ async function run({ positionals, values, signal }: Arguments): Promise<number> 
     console.log(describe(inspection, Boolean(values.tensors)))
   }
   return found ? 0 : 1
+}
+
+/** By its first bytes. */
+async function isPicture(file: string): Promise<boolean> {
+  const handle = await open(file).catch(() => undefined)
+  if (!handle) return false // which is explained for models
+  try {
+    if (!(await handle.stat()).isFile()) return false
+    const { buffer, bytesRead } = await handle.read({ buffer: Buffer.alloc(64) })
+    return beginsLikePicture(buffer.subarray(0, bytesRead))
+  } finally {
+    await handle.close()
+  }
 }
 
 async function findModel(
@@ -90,6 +114,7 @@ function describe({ model, ...found }: NativeInspection, listTensors: boolean): 
         `${millions(parameters.unet)}, channels ${unet.channels.join('/')}, ${unet.heads.join('/')} heads`,
       ],
       ['vae', `${millions(parameters.vae)}, channels ${vae.channels.join('/')}`],
+      ['hashes', Object.values(model.hashes).join(' ')],
       ...(tiny
         ? [['tiny decoder', `${millions(tiny.parameters)}, channels ${tiny.channels.join('/')}`]]
         : []),

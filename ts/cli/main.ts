@@ -4,12 +4,10 @@
  * 129 by SIGTERM and SIGHUP.
  * Results go to standard output, everything else to standard error.
  */
-import { readFileSync } from 'node:fs'
-import path from 'node:path'
-
 import { closest } from 'fastest-levenshtein'
 
 import { MagicMixError, isNativeError, messageOf } from '../errors.js'
+import { packageVersion } from '../package-files.js'
 import { type Command, UsageError, helpOf, readArguments } from './command.js'
 import { command as build } from './build.js'
 import { command as convert } from './convert.js'
@@ -19,6 +17,7 @@ import { command as doctor } from './doctor.js'
 import { command as inspect } from './inspect.js'
 import { command as mix } from './mix.js'
 import { command as pull } from './pull.js'
+import { command as replay } from './replay.js'
 import { command as sweep } from './sweep.js'
 
 const exitCode = { done: 0, failed: 1, usage: 2 }
@@ -30,6 +29,7 @@ const stopSignals = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const
 const commands: Readonly<Record<string, Command>> = {
   mix,
   sweep,
+  replay,
   demo,
   pull,
   convert,
@@ -50,7 +50,7 @@ async function main([name, ...args]: readonly string[]): Promise<number> {
     return exitCode.done
   }
   if (name === '--version' || name === '-v') {
-    console.log(version())
+    console.log(packageVersion())
     return exitCode.done
   }
   return run(name, args)
@@ -121,11 +121,6 @@ function complain(error: unknown, name: string, verbose: boolean): number {
   }
   if (verbose && error instanceof Error) console.error(error.stack)
   return calledWrongly ? exitCode.usage : exitCode.failed
-}
-
-function version(): string {
-  const file = path.join(__dirname, '..', '..', 'package.json')
-  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version
 }
 
 const overview = `Usage: magicmix COMMAND [options]

@@ -9,16 +9,24 @@ import { checkPicture } from '../input/picture.js'
 import { isPrompt } from '../input/layout.js'
 import { ClipTokens } from '../input/tokens.js'
 import type { Mix } from '../mix.js'
+import type { MagicMix } from '../mixer.js'
 import { tokenizePrompts } from '../request/prompts.js'
 import type { LoadOptions } from '../models/load-options.js'
 import { type MixRequest, checkRequest, mixOptions } from '../request/mix-options.js'
-import { type Arguments, type Command, type Values, UsageError, textOption } from './command.js'
+import {
+  type Arguments,
+  type Command,
+  type Options,
+  type Values,
+  UsageError,
+  textOption,
+} from './command.js'
 import { flagsOf, optionsFrom } from './flags.js'
 import { loadFlags, loadOptionsFrom } from './model-options.js'
 import { duration, startReport } from './report.js'
 
 /** Standard input or output in the place of a file. */
-const standard = '-'
+export const standard = '-'
 
 export const command: Command = {
   name: 'mix',
@@ -35,12 +43,7 @@ magicmix mix corgi.jpg "a photo of a coffee machine" -o mix.png \\
 magicmix mix --layout-prompt "a photo of a rabbit" "a photo of a tiger" --seed 42 --json`,
   ],
   options: {
-    output: {
-      type: 'string',
-      short: 'o',
-      value: 'FILE',
-      help: 'where to write; the extension names the format (default: mix.png)',
-    },
+    ...outputFlag('mix.png'),
     ...loadFlags,
     'layout-prompt': { type: 'string', value: 'TEXT', help: 'the layout, instead of a picture' },
     ...flagsOf(mixOptions),
@@ -48,17 +51,38 @@ magicmix mix --layout-prompt "a photo of a rabbit" "a photo of a tiger" --seed 4
   run,
 }
 
+export function outputFlag(byDefault: string): Options {
+  const help = `where to write; the extension names the format (default: ${byDefault})`
+  return { output: { type: 'string', short: 'o', value: 'FILE', help } }
+}
+
 async function run({ positionals, values, signal }: Arguments): Promise<void> {
   const request = requestOf(positionals, values)
   const file = textOption(values, 'output') ?? 'mix.png'
+  if (request.layout === standard) request.layout = await buffer(process.stdin)
+  await makeFile({ request, options: loadOptionsFrom(values), file, values, signal })
+}
+
+/** What {@link makeFile} makes. */
+export interface Making {
+  request: MixRequest
+  options: LoadOptions
+  file: string
+  values: Values
+  signal: AbortSignal
+  /** Called when the model is loaded; what it returns is printed with `--json`. */
+  beforeMixing?: (mixer: MagicMix) => Promise<object>
+}
+
+/** Mixes, writes the file, and says so. */
+export async function makeFile(making: Making): Promise<void> {
+  const { request, options, file, values, signal, beforeMixing } = making
   if (file === standard && values.json) {
     throw new UsageError('Standard output is either the picture (-o -) or the JSON (--json)')
   }
-  const options = loadOptionsFrom(values)
   const { MagicMix } = await import('../mixer.js')
   const { formatOf } = await import('../mix.js')
   const format = file === standard ? 'png' : formatOf(file)
-  if (request.layout === standard) request.layout = await buffer(process.stdin)
   await checkBeforeLoading(request, options)
   if (file !== standard) await mkdir(path.dirname(file), { recursive: true })
 
@@ -66,6 +90,8 @@ async function run({ positionals, values, signal }: Arguments): Promise<void> {
   const onProgress = report.show.bind(report)
   try {
     await using mixer = await MagicMix.load({ ...options, signal, onProgress })
+    report.end()
+    const more = await beforeMixing?.(mixer)
     const mix = await mixer.mix({ ...request, signal, onProgress })
     report.end()
     if (file === standard) {
@@ -74,7 +100,7 @@ async function run({ positionals, values, signal }: Arguments): Promise<void> {
     }
     await save(mix, file)
     if (values.json) {
-      console.log(JSON.stringify({ file, model: mixer.model, ...mix.toJSON() }))
+      console.log(JSON.stringify({ file, model: mixer.model, ...mix.toJSON(), ...more }))
     } else {
       const { width, height, seed, timings } = mix
       console.log(`Wrote ${file} (${width} x ${height}, seed ${seed}, ${duration(timings.total)})`)

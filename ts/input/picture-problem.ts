@@ -72,6 +72,13 @@ function textOf(bytes: Uint8Array): string {
   return text.toString('latin1').replace(/^\xef\xbb\xbf/, '')
 }
 
+/** Whether a file begins like a picture of pixels that is read. */
+export function beginsLikePicture(bytes: Uint8Array): boolean {
+  const text = textOf(bytes)
+  const format = formats.find(({ begins }) => begins.test(text))
+  return format !== undefined && format.advice === undefined && format.name !== 'an SVG'
+}
+
 /** Whether a picture of any size is read with little memory: it is made smaller while it is decoded. */
 export function shrinksOnLoad(bytes: Uint8Array): boolean {
   return textOf(bytes).startsWith('\xff\xd8\xff')

@@ -1,6 +1,7 @@
 /** Layout pictures: from whatever `sharp` reads to RGB pixels of the size of the mix. */
 import { type NativeSize, mixSize } from './mix-size.js'
-import { createHash } from 'node:crypto'
+import { createHash, webcrypto } from 'node:crypto'
+import { types } from 'node:util'
 
 import { MagicMixError } from '../errors.js'
 import type { Picture } from '../pixels.js'
@@ -47,6 +48,20 @@ export interface ReadPicture {
   picture: Picture
   /** What it was read from, in a form that can be read again. */
   kept: KeptPicture
+  source: PictureSource
+}
+
+/** What tells one picture from another, before it was made to fit. */
+export interface PictureSource {
+  /** What was hashed. */
+  of: 'file' | 'pixels'
+  /** 64 hexadecimal digits. */
+  sha256: string
+  /** Of what was hashed. */
+  bytes: number
+  /** In pixels, turned as EXIF says. */
+  width: number
+  height: number
 }
 
 /**
@@ -64,7 +79,10 @@ export async function readPicture(
   return readable(picture, async (seen) => {
     const kept = await keeping
     const source = await open(kept, seen, signal)
-    const size = mixSize(await orientedSize(source), model, width, height)
+    const hashing = sha256Of((seen.bytes ?? seen.pixels)!)
+    hashing.catch(() => {}) // awaited below
+    const oriented = await orientedSize(source)
+    const size = mixSize(oriented, model, width, height)
     const { data, info } = await (
       await inColour(source)
     )
@@ -75,7 +93,12 @@ export async function readPicture(
       .raw()
       .toBuffer({ resolveWithObject: true })
     if (info.channels !== 3) throw new Error(`it decodes to ${info.channels} channels, not 3`)
-    return { picture: { width: info.width, height: info.height, data }, kept }
+    const of = seen.bytes ? 'file' : 'pixels'
+    return {
+      picture: { width: info.width, height: info.height, data },
+      kept,
+      source: { of, ...(await hashing), ...oriented },
+    }
   })
 }
 
@@ -99,9 +122,18 @@ export async function checkPicture(picture: KeptPicture, background: string): Pr
   await readable(picture, async (seen) => orientedSize(await open(await keep(picture), seen)))
 }
 
-/** The file of a picture, once it is here. */
+/** The file of a picture, or the pixels of one that has none, once it is here. */
 interface Seen {
   bytes?: Uint8Array
+  pixels?: Uint8Array
+}
+
+/** Not on the main thread: a file may have hundreds of megabytes. */
+async function sha256Of(bytes: Uint8Array): Promise<{ sha256: string; bytes: number }> {
+  // Memory that others may write to is not taken there.
+  const own = types.isSharedArrayBuffer(bytes.buffer) ? Uint8Array.from(bytes) : bytes
+  const hash = await webcrypto.subtle.digest('SHA-256', own)
+  return { sha256: Buffer.from(hash).toString('hex'), bytes: bytes.length }
 }
 
 async function readable<T>(picture: LayoutPicture, read: (seen: Seen) => Promise<T>): Promise<T> {
@@ -127,10 +159,11 @@ async function readable<T>(picture: LayoutPicture, read: (seen: Seen) => Promise
 class OwnProblem extends Error {}
 
 async function open(picture: KeptPicture, seen: Seen, signal?: AbortSignal): Promise<Sharp> {
-  if (isSharp(picture)) return openRendered(picture)
+  if (isSharp(picture)) return openRendered(picture, seen)
   if (isRaw(picture)) {
-    const { data, width, height, channels } = picture
-    return sharp(bufferOf(data), { limitInputPixels: false, raw: { width, height, channels } })
+    const { width, height, channels } = picture
+    const data = (seen.pixels = bufferOf(picture.data))
+    return sharp(data, { limitInputPixels: false, raw: { width, height, channels } })
   }
   const bytes = isEncoded(picture)
     ? await bytesOf(picture, signal)
@@ -163,12 +196,13 @@ async function bytesOf(picture: EncodedPicture, signal?: AbortSignal): Promise<B
 }
 
 /** The user's own operations come first: they are rendered before ours are added. */
-async function openRendered(picture: Sharp): Promise<Sharp> {
+async function openRendered(picture: Sharp, seen: Seen): Promise<Sharp> {
   const { data, info } = await oriented(picture.clone())
     .toColourspace('srgb')
     .raw({ depth: 'uchar' }) // a depth of the user's own would stay
     .toBuffer({ resolveWithObject: true })
   const { width, height, channels } = info
+  seen.pixels = data
   return sharp(data, { limitInputPixels: false, raw: { width, height, channels } })
 }
 
@@ -205,7 +239,8 @@ async function checkColour(background: string): Promise<void> {
   if (alpha !== 255) throw invalid('background', 'an opaque colour', background)
 }
 
-function nameOf(picture: LayoutPicture): string {
+/** A picture in a message. */
+export function nameOf(picture: LayoutPicture): string {
   if (isUrl(picture)) return nameOf(picture.href)
   if (typeof picture === 'string') {
     if (/^data:/i.test(picture)) return `a data: URL of ${picture.length} characters`

@@ -3,6 +3,7 @@
 import { embeddings } from '../input/embeddings.js'
 import { type Lora, loraList } from '../input/lora.js'
 import { modelInTheBox } from '../package-files.js'
+import type { ModelFamily } from './model-info.js'
 import type { LoadProgressEvent, ProgressListener } from '../progress.js'
 import {
   type Crossing,
@@ -355,6 +356,11 @@ export function checkLoadOptions(options: unknown = {}): CheckedLoadOptions {
     originalConfig: '', // until the model's place is known
   }
   return { native, isolate, maxQueue, timeLimit, onProgress, signal }
+}
+
+/** What `clipSkip` is by default. */
+export function usualClipSkip(family: ModelFamily): number {
+  return family === 'sdxl' ? 2 : 1
 }
 
 /** Checks a {@link ModelConfig}. */

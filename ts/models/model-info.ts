@@ -23,6 +23,16 @@ export interface ModelInfo {
   readonly placement: PerPart<string>
   /** Type of the large weights. */
   readonly precision: Exclude<Precision, 'auto'>
+  /**
+   * The kernels that multiply them on the CPU ('amx', 'avx512bf16', 'avx512', 'avx2', 'neon', 'portable'),
+   * or 'ggml' for its own operations, as on a GPU.
+   */
+  readonly kernels: string
+  /**
+   * Tell weights apart, 16 hexadecimal digits each: of names, types, shapes and samples of the values. The
+   * same weights have the same whatever the file's name, folder or format.
+   */
+  readonly hashes: PerPart<string>
   /** CPU threads in use. */
   readonly threads: number
   /** Numbers of parameters. */
@@ -65,6 +75,8 @@ export interface ModelInfo {
   readonly tinyDecoder: {
     /** The file or folder that it came from. */
     readonly path: string
+    /** Of its weights, like {@link ModelInfo.hashes}. */
+    readonly hash: string
     /** Number of parameters, which `parameters` does not count. */
     readonly parameters: number
     /** By level, from fine to coarse. */

@@ -1,5 +1,4 @@
 /** A request as JSON: to be kept, sent, and given to `mix` again. */
-import { createHash } from 'node:crypto'
 import path from 'node:path'
 
 import { callSite } from '../errors.js'
@@ -10,10 +9,12 @@ import {
   bufferOf,
   isBytes,
   isDeferred,
+  isEncoded,
   isRaw,
   isSharp,
   isUrl,
 } from '../input/picture-forms.js'
+import type { PictureSource } from '../input/picture.js'
 import { type FilledMixRequest, type MixRequest, checkRequest } from './mix-options.js'
 import { invalid } from '../options/validate.js'
 
@@ -68,13 +69,16 @@ function base64(bytes: Uint8Array | Uint8ClampedArray | ArrayBuffer): string {
 }
 
 /**
- * The description of a request that a file carries. It travels with the picture, so files are named
- * without their folders, and bytes only by their hash: to `mix` it again, put the layout beside it.
+ * A request in the form that a file carries. It travels with the picture, so files are named
+ * without their folders, and pictures only by their hash: to `mix` it again, put the layout beside it.
  */
-export function embeddedRecipe(request: FilledMixRequest): Record<string, unknown> {
+export function embeddedRecipe(
+  request: FilledMixRequest,
+  source: PictureSource | null,
+): Record<string, unknown> {
   const { layout, loras, ...rest } = request
   return {
-    layout: isPrompt(layout) ? layout : describedPicture(layout),
+    layout: isPrompt(layout) ? layout : { ...nameOfPicture(layout), sha256: source?.sha256 },
     ...rest,
     loras: loras.map(({ file, strength }) => ({ file: withoutFolder(file), strength })),
   }
@@ -85,21 +89,7 @@ function withoutFolder(file: string): string {
   return file.startsWith('hf:') ? file : path.basename(file)
 }
 
-function describedPicture(picture: LayoutPicture): object {
+function nameOfPicture(picture: LayoutPicture): { path?: string } {
   if (typeof picture === 'string') return { path: path.basename(picture) }
-  if (isSharp(picture)) return { described: 'a sharp instance' }
-  if (isBytes(picture)) return { sha256: sha256(bufferOf(picture)) }
-  // A mix keeps what it read of these.
-  if (isUrl(picture)) return { described: picture.protocol }
-  if (isDeferred(picture)) return { described: 'a stream' }
-  if (isRaw(picture)) {
-    const { data, width, height, channels } = picture
-    return { sha256: sha256(bufferOf(data)), width, height, channels }
-  }
-  if ('path' in picture) return { ...picture, path: path.basename(picture.path) }
-  return { sha256: picture.sha256 ?? sha256(Buffer.from(picture.bytes, 'base64')) }
-}
-
-function sha256(bytes: Buffer): string {
-  return createHash('sha256').update(bytes).digest('hex')
+  return isEncoded(picture) && 'path' in picture ? { path: path.basename(picture.path) } : {}
 }

@@ -1,0 +1,166 @@
+/** The recipe of a picture: how it was made, in a form that travels with it. */
+import path from 'node:path'
+
+import type { FilledLora } from '../input/lora.js'
+import type { PictureSource } from '../input/picture.js'
+import {
+  type ModelConfig,
+  type ModelPart,
+  type NativeLoadOptions,
+  type Precision,
+  usualClipSkip,
+} from '../models/load-options.js'
+import type { ModelFamily, ModelInfo } from '../models/model-info.js'
+import { packageVersion } from '../package-files.js'
+import type { FilledMixRequest } from '../request/mix-options.js'
+import { type Recipe, embeddedRecipe } from '../request/recipe.js'
+import { fileHash } from './file-hash.js'
+
+/**
+ * How a picture was made: {@link readRecipe} finds it in a file, {@link Mix.recipe} is that of a mix. Files are
+ * named without their folders.
+ */
+export interface PictureRecipe {
+  /**
+   * The request with every default filled in: `mix` takes it. Its layout is `{ prompt }` or `{ path, sha256 }`; of one that
+   * had no name it is `{ sha256 }` alone, which `mix` refuses until the picture itself is put in its place.
+   */
+  request: Recipe
+  /** The layout's picture; null for a layout prompt. */
+  layout: RecipeLayout | null
+  /** The model, and what was added to it. */
+  model: RecipeModel
+  /** What it was made by. */
+  made: RecipeMade
+}
+
+/** The picture that a layout came from. */
+export interface RecipeLayout {
+  /** What was hashed: the file, or pixels of a layout that was none. */
+  of: 'file' | 'pixels'
+  /** SHA-256 of it, 64 hexadecimal digits. */
+  sha256: string
+  /** Its size. */
+  bytes: number
+  /** In pixels, turned as EXIF says. */
+  width: number
+  /** In pixels. */
+  height: number
+}
+
+/** The model of a recipe. */
+export interface RecipeModel {
+  /** Name of the file or folder, or 'hf:' and the name on the hub. */
+  name: string
+  /** Its family. */
+  family: ModelFamily
+  /** As in {@link ModelInfo.hashes}. */
+  hashes: ModelInfo['hashes']
+  /** Name of the autoencoder that stood in the place of its own, or null. */
+  vae: string | null
+  /** The tiny decoder beside it, or null. */
+  tinyDecoder: RecipeFile | null
+  /** Its embeddings. */
+  embeddings: (RecipeFile & {
+    /** What stands for it in prompts. */
+    placeholder: string
+  })[]
+  /** The LoRAs of the request. */
+  loras: RecipeFile[]
+  /** Options of `load` that pictures depend on. */
+  options: {
+    /** As it was asked for; `made.precision` is what it came to. */
+    precision: Precision
+    /** See {@link LoadOptions.clipSkip}. */
+    clipSkip: number
+    /** See {@link LoadOptions.keepOnCpu}. */
+    keepOnCpu: ModelPart[]
+    /** See {@link LoadOptions.config}. */
+    config: ModelConfig
+  }
+}
+
+/** A file beside the model. */
+export interface RecipeFile {
+  /** Its name, or 'hf:' and the name on the hub. */
+  name: string
+  /** Tells its contents apart: 16 hexadecimal digits, or '' if it could not be read. */
+  hash: string
+}
+
+/** What a picture was made by: with the same of it, the same request gives the same bytes. */
+export interface RecipeMade {
+  /** Version of magicmix. */
+  version: string
+  /** 'cpu', 'cuda', 'metal' or 'vulkan'. */
+  device: string
+  /** See {@link ModelInfo.kernels}. */
+  kernels: string
+  /** Type of the large weights. */
+  precision: string
+}
+
+/** What a mixer knows of all its recipes. */
+export type Origin = Pick<PictureRecipe, 'model' | 'made'>
+
+/** The options of load that were asked for, and the same with the paths of their files. */
+export async function originOf(
+  info: ModelInfo,
+  asked: NativeLoadOptions,
+  found: NativeLoadOptions,
+): Promise<Origin> {
+  const { precision, clipSkip, keepOnCpu, config } = asked
+  const embeddings = Object.keys(asked.embeddings).map(async (placeholder) => ({
+    placeholder,
+    name: nameOf(asked.embeddings[placeholder]!),
+    hash: await fileHash(found.embeddings[placeholder]!),
+  }))
+  return {
+    model: {
+      name: nameOf(asked.model),
+      family: info.family,
+      hashes: info.hashes,
+      vae: asked.vae === undefined ? null : nameOf(asked.vae),
+      tinyDecoder:
+        asked.tinyDecoder === undefined
+          ? null
+          : { name: nameOf(asked.tinyDecoder), hash: info.tinyDecoder?.hash ?? '' },
+      embeddings: await Promise.all(embeddings),
+      loras: [],
+      options: { precision, clipSkip: clipSkip || usualClipSkip(info.family), keepOnCpu, config },
+    },
+    made: {
+      version: packageVersion(),
+      device: info.device.replace(/:.*/, ''),
+      kernels: info.kernels,
+      precision: info.precision,
+    },
+  }
+}
+
+/** Of the LoRAs of a request; `found` has the paths of their files. */
+export async function lorasOf(
+  asked: readonly FilledLora[],
+  found: readonly FilledLora[],
+): Promise<RecipeFile[]> {
+  const hashes = await Promise.all(found.map(({ file }) => fileHash(file)))
+  return asked.map(({ file }, i) => ({ name: nameOf(file), hash: hashes[i]! }))
+}
+
+/** The recipe of a mix. */
+export function pictureRecipe(
+  request: FilledMixRequest,
+  source: PictureSource | null,
+  { model, made }: Origin,
+): PictureRecipe {
+  const embedded = embeddedRecipe(request, source)
+  // As JSON has it: without what is undefined, and nothing in common with what mixes share.
+  return JSON.parse(
+    JSON.stringify({ request: embedded, layout: source, model, made }),
+  ) as PictureRecipe
+}
+
+/** The name of a file without its folder; one on the hub has none. */
+export function nameOf(file: string): string {
+  return file.startsWith('hf:') ? file : path.basename(file)
+}
