@@ -633,6 +633,21 @@ describe('SDXL files', function () {
       }
     }
 
+    it('have the names and the bytes of an original file', async () => {
+      const output = path.join(folder, 'original.safetensors')
+      await convert({ input: await tinyXlDiffusers(), output, type: 'f16' })
+      const { header, data } = readSafetensors(output)
+      const { __metadata__, ...entries } = header
+      assert.ok(__metadata__)
+      assert.deepEqual(Object.keys(entries).sort(), Object.keys(base.header).sort())
+      for (const [name, { dtype, shape, data_offsets }] of Object.entries(base.header)) {
+        const entry = entries[name]!
+        assert.deepEqual([entry.dtype, entry.shape], [dtype, shape], name)
+        const bytes = base.data.subarray(...data_offsets)
+        assert.ok(bytes.equals(data.subarray(...entry.data_offsets)), name)
+      }
+    })
+
     // About 1.3 times what was measured. Rows of 64 and 96 values have no blocks of 256: the types with
     // k are others here.
     const bounds: Partial<Record<StoredType, number>> = {

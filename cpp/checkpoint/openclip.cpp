@@ -31,6 +31,7 @@ const std::map<std::string, std::string> kOuter = {
     {"ln_final.bias", "final_layer_norm.bias"},
 };
 const std::string kProjection = "text_projection";
+constexpr const char *kFused[] = {"q", "k", "v"};
 
 const std::map<std::string, std::string> kParts = {
     {"ln_1", "layer_norm1"}, {"ln_2", "layer_norm2"},   {"attn.out_proj", "self_attn.out_proj"},
@@ -48,10 +49,8 @@ const std::regex &layerPattern() {
 StoredTensors splitProjection(const StoredTensor &fused, const std::string &layer,
                               const std::string &kind) {
     StoredTensors parts;
-    const char *projections[] = {"q", "k", "v"};
     for (int i = 0; i < 3; i++) {
-        parts.emplace(layer + "self_attn." + projections[i] + "_proj." + kind,
-                      partOfRows(fused, i, 3));
+        parts.emplace(layer + "self_attn." + kFused[i] + "_proj." + kind, partOfRows(fused, i, 3));
     }
     return parts;
 }
@@ -138,6 +137,32 @@ StoredTensors withTransformersNames(const StoredTensors &tensors) {
         }
     }
     return result;
+}
+
+std::optional<OpenClipName> openClipName(const std::string &name) {
+    const auto inside = after(name, kXlSecondPrefix);
+    if (!inside) return std::nullopt;
+    const std::string prefix = kXlOpenClipPrefix;
+    if (*inside == kProjection + ".weight") return OpenClipName{prefix + kProjection, 0, 1, true};
+    const auto text = after(*inside, "text_model.");
+    if (!text) return std::nullopt;
+    for (const auto &[ours, theirs] : kOuter) {
+        if (*text == theirs) return OpenClipName{prefix + ours};
+    }
+    static const std::regex pattern(R"(encoder\.layers\.(\d{1,3})\.(.+)\.(weight|bias))");
+    std::smatch match;
+    if (text->size() >= 128 || !std::regex_match(*text, match, pattern)) return std::nullopt;
+    const std::string layer = prefix + "transformer.resblocks." + match[1].str() + ".";
+    const std::string part = match[2], kind = match[3];
+    for (int i = 0; i < 3; i++) {
+        if (part == std::string("self_attn.") + kFused[i] + "_proj") {
+            return OpenClipName{layer + "attn.in_proj_" + kind, i, 3};
+        }
+    }
+    for (const auto &[ours, theirs] : kParts) {
+        if (part == theirs) return OpenClipName{layer + ours + "." + kind};
+    }
+    return std::nullopt;
 }
 
 } // namespace magicmix

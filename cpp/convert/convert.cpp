@@ -7,11 +7,13 @@
 #include "base/text.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/configuration.h"
+#include "checkpoint/openclip.h"
 #include "convert/heads.h"
 #include "convert/output_file.h"
 #include "convert/rounding.h"
 #include "convert/rules.h"
 #include "model/autoencoder.h"
+#include "model/names.h"
 #include "model/text_encoder.h"
 #include "model/unet.h"
 #include "tensor/conversion.h"
@@ -21,6 +23,8 @@
 #include <cstdlib>
 #include <filesystem>
 #include <future>
+#include <map>
+#include <utility>
 
 namespace magicmix {
 namespace {
@@ -96,21 +100,88 @@ std::set<std::string> usedTensors(const Checkpoint &checkpoint, ModelConfig conf
     return names;
 }
 
+PlannedTensor planned(const Checkpoint &checkpoint, const std::string &name, ggml_type wanted,
+                      Layout layout) {
+    const auto values = checkpoint.describe(name);
+    PlannedTensor tensor;
+    tensor.name = name;
+    tensor.sources = {name};
+    tensor.shape = values.shape;
+    // In the attention of an autoencoder original files have convolutions, folders matrices.
+    const bool isOfVae = startsWith(name, kVaePrefix) && contains(name, ".attn_1.");
+    if (isOfVae && tensor.shape.size() == 2) tensor.shape.insert(tensor.shape.end(), {1, 1});
+    tensor.type = typeToStore(name, tensor.shape, values.type, wanted, layout);
+    const BlockSize block = blockSize(tensor.type);
+    tensor.bytes = elementCount(values.shape, "tensor '" + name + "'") /
+                   static_cast<std::uint64_t>(block.values) * block.bytes;
+    return tensor;
+}
+
+/// Puts `other` behind `tensor`, if both are rows of the same kind.
+bool append(PlannedTensor &tensor, const PlannedTensor &other) {
+    std::vector<std::int64_t> shape = tensor.shape;
+    if (shape.empty() || other.shape.size() != shape.size()) return false;
+    shape[0] = other.shape[0];
+    if (shape != other.shape || tensor.type != other.type) return false;
+    tensor.shape[0] += other.shape[0];
+    tensor.bytes += other.bytes;
+    tensor.sources.push_back(other.name);
+    return true;
+}
+
+/// Gives the second text encoder of XL the names of original files, which other programs know it
+/// by: OpenCLIP's, with queries, keys and values in one. `all` are in the order of their names.
+std::vector<PlannedTensor> withOpenClipNames(const std::vector<PlannedTensor> &all) {
+    std::map<std::string, std::map<int, PlannedTensor>> parts; // of one tensor each
+    std::map<std::string, PlannedTensor> named;
+    for (const PlannedTensor &tensor : all) {
+        const auto original = openClipName(tensor.name);
+        if (!original) {
+            named[tensor.name] = tensor;
+        } else if (original->parts > 1) {
+            parts[original->name][original->part] = tensor;
+        } else {
+            PlannedTensor one = tensor;
+            one.name = original->name;
+            if (original->turned && one.shape.size() == 2) {
+                std::swap(one.shape[0], one.shape[1]);
+                one.turned = true;
+            }
+            named[one.name] = std::move(one);
+        }
+    }
+    for (const auto &[name, some] : parts) {
+        PlannedTensor fused = some.begin()->second;
+        const bool whole =
+            some.size() == 3 && append(fused, some.at(1)) && append(fused, some.at(2));
+        fused.name = name;
+        if (whole) named[name] = std::move(fused);
+        for (const auto &[part, tensor] : some) {
+            if (!whole) named[tensor.name] = tensor;
+        }
+    }
+    std::vector<PlannedTensor> tensors;
+    for (auto &[name, tensor] : named) tensors.push_back(std::move(tensor));
+    return tensors;
+}
+
 std::vector<PlannedTensor> plan(const Checkpoint &checkpoint, const std::set<std::string> &names,
                                 ggml_type wanted, Layout layout) {
     std::vector<PlannedTensor> tensors;
-    for (const auto &name : names) {
-        const auto values = checkpoint.describe(name);
-        PlannedTensor tensor;
-        tensor.name = name;
-        tensor.shape = values.shape;
-        tensor.type = typeToStore(name, values.shape, values.type, wanted, layout);
-        const BlockSize block = blockSize(tensor.type);
-        tensor.bytes = elementCount(values.shape, "tensor '" + name + "'") /
-                       static_cast<std::uint64_t>(block.values) * block.bytes;
-        tensors.push_back(std::move(tensor));
+    for (const auto &name : names) tensors.push_back(planned(checkpoint, name, wanted, layout));
+    return withOpenClipNames(tensors);
+}
+
+WeightSource::Values turned(const WeightSource::Values &values) {
+    const auto rows = static_cast<std::size_t>(values.shape[0]),
+               columns = static_cast<std::size_t>(values.shape[1]);
+    std::vector<float> floats(rows * columns), result(rows * columns);
+    toFloats(values.type, values.data.get(), 0, floats.size(), floats.data());
+    for (std::size_t row = 0; row < rows; row++) {
+        for (std::size_t i = 0; i < columns; i++)
+            result[i * rows + row] = floats[row * columns + i];
     }
-    return tensors;
+    return WeightSource::Values::owning({values.shape[1], values.shape[0]}, std::move(result));
 }
 
 /// Converts `count` values from `first` on.
@@ -139,7 +210,7 @@ std::vector<std::byte> convertPiece(const WeightSource::Values &values, std::siz
 void writeTensor(const WeightSource::Values &values, const PlannedTensor &tensor, OutputFile &file,
                  const Cancellation &cancel) {
     const auto threads = static_cast<std::size_t>(machineShare().cores);
-    const std::size_t all = elementCount(tensor.shape, tensor.name);
+    const std::size_t all = elementCount(values.shape, tensor.name);
     for (std::size_t first = 0; first < all;) {
         cancel.throwIfRequested();
         std::vector<std::future<std::vector<std::byte>>> pieces;
@@ -188,7 +259,10 @@ Conversion convert(const ConvertOptions &options, const Cancellation &cancel,
     for (const auto &tensor : tensors) {
         const std::vector<std::byte> padding(tensor.offset - file.position());
         file.write(padding.data(), padding.size());
-        writeTensor(checkpoint.read(tensor.name), tensor, file, cancel);
+        for (const auto &source : tensor.sources) {
+            const WeightSource::Values values = checkpoint.read(source);
+            writeTensor(tensor.turned ? turned(values) : values, tensor, file, cancel);
+        }
         conversion.tensorsOfType[storedTypeName(tensor.type)]++;
         event.step++;
         const double share =

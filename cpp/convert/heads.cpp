@@ -80,7 +80,7 @@ const char *safetensorsType(const PlannedTensor &tensor) {
 std::string architectureOf(const std::vector<PlannedTensor> &tensors) {
     const bool isXl = std::any_of(tensors.begin(), tensors.end(), [](const auto &tensor) {
         return startsWith(tensor.name, kUnetPrefix + std::string("label_emb.")) ||
-               startsWith(tensor.name, kXlSecondPrefix);
+               startsWith(tensor.name, kXlOpenClipPrefix);
     });
     return isXl ? "sdxl" : "sd1";
 }

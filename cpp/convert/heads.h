@@ -11,6 +11,8 @@ namespace magicmix {
 /// A tensor of a file that is going to be written.
 struct PlannedTensor {
     std::string name;
+    std::vector<std::string> sources; ///< of the input, whose values stand one behind the other
+    bool turned = false;              ///< from rows to columns
     ggml_type type = GGML_TYPE_F32;
     std::vector<std::int64_t> shape; ///< torch order
     std::uint64_t bytes = 0;

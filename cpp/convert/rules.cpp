@@ -19,8 +19,8 @@ constexpr std::array<ggml_type, 13> kTypes = {
 
 bool isSensitive(const std::string &name) {
     return contains(name, "embedding") || contains(name, kVaePrefix) ||
-           contains(name, ".time_embed.") || contains(name, ".input_blocks.0.0.") ||
-           contains(name, ".diffusion_model.out.");
+           contains(name, ".time_embed.") || contains(name, ".label_emb.") ||
+           contains(name, ".input_blocks.0.0.") || contains(name, ".diffusion_model.out.");
 }
 
 /// 16 bits for what is not quantised: those that it has, if it has them.
