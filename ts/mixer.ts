@@ -2,7 +2,7 @@
 import { tracingChannel } from 'node:diagnostics_channel'
 
 import { isPrompt } from './input/layout.js'
-import { type PictureSource, readPicture, sizeOfMix } from './input/picture.js'
+import { readPicture, sizeOfMix } from './input/picture.js'
 import { useDevice } from './devices/devices.js'
 import { CallersOwn, MagicMixError, calledFrom, callSite } from './errors.js'
 import { resolveEmbeddings, resolveLoras, resolveModel } from './hub/pull.js'

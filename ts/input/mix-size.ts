@@ -1,5 +1,4 @@
 /** The size of a mix, from that of its layout picture. The rule is stated at {@link MixRequest.height}. */
-import type { ModelFamily } from '../models/model-info.js'
 
 interface Size {
   readonly width: number
@@ -10,7 +9,8 @@ interface Size {
 export interface NativeSize {
   /** Side of the pictures that the model was trained on. */
   readonly nativeSize: number
-  readonly family: ModelFamily
+  /** As {@link ModelInfo.family} has it. */
+  readonly family: string
 }
 
 /**

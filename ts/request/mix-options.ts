@@ -6,7 +6,6 @@ import { type AttentionScale, attention } from '../input/attention.js'
 import { type JsonPixels, type LayoutPrompt, layout } from '../input/layout.js'
 import { type FilledLora, type Lora, loraList } from '../input/lora.js'
 import { type Fit, type LayoutPicture, fits } from '../input/picture-forms.js'
-import type { ModelInfo } from '../models/model-info.js'
 import type { ProgressEvent, ProgressListener } from '../progress.js'
 import { type SizeConditioning, conditioning } from './conditioning.js'
 import {
@@ -494,10 +493,18 @@ export function checkRequest(request: unknown): CheckedMixRequest {
   return checked
 }
 
+/** What of a model decides which requests it takes. */
+interface MixingModel {
+  readonly family: string
+  readonly sizes: {
+    readonly unet: { readonly channels: readonly number[]; readonly layersPerLevel: number }
+  }
+}
+
 /** What depends on the model that is to mix. */
 export function checkForModel(
   { cache, conditioning: sizes }: CheckedMixRequest,
-  { family, sizes: { unet } }: Pick<ModelInfo, 'family' | 'sizes'>,
+  { family, sizes: { unet } }: MixingModel,
 ): void {
   if (sizes && family !== 'sdxl') {
     throw invalid('conditioning', 'null (only Stable Diffusion XL is told sizes)', sizes)
