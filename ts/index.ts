@@ -27,6 +27,7 @@ export type {
   LayoutPicture,
   RawPixels,
 } from './input/picture-forms.js'
+export type { PictureSource } from './input/picture.js'
 export type { Token } from './input/tokens.js'
 export {
   type BufferOptions,
@@ -75,12 +76,6 @@ export {
   requestSchema,
 } from './request/mix-options.js'
 export type { JsonSchema } from './options/option.js'
-export type {
-  PictureRecipe,
-  RecipeFile,
-  RecipeLayout,
-  RecipeMade,
-  RecipeModel,
-} from './recipe/picture-recipe.js'
+export type { PictureRecipe, RecipeFile, RecipeMade, RecipeModel } from './recipe/picture-recipe.js'
 export { type PictureFile, readRecipe } from './recipe/read.js'
 export { type Recipe, recipe } from './request/recipe.js'
