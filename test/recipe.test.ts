@@ -11,12 +11,14 @@ import { MagicMix, type Mix, MagicMixError, type PictureFormat, readRecipe } fro
 import type { LayoutPicture, LoadOptions, MixRequest, PictureRecipe } from 'magicmix'
 import sharp from 'sharp'
 
+import { formulaCheckpoint, tinyConfig } from './support/formula-model.js'
 import { tinyDiffusers, tinyHeads, tinyModel } from './support/models.js'
 import { fixture, packageRoot } from './support/package-root.js'
 import { carrying, chunk, internationalText, pngWith } from './support/png-texts.js'
 import { addedFiles } from './support/added-files.js'
 import { coded } from './support/refusals.js'
 import { tinyDecoders, writeTinyFile } from './support/tiny-decoders.js'
+import { torchCheckpoint } from './support/torch-writer.js'
 
 const formats: PictureFormat[] = ['png', 'jpeg', 'webp', 'avif', 'tiff']
 const corgi = fixture('landscape64.png')
@@ -142,6 +144,8 @@ describe('a recipe', function () {
       const file = await tinyModel()
       const hashes = await hashesOf(file)
       assert.deepEqual(await hashesOf(await tinyDiffusers()), hashes)
+      await writeFile(at('model.ckpt'), torchCheckpoint(formulaCheckpoint(tinyConfig, 'F16')))
+      assert.deepEqual(await hashesOf(at('model.ckpt')), hashes)
       const { unet, vae, textEncoder } = await hashesOf(file, { vae: await tinyModel('F32') })
       assert.deepEqual([unet, textEncoder], [hashes.unet, hashes.textEncoder])
       assert.notEqual(vae, hashes.vae)

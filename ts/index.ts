@@ -27,6 +27,7 @@ export type {
   LayoutPicture,
   RawPixels,
 } from './input/picture-forms.js'
+export type { PictureSource } from './input/picture.js'
 export type { Token } from './input/tokens.js'
 export {
   type BufferOptions,
@@ -97,12 +98,6 @@ export type {
   SizeConditioning,
 } from './request/conditioning.js'
 export type { JsonSchema } from './options/option.js'
-export type {
-  PictureRecipe,
-  RecipeFile,
-  RecipeLayout,
-  RecipeMade,
-  RecipeModel,
-} from './recipe/picture-recipe.js'
+export type { PictureRecipe, RecipeFile, RecipeMade, RecipeModel } from './recipe/picture-recipe.js'
 export { type PictureFile, readRecipe } from './recipe/read.js'
 export { type Recipe, recipe } from './request/recipe.js'

@@ -282,7 +282,8 @@ export class MagicMix {
       const queued = await stop.race(turn.ready(placeReporter(checked.onProgress, stop)))
       const filled = fill(checked, layout, this.loras.named)
       const { model, made } = this.origin
-      const origin = { model: { ...model, loras: await lorasOf(filled.loras, loras) }, made }
+      const hashed = await stop.race(lorasOf(filled.loras, loras))
+      const origin = { model: { ...model, loras: hashed }, made }
       const result = await runJob(
         (report) =>
           this.native.mix(

@@ -58,9 +58,20 @@ export function outputFlag(byDefault: string): Options {
 
 async function run({ positionals, values, signal }: Arguments): Promise<void> {
   const request = requestOf(positionals, values)
-  const file = textOption(values, 'output') ?? 'mix.png'
+  const file = await outputOf(values, 'mix.png')
   if (request.layout === standard) request.layout = await buffer(process.stdin)
   await makeFile({ request, options: loadOptionsFrom(values), file, values, signal })
+}
+
+/** The file to write; checked before standard input is read, which may never end. */
+export async function outputOf(values: Values, byDefault: string): Promise<string> {
+  const file = textOption(values, 'output') ?? byDefault
+  if (file === standard && values.json) {
+    throw new UsageError('Standard output is either the picture (-o -) or the JSON (--json)')
+  }
+  const { formatOf } = await import('../mix.js')
+  if (file !== standard) formatOf(file)
+  return file
 }
 
 /** What {@link makeFile} makes. */
@@ -77,12 +88,7 @@ export interface Making {
 /** Mixes, writes the file, and says so. */
 export async function makeFile(making: Making): Promise<void> {
   const { request, options, file, values, signal, beforeMixing } = making
-  if (file === standard && values.json) {
-    throw new UsageError('Standard output is either the picture (-o -) or the JSON (--json)')
-  }
   const { MagicMix } = await import('../mixer.js')
-  const { formatOf } = await import('../mix.js')
-  const format = file === standard ? 'png' : formatOf(file)
   await checkBeforeLoading(request, options)
   if (file !== standard) await mkdir(path.dirname(file), { recursive: true })
 
@@ -95,7 +101,7 @@ export async function makeFile(making: Making): Promise<void> {
     const mix = await mixer.mix({ ...request, signal, onProgress })
     report.end()
     if (file === standard) {
-      process.stdout.write(await mix.withRecipe(format))
+      process.stdout.write(await mix.withRecipe('png'))
       return
     }
     await save(mix, file)

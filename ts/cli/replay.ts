@@ -16,7 +16,7 @@ import { readRecipe } from '../recipe/read.js'
 import { type MixRequest, checkRequest, mixOptions } from '../request/mix-options.js'
 import { type Arguments, type Command, type Values, UsageError, textOption } from './command.js'
 import { flagsOf, optionsFrom } from './flags.js'
-import { makeFile, outputFlag, standard } from './mix.js'
+import { makeFile, outputFlag, outputOf, standard } from './mix.js'
 import { loadFlags, loadOptionsFrom } from './model-options.js'
 import { shown } from './show-recipe.js'
 
@@ -49,7 +49,7 @@ async function run({ positionals, values, signal }: Arguments): Promise<void> {
   if (picture === undefined || more.length > 0) {
     throw new UsageError(`Expected one PICTURE but received ${positionals.length} arguments`)
   }
-  const file = textOption(values, 'output') ?? `replay${extensionLike(picture)}`
+  const file = await outputOf(values, `replay${extensionLike(picture)}`)
   const recipe = await readRecipe(picture === standard ? await buffer(process.stdin) : picture)
   const pantry = new Pantry(picture)
   const warnings: Difference[] = []
@@ -225,7 +225,7 @@ async function loadOptionsFor(
       const flag = `--embedding '${placeholder}=FILE'`
       files[placeholder] = await pantry.need('the embedding', name, flag)
     }
-    found.embeddings = files
+    if (embeddings.length > 0) found.embeddings = files
   }
   return { ...found, ...given, model: found.model }
 }

@@ -51,16 +51,17 @@ export interface ReadPicture {
   source: PictureSource
 }
 
-/** What tells one picture from another, before it was made to fit. */
+/** What tells the picture of a layout from another. */
 export interface PictureSource {
-  /** What was hashed. */
+  /** What was hashed: the file, or the pixels of a layout that came as such. */
   of: 'file' | 'pixels'
-  /** 64 hexadecimal digits. */
+  /** SHA-256 of it, 64 hexadecimal digits. */
   sha256: string
-  /** Of what was hashed. */
+  /** Its size. */
   bytes: number
-  /** In pixels, turned as EXIF says. */
+  /** In pixels, turned as EXIF says, before it was made to fit. */
   width: number
+  /** In pixels. */
   height: number
 }
 

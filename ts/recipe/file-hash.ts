@@ -17,7 +17,9 @@ const ofLora = /^(adapter_model|adapter_config|pytorch_lora_weights)\./
  */
 export async function fileHash(file: string): Promise<string> {
   try {
-    if (!(await stat(file)).isDirectory()) return await hashOf(file)
+    const found = await stat(file)
+    if (found.isFile()) return await hashOf(file)
+    if (!found.isDirectory()) return '' // opening a pipe may take for ever
     const names = (await readdir(file)).filter((name) => ofLora.test(name)).sort()
     const hashes = await Promise.all(names.map((name) => hashOf(path.join(file, name))))
     return hashes.length === 1 ? hashes[0]! : digest([Buffer.from(hashes.join())])

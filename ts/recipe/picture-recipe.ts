@@ -27,25 +27,11 @@ export interface PictureRecipe {
    */
   request: Recipe
   /** The layout's picture; null for a layout prompt. */
-  layout: RecipeLayout | null
+  layout: PictureSource | null
   /** The model, and what was added to it. */
   model: RecipeModel
   /** What it was made by. */
   made: RecipeMade
-}
-
-/** The picture that a layout came from. */
-export interface RecipeLayout {
-  /** What was hashed: the file, or pixels of a layout that was none. */
-  of: 'file' | 'pixels'
-  /** SHA-256 of it, 64 hexadecimal digits. */
-  sha256: string
-  /** Its size. */
-  bytes: number
-  /** In pixels, turned as EXIF says. */
-  width: number
-  /** In pixels. */
-  height: number
 }
 
 /** The model of a recipe. */
