@@ -265,10 +265,9 @@ describe('checkpoints', () => {
           /a pickle that torch\.save has not written/,
           'MODEL_UNSUPPORTED',
         ],
-        'Stable Diffusion XL': [
+        'Stable Diffusion XL without its second text encoder': [
           () => renamed(/^cond_stage_model\.transformer/, 'conditioner.embedders.0.transformer'),
-          /Stable Diffusion XL/,
-          'MODEL_UNSUPPORTED',
+          /lacks the second text encoder \(OpenCLIP ViT-bigG\) \(no tensor 'conditioner\.embedders\.1/,
         ],
         'only a UNet': [
           () => renamed(/^(cond|first)_stage_model/, 'another_model'),
