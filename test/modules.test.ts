@@ -13,6 +13,7 @@ const names = [
   'MagicMix',
   'MagicMixError',
   'Mix',
+  'Sweep',
   'convert',
   'devices',
   'pull',
