@@ -98,6 +98,8 @@ describe('a recipe', function () {
       }
       assert.equal(made.recipe.model.name, 'model')
       assert.deepEqual(made.recipe.model.hashes, mix.recipe.model.hashes)
+      await using here = await MagicMix.load({ model: path.join(model, 'unet', '..'), threads: 1 })
+      assert.equal((await here.mix(base)).recipe.model.name, 'model')
     })
 
     it('the files beside the model by name and contents', async () => {

@@ -114,7 +114,7 @@ function orNull<T>(option: { help: string; check: (value: unknown, name: string)
 
 const shortText = (help: string) =>
   row(help, (value, name) => {
-    if (typeof value !== 'string' || value.length > 100) throw invalid(name, 'a short text', value)
+    if (typeof value !== 'string' || value.length > 1000) throw invalid(name, 'a short text', value)
     return value
   })
 

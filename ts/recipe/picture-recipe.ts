@@ -1,6 +1,4 @@
 /** The recipe of a picture: how it was made, in a form that travels with it. */
-import path from 'node:path'
-
 import type { FilledLora } from '../input/lora.js'
 import type { PictureSource } from '../input/picture.js'
 import {
@@ -13,7 +11,7 @@ import {
 import type { ModelFamily, ModelInfo } from '../models/model-info.js'
 import { packageVersion } from '../package-files.js'
 import type { FilledMixRequest } from '../request/mix-options.js'
-import { type Recipe, embeddedRecipe } from '../request/recipe.js'
+import { type Recipe, embeddedRecipe, withoutFolder } from '../request/recipe.js'
 import { fileHash } from './file-hash.js'
 
 /**
@@ -98,19 +96,19 @@ export async function originOf(
   const { precision, clipSkip, keepOnCpu, config } = asked
   const embeddings = Object.keys(asked.embeddings).map(async (placeholder) => ({
     placeholder,
-    name: nameOf(asked.embeddings[placeholder]!),
+    name: withoutFolder(asked.embeddings[placeholder]!),
     hash: await fileHash(found.embeddings[placeholder]!),
   }))
   return {
     model: {
-      name: nameOf(asked.model),
+      name: withoutFolder(asked.model),
       family: info.family,
       hashes: info.hashes,
-      vae: asked.vae === undefined ? null : nameOf(asked.vae),
+      vae: asked.vae === undefined ? null : withoutFolder(asked.vae),
       tinyDecoder:
         asked.tinyDecoder === undefined
           ? null
-          : { name: nameOf(asked.tinyDecoder), hash: info.tinyDecoder?.hash ?? '' },
+          : { name: withoutFolder(asked.tinyDecoder), hash: info.tinyDecoder?.hash ?? '' },
       embeddings: await Promise.all(embeddings),
       loras: [],
       options: { precision, clipSkip: clipSkip || usualClipSkip(info.family), keepOnCpu, config },
@@ -130,7 +128,7 @@ export async function lorasOf(
   found: readonly FilledLora[],
 ): Promise<RecipeFile[]> {
   const hashes = await Promise.all(found.map(({ file }) => fileHash(file)))
-  return asked.map(({ file }, i) => ({ name: nameOf(file), hash: hashes[i]! }))
+  return asked.map(({ file }, i) => ({ name: withoutFolder(file), hash: hashes[i]! }))
 }
 
 /** The recipe of a mix. */
@@ -144,9 +142,4 @@ export function pictureRecipe(
   return JSON.parse(
     JSON.stringify({ request: embedded, layout: source, model, made }),
   ) as PictureRecipe
-}
-
-/** The name of a file without its folder; one on the hub has none. */
-export function nameOf(file: string): string {
-  return file.startsWith('hf:') ? file : path.basename(file)
 }

@@ -84,9 +84,9 @@ export function embeddedRecipe(
   }
 }
 
-/** The name of a file on the hub is the same everywhere. */
-function withoutFolder(file: string): string {
-  return file.startsWith('hf:') ? file : path.basename(file)
+/** The name of a file, or of a folder, which may be given as '.'; on the hub it is the same everywhere. */
+export function withoutFolder(file: string): string {
+  return file.startsWith('hf:') ? file : path.basename(path.resolve(file))
 }
 
 function nameOfPicture(picture: LayoutPicture): { path?: string } {
