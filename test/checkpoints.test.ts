@@ -431,9 +431,9 @@ describe('checkpoints', () => {
         'of another pipeline': [
           () =>
             changeJson('model_index.json', (json) => {
-              json['_class_name'] = 'StableDiffusionXLPipeline'
+              json['_class_name'] = 'StableDiffusion3Pipeline'
             }),
-          /StableDiffusionXLPipeline/,
+          /StableDiffusion3Pipeline/,
           'MODEL_UNSUPPORTED',
         ],
         'with an index that points outside of the folder': [
