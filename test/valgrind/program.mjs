@@ -46,12 +46,13 @@ async function mixAndAbort(options) {
 /** Mixes that begin with each other's states, broken off and gone on with. */
 async function sweep() {
   const mixer = await MagicMix.load({ model, config, device: 'cpu', threads: 1 })
-  const vary = { kMin: [0, 0.5], nu: [0.3, 0.9] }
-  const cells = mixer.sweep({ ...request, sampler: 'dpm++2m', steps: 4, kMax: 0.75, vary })
-  for await (const { index } of cells) if (index === 1) break
+  const small = { ...request, width: 32, height: 32, sampler: 'dpm++2m', steps: 3, kMax: 0.67 }
+  const vary = { kMin: [0, 0.34] }
+  const cells = mixer.sweep({ ...small, vary })
+  for await (const { index } of cells) if (index === 0) break
   for await (const { mix } of cells) await mix.toBuffer()
   await cells.sheet().toBuffer()
-  const forgotten = mixer.sweep({ ...request, vary })
+  const forgotten = mixer.sweep({ ...small, vary })
   for await (const { index } of forgotten) if (index === 0) break
   await mixer.dispose()
   console.log(
