@@ -194,7 +194,7 @@ describe('SDXL', () => {
     assert.deepEqual(await scaled(0.95, 1), await pictureOf({})) // before kMax
   })
 
-  it('gives the same picture with a cache that is off, any number of threads and ggml', async () => {
+  it('gives the same picture with a cache that is off and any number of threads', async () => {
     await using two = await load({ model: await tinyXlModel(), precision: 'f32', threads: 2 })
     const { data } = await two.mix(request)
     assert.deepEqual(Buffer.from(data), await pictureOf({ cache: { every: 1 } }))

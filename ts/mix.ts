@@ -190,16 +190,7 @@ export class Mix {
     return calledFrom(Mix.prototype.toFile, async () => {
       file = pathOf(file)
       const bytes = await this.withRecipe(formatOf(file))
-      try {
-        await writeFile(file, bytes)
-      } catch (error) {
-        throw new MagicMixError(
-          'PICTURE_UNWRITABLE',
-          `The mix cannot be written to ${file}: ${(error as Error).message}`,
-          { file },
-          { cause: error },
-        )
-      }
+      await writePicture(file, bytes, 'mix')
     })
   }
 
@@ -229,6 +220,20 @@ export function pathOf(file: string | URL): string {
     return fileURLToPath(href)
   } catch {
     throw invalid('file', 'a path, or a file: URL,', href)
+  }
+}
+
+/** Writes an encoded picture; `what` says in an error what it is. */
+export async function writePicture(file: string, bytes: Uint8Array, what: string): Promise<void> {
+  try {
+    await writeFile(file, bytes)
+  } catch (error) {
+    throw new MagicMixError(
+      'PICTURE_UNWRITABLE',
+      `The ${what} cannot be written to ${file}: ${(error as Error).message}`,
+      { file },
+      { cause: error },
+    )
   }
 }
 

@@ -1,8 +1,14 @@
 /** The sheet of a sweep: a picture of its pictures. */
-import { writeFile } from 'node:fs/promises'
 
-import { MagicMixError, calledFrom } from './errors.js'
-import { type FileBytes, type PictureFormat, formatOf, formats, pathOf } from './mix.js'
+import { calledFrom } from './errors.js'
+import {
+  type FileBytes,
+  type PictureFormat,
+  formatOf,
+  formats,
+  pathOf,
+  writePicture,
+} from './mix.js'
 import { oneOf } from './options/validate.js'
 import type { Picture } from './pixels.js'
 import type { CheckedMixRequest } from './request/mix-options.js'
@@ -96,16 +102,7 @@ export class SweepSheet {
     return calledFrom(SweepSheet.prototype.toFile, async () => {
       file = pathOf(file)
       const bytes = await this.bytes(formatOf(file))
-      try {
-        await writeFile(file, bytes)
-      } catch (error) {
-        throw new MagicMixError(
-          'PICTURE_UNWRITABLE',
-          `The sheet cannot be written to ${file}: ${(error as Error).message}`,
-          { file },
-          { cause: error },
-        )
-      }
+      await writePicture(file, bytes, 'sheet')
     })
   }
 

@@ -100,11 +100,6 @@ bool hasFusedProjection(const StoredTensors &tensors) {
     });
 }
 
-bool hasPrefix(const StoredTensors &tensors, const std::string &prefix) {
-    const auto found = tensors.lower_bound(prefix);
-    return found != tensors.end() && startsWith(found->first, prefix);
-}
-
 std::string withUsualPrefix(const std::string &name) {
     for (const auto &[theirs, usual] : kForeignPrefixes) {
         if (const auto rest = after(name, theirs)) return usual + *rest;

@@ -1,6 +1,7 @@
 #include "checkpoint/stored_tensor.h"
 
 #include "base/error.h"
+#include "base/text.h"
 #include "tensor/conversion.h"
 
 #include <algorithm>
@@ -124,6 +125,11 @@ std::vector<std::byte> dequantised(const std::vector<std::byte> &blocks, ggml_ty
 }
 
 } // namespace
+
+bool hasPrefix(const StoredTensors &tensors, const std::string &prefix) {
+    const auto found = tensors.lower_bound(prefix);
+    return found != tensors.end() && startsWith(found->first, prefix);
+}
 
 void refuseOverlaps(const StoredTensors &tensors) {
     std::vector<const StoredTensor *> byOffset;

@@ -28,6 +28,9 @@ struct StoredTensor {
 
 using StoredTensors = std::map<std::string, StoredTensor>;
 
+/// Does the name of any of them start so?
+bool hasPrefix(const StoredTensors &tensors, const std::string &prefix);
+
 /// What `valuesOf` gives: F64 as F32, 8-bit floats as F16, which has all of their values; quantised
 /// values that do not lie one after the other as F32. Throws
 /// `MODEL_UNSUPPORTED` for types that are no weights.

@@ -23,11 +23,6 @@ const char *const kInstead = "give that of Stable Diffusion 1.x and 2.x, such as
     throw Error(code, "'" + path + "' " + problem, {{"path", path}});
 }
 
-bool hasPrefix(const StoredTensors &tensors, const std::string &prefix) {
-    const auto found = tensors.lower_bound(prefix);
-    return found != tensors.end() && startsWith(found->first, prefix);
-}
-
 // ---------------------------------------------------------------------------------------------
 // Of other latents, by their names
 

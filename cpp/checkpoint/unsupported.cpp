@@ -137,11 +137,6 @@ const Family kComponents[] = {
                 {{"family", family.name}, {kind, sign}, {"path", path}});
 }
 
-bool hasPrefix(const StoredTensors &tensors, const std::string &prefix) {
-    const auto found = tensors.lower_bound(prefix);
-    return found != tensors.end() && startsWith(found->first, prefix);
-}
-
 /// What a UNet takes beside the timestep, by the width of its vector, tells XL from others.
 void refuseOtherVectors(const StoredTensors &tensors, const std::string &path,
                         const std::string &tensor, bool isXl) {

@@ -12,11 +12,6 @@
 namespace magicmix {
 namespace {
 
-bool hasPrefix(const StoredTensors &tensors, const std::string &prefix) {
-    const auto found = tensors.lower_bound(prefix);
-    return found != tensors.end() && startsWith(found->first, prefix);
-}
-
 /// What has no original name is left over.
 VaeFile renamed(const StoredTensors &tensors, const VaeNaming &originalName) {
     VaeFile vae;

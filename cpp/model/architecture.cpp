@@ -140,6 +140,16 @@ std::string activationOf(const ModelConfig::TextEncoder &declared, int width, st
                                                      : "gelu");
 }
 
+/// Of a second text encoder whose size is not known: all heads of a family have the same width.
+std::optional<int> headsLike(const TextEncoderConfig &first, const Shapes &shapes,
+                             const TextPlace &place) {
+    const std::string table = "text_model.embeddings.token_embedding.weight";
+    const int width = shapes.size(place.prefix + table, 1, 2);
+    const int headWidth = first.width / first.heads;
+    if (textEncoderOfWidth(width, place.index) || width % headWidth != 0) return std::nullopt;
+    return width / headWidth;
+}
+
 /// The text encoders of a family, and which it is.
 void deduceTexts(Architecture &architecture, const Shapes &shapes, const WeightSource &source,
                  const ModelConfig &config, int clipSkip) {
@@ -150,16 +160,7 @@ void deduceTexts(Architecture &architecture, const Shapes &shapes, const WeightS
     for (std::size_t i = 0; i < place->texts.size(); i++) {
         ModelConfig::TextEncoder text = *declared[i];
         const TextPlace at{place->texts[i].prefix, i, options[i]};
-        if (i > 0 && !text.heads) {
-            // All heads of a family have the same width.
-            const TextEncoderConfig &first = architecture.texts.front();
-            const int width = shapes.size(
-                std::string(at.prefix) + "text_model.embeddings.token_embedding.weight", 1, 2);
-            const int headWidth = first.width / first.heads;
-            if (!textEncoderOfWidth(width, i) && width % headWidth == 0) {
-                text.heads = width / headWidth;
-            }
-        }
+        if (i > 0 && !text.heads) text.heads = headsLike(architecture.texts.front(), shapes, at);
         TextEncoderConfig deduced = deduceText(shapes, at, text);
         const std::string activation = activationOf(text, deduced.width, i);
         if (activation != "quick_gelu" && activation != "gelu") {
