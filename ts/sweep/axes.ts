@@ -3,7 +3,7 @@ import path from 'node:path'
 
 import { MagicMixError } from '../errors.js'
 import { isUrl } from '../input/picture-forms.js'
-import type { Option } from '../options/option.js'
+import { type Option, isMissing, takesNumbers } from '../options/option.js'
 import {
   type UnknownRecord,
   integerBetween,
@@ -13,8 +13,10 @@ import {
   refuseUnknownKeys,
 } from '../options/validate.js'
 import type { ProgressListener, SweepProgressEvent } from '../progress.js'
+import type { WeightedContent } from '../request/contents.js'
 import {
   type CheckedMixRequest,
+  type MixOptions,
   type MixRequest,
   checkRequest,
   mixOptions,
@@ -43,7 +45,7 @@ export interface SweepRange {
 export type Vary = {
   readonly [K in SweepOption]?:
     | readonly Exclude<MixRequest[K], undefined>[]
-    | (Exclude<MixRequest[K], undefined | null> extends number ? SweepRange : never)
+    | (Extract<MixRequest[K], number> extends never ? never : SweepRange)
     | undefined
 }
 
@@ -54,9 +56,9 @@ export type SweepPoint = { [K in SweepOption]?: Exclude<MixRequest[K], undefined
  * A request to {@link MagicMix.sweep}: that of a mix, and what to vary. What `vary` names wins over the option
  * beside it, so that the request of a mix can be taken as it is.
  */
-export interface SweepRequest extends Omit<MixRequest, 'layout' | 'content' | 'onProgress'> {
+export interface SweepRequest extends Omit<MixOptions, 'layout' | 'content' | 'onProgress'> {
   /** As in {@link MixRequest}; may be varied instead. */
-  layout?: MixRequest['layout'] | undefined
+  layout?: MixOptions['layout'] | undefined
   /** As in {@link MixRequest}; may be varied instead. */
   content?: string | undefined
   /**
@@ -171,7 +173,10 @@ function checkAlone(base: UnknownRecord, varied: readonly SweepOption[]): void {
   for (const [name, option] of Object.entries(mixOptions as Record<string, Option>)) {
     if (varied.includes(name as SweepOption)) continue
     const { [name]: value } = base
-    if (value !== undefined || option.required) option.check(value, name)
+    const isVaried = varied.includes(option.instead as SweepOption)
+    if (value !== undefined || (!isVaried && isMissing(name, mixOptions, base))) {
+      option.check(value, name)
+    }
   }
 }
 
@@ -198,7 +203,7 @@ function checkVary(value: unknown, name: string): SweepAxis[] {
 }
 
 function checkValues(option: Option, given: unknown, name: string): unknown[] {
-  const isNumber = ['number', 'integer'].includes(option.schema?.type as string)
+  const isNumber = takesNumbers(option)
   const range = isNumber && isRecord(given) ? numbersOf(given, name) : given
   if (!Array.isArray(range) || range.length === 0) {
     const expected = isNumber
@@ -292,6 +297,15 @@ export function labelOf(at: SweepPoint): string {
 export function valueLabel(option: SweepOption, value: unknown): string {
   if (option === 'content') return String(value)
   if (option === 'layout') return layoutLabel(value)
+  if (option === 'nuMap' || option === 'kMaxMap') {
+    return `${option} ${value === null ? 'none' : layoutLabel(value)}`
+  }
+  if (option === 'layouts' && Array.isArray(value)) {
+    return value.map(weightedLabel).join(' and ')
+  }
+  if (option === 'contents' && Array.isArray(value)) {
+    return (value as WeightedContent[]).map(plainLabel).join(' and ')
+  }
   return `${option} ${plainLabel(value)}`
 }
 
@@ -306,14 +320,22 @@ export function layoutLabel(layout: unknown): string {
   return typeof file === 'string' ? path.basename(file) : 'a picture'
 }
 
+function weightedLabel(value: unknown): string {
+  if (!isRecord(value) || !('picture' in value)) return layoutLabel(value)
+  return `${layoutLabel(value.picture)}${shown(value.weight)}`
+}
+
 function plainLabel(value: unknown): string {
   if (value === null) return 'none'
   if (Array.isArray(value)) return value.length === 0 ? 'none' : value.map(plainLabel).join(', ')
   if (isRecord(value)) {
-    const { file, strength, prompt, weight, text, scale } = value
+    const { file, strength, prompt, weight, text, scale, from, to, curve } = value
     if (typeof file === 'string') return `${path.basename(file)}${shown(strength)}`
     if (typeof prompt === 'string') return `${prompt}${shown(weight)}`
     if (typeof text === 'string') return `${text}${shown(scale)}`
+    if (typeof from === 'number' && typeof to === 'number') {
+      return `${from} to ${to}${curve === 'cosine' ? ' (cosine)' : ''}`
+    }
     return Object.entries(value)
       .map(([name, each]) => `${name} ${plainLabel(each)}`)
       .join(', ')
