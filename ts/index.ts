@@ -86,7 +86,6 @@ export {
   type Fast,
   type FilledMixRequest,
   type Interpolation,
-  type MixOptions,
   type MixRequest,
   type SamplerName,
   type Spacing,
