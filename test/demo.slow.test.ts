@@ -20,7 +20,18 @@ describe('the demo', () => {
     const bin = path.join(packageRoot, 'dist', 'cli', 'main.js')
     const { code, stdout, stderr } = await runNode([bin, 'demo'], folder)
     assert.equal(code, 0, stderr)
-    const sheets = ['interpolation', 'k', 'limits', 'nu', 'quick', 'removal', 'scale', 'text']
+    const sheets = [
+      'interpolation',
+      'k',
+      'limits',
+      'nu',
+      'place',
+      'quick',
+      'removal',
+      'scale',
+      'several',
+      'text',
+    ]
     const written = path.join(folder, 'magicmix-demo')
     assert.deepEqual(
       (await readdir(written)).sort(),
@@ -31,7 +42,7 @@ describe('the demo', () => {
       const { width, height } = await sharp(path.join(written, `${name}.png`)).metadata()
       assert.ok(width > 500 && height > 300, `${name}: ${width} x ${height}`)
     }
-    assert.match(stdout, /Wrote 8 sheets in /)
+    assert.match(stdout, /Wrote 10 sheets in /)
     assert.match(stderr, /quick\.png is there, after [\d.]+ s\n(.+\n)*mixing/)
     assert.match(stderr, /mixing \d+\/\d+/)
   })

@@ -42,6 +42,15 @@ describe('an isolated mixer', function () {
       assert.deepEqual(mix!.trace, expected!.trace)
       assert.deepEqual(new Set(stages[1]), new Set(stages[0]))
     }
+    const { layout: _, content: __, ...rest } = smallRequest
+    const several: MixRequest = {
+      ...rest,
+      layouts: [fixture('landscape64.png'), { picture: fixture('landscape256.png'), weight: 0.5 }],
+      contents: [{ prompt: 'a corgi' }, { prompt: 'a loaf', weight: 0.5 }],
+      nu: { from: 0.2, to: 0.9 },
+      ...{ nuMap: fixture('landscape64.png'), kMaxMap: fixture('landscape256.png') },
+    }
+    assert.deepEqual((await there.mix(several)).data, (await here.mix(several)).data)
     await assert.rejects(there.mix({ ...smallRequest, loras: [{ file: 'no' }] }), {
       code: 'MODEL_NOT_FOUND',
     })

@@ -362,6 +362,25 @@ describe('a recipe', function () {
         changedBy((r: { layout: object }) => Object.assign(r.layout, { sha256: '0'.repeat(64) })),
         /request\.layout\.sha256/,
       ],
+      'with a map that it does not tell of': [
+        changedBy((r: { request: object }) => {
+          Object.assign(r.request, { nuMap: { path: 'map.png', sha256: '0'.repeat(64) } })
+        }),
+        /one that the recipe tells of for request\.nuMap\.sha256/,
+      ],
+      'whose map is in a folder': [
+        changedBy((r: { request: object; layout: { sha256: string }; pictures: object }) => {
+          Object.assign(r.request, { nuMap: { path: '/dev/zero', sha256: r.layout.sha256 } })
+          Object.assign(r.pictures, { nuMap: r.layout })
+        }),
+        /without its folder/,
+      ],
+      'whose layouts are numbers': [
+        changedBy((r: { request: object }) => {
+          Object.assign(r.request, { layout: undefined, layouts: [1] })
+        }),
+        /request\.layouts\[0\]/,
+      ],
       'whose LoRA is in a folder': [
         changedBy((r: { request: object }) => {
           Object.assign(r.request, { loras: [{ file: '/dev/zero', strength: 1 }] })

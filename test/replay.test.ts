@@ -35,10 +35,14 @@ describe('command line: replay', function () {
   after(() => rm(folder, { recursive: true }))
   const at = (...names: string[]) => path.join(folder, ...names)
 
-  function magicmix(args: string[], variables: NodeJS.ProcessEnv = {}): Promise<Outcome> {
+  function magicmix(
+    args: string[],
+    variables: NodeJS.ProcessEnv = {},
+    within = '.',
+  ): Promise<Outcome> {
     const { MAGICMIX_MODEL, MAGICMIX_KERNELS, DEBUG, ...env } = process.env
     const child = spawn(process.execPath, [bin, ...args], {
-      ...{ cwd: folder, env: { ...env, ...variables } },
+      ...{ cwd: at(within), env: { ...env, ...variables } },
     })
     const outcome = { stdout: '', stderr: '' }
     child.stdout.setEncoding('utf8').on('data', (text: string) => (outcome.stdout += text))
@@ -89,6 +93,43 @@ describe('command line: replay', function () {
     const prompted = await replay(['mix.png', '--layout-prompt', 'a hill', '-o', 'hill.png'])
     assert.equal(prompted.code, 0, prompted.stderr)
     assert.deepEqual((await readRecipe(at('hill.png'))).request.layout, { prompt: 'a hill' })
+  })
+
+  it('with maps, several layouts and contents, and a nu that changes', async () => {
+    const several = ['layout.png', 'a tiger', '--also-layout', 'other.png=0.5', '--also-content']
+    const args = ['mix', ...several, 'a zebra=0.5', '--nu-map', 'other.png', '--k-max-map']
+    const made = await magicmix([...args, 'layout.png', '--nu', '0.2..0.9:cosine', ...small])
+    assert.equal(made.code, 0, made.stderr)
+    const recipe = await readRecipe(at('mix.png'))
+    const { layouts, contents, nu } = recipe.request
+    assert.deepEqual(
+      [layouts?.map(({ weight }) => weight), contents?.map(({ prompt }) => prompt), nu],
+      [[1, 0.5], ['a tiger', 'a zebra'], { from: 0.2, to: 0.9, curve: 'cosine' }],
+    )
+    const again = await replay(['mix.png', '-o', 'several.png'])
+    assert.equal(again.code, 0, again.stderr)
+    assert.deepEqual(await readFile(at('several.png')), await readFile(at('mix.png')))
+    const shown = await magicmix(['inspect', 'mix.png'])
+    assert.match(shown.stdout, /^layout +other\.png, 256 x 256.*weight 0\.5$/m)
+    assert.match(shown.stdout, /^content +a zebra, weight 0\.5$/m)
+    assert.match(shown.stdout, /^kMaxMap +layout\.png/m)
+
+    // What the command line names takes the place of all of them.
+    const changes = ['--layout', 'layout.png', '--content', 'a tiger', '--nu-map', 'layout.png']
+    const changed = await replay(['mix.png', ...changes, '-o', 'one.png'])
+    assert.equal(changed.code, 0, changed.stderr)
+    const { request } = await readRecipe(at('one.png'))
+    assert.deepEqual([request.content, request.layouts, request.contents], ['a tiger', null, null])
+    assert.equal((request.nuMap as { path: string }).path, 'layout.png')
+
+    await mkdir(at('without'))
+    await cp(at('mix.png'), at('without', 'mix.png'))
+    await cp(at('layout.png'), at('without', 'other.png'))
+    const elsewhere = await magicmix(['replay', '../without/mix.png', ...oneThread], {}, 'without')
+    assert.match(elsewhere.stderr, /layout.*layout\.png.*--layout FILE/)
+    assert.equal(elsewhere.code, 1)
+    // for the tests below
+    await magicmix(['mix', 'layout.png', 'a tiger', ...small])
   })
 
   it('tells first that kernels and version are others', async () => {

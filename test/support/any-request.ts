@@ -16,6 +16,10 @@ const mostly = (wanted: fc.Arbitrary<unknown>) =>
 const seldom = (wanted: fc.Arbitrary<unknown>) =>
   fc.oneof({ weight: 3, arbitrary: nothing }, { weight: 1, arbitrary: mostly(wanted) })
 
+/** What another option has to make room for. */
+const hardly = (wanted: fc.Arbitrary<unknown>) =>
+  fc.oneof({ weight: 30, arbitrary: nothing }, { weight: 1, arbitrary: mostly(wanted) })
+
 const share = fc.oneof(fc.double({ min: 0, max: 1, noNaN: true }), fc.constantFrom(0, 0.3, 0.6, 1))
 const word = fc.constantFrom('a', 'cat', 'dog', 'Käse', 'a photo of a cat', 'a hill', '猫', '')
 const side = fc.constantFrom(8, 16, 24, 32)
@@ -48,10 +52,24 @@ export const anyRequest = mostly(
           fc.constantFrom('missing.png', '/', 'data:image/png;base64,AAAA', 'file:///', 'http://a'),
         ),
       ),
+      layouts: hardly(
+        fc.array(fc.oneof(pixels, fc.record({ picture: pixels, weight: mostly(share) })), {
+          maxLength: 3,
+        }),
+      ),
       content: mostly(word),
+      contents: hardly(
+        fc.array(fc.record({ prompt: mostly(word), weight: mostly(share) }), { maxLength: 3 }),
+      ),
+      nuMap: seldom(fc.oneof({ weight: 9, arbitrary: pixels }, fc.uint8Array({ maxLength: 40 }))),
+      kMaxMap: seldom(pixels),
       kMin: mostly(share),
       kMax: mostly(share),
-      nu: mostly(share),
+      nu: fc.oneof(
+        { weight: 18, arbitrary: mostly(share) },
+        fc.record({ from: mostly(share), to: mostly(share), curve: seldom(word) }),
+        fc.array(mostly(share), { maxLength: 3 }),
+      ),
       attention: seldom(
         fc.oneof(
           fc.array(mostly(scale), { maxLength: 3 }),

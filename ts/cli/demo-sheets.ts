@@ -1,4 +1,5 @@
 /** The demo's sheets: the effects of the paper's figures, with the model in the box. */
+import type { RawPixels } from '../input/picture-forms.js'
 import type { MixRequest } from '../request/mix-options.js'
 import type { SweepRequest, Vary } from '../sweep/axes.js'
 
@@ -38,6 +39,7 @@ export function demoSheets(picture: (name: string) => string, fewSteps: string):
     ...{ kMin: 1, kMax: 1, ...common },
   })
 
+  const [half, soft] = [map((x) => (x < 8 ? 0 : 1)), map((x) => x / 15)]
   const nus = [0.1, 0.3, 0.5, 0.7, 0.9, 1]
   const blends = [
     ['heart', 'tiger'],
@@ -126,6 +128,59 @@ export function demoSheets(picture: (name: string) => string, fewSteps: string):
       }),
     },
     {
+      file: 'place.png',
+      title: 'In place and in time: maps, and a nu that changes',
+      about: [
+        'nuMap scales nu, kMaxMap says how long a place stays the layout: black on the left, or from black to white.',
+      ],
+      columns: [
+        'layout',
+        'without',
+        'nuMap',
+        'nuMap, soft',
+        'kMaxMap',
+        'kMaxMap, soft',
+        'nu 1 .. 0.3',
+      ],
+      rows: [['heart', 'tiger'] as const, ['leaf', 'zebra'] as const].map(([layout, content]) => {
+        const window = { kMin: 0.2, kMax: 0.7, nu: 0.9 }
+        const { label, pieces } = row(layout, content, { nuMap: [null, half, soft] }, window)
+        return {
+          label,
+          pieces: [
+            ...pieces,
+            sweep(layout, content, { kMaxMap: [half, soft] }, window),
+            sweep(layout, content, { nu: [{ from: 1, to: 0.3 }] }, window),
+          ],
+        }
+      }),
+    },
+    {
+      file: 'several.png',
+      title: 'Several layouts and several contents',
+      about: [
+        'Two layouts are the mean of their latents; two contents the mean of what the network predicts for each.',
+      ],
+      columns: ['layout', 'layout', 'both', 'first content', 'second', 'both'],
+      rows: [
+        ['heart', 'star', 'tiger', 'zebra'] as const,
+        ['mug', 'cactus', 'watermelon', 'brick wall'] as const,
+      ].map(([one, other, first, second]) => {
+        const layouts = [picture(one), picture(other)]
+        const prompts = [first, second].map((thing) => ({ prompt: photo(thing) }))
+        const contents = [[prompts[0]!], [prompts[1]!], prompts]
+        return {
+          label: `${one}, ${other}\n+ ${first}, ${second}`,
+          pieces: [
+            { layout: picture(one) },
+            { layout: picture(other) },
+            { mix: { layouts, content: photo(first), ...common, kMin: 0, nu: 0 } },
+            { sweep: { layouts, ...common, vary: { contents } } },
+          ],
+        }
+      }),
+    },
+    {
       file: 'interpolation.png',
       title: 'Interpolated prompts, for comparison (Figure 2)',
       about: ['Text states between those of two prompts: mostly one of the two wins.'],
@@ -152,6 +207,12 @@ export function demoSheets(picture: (name: string) => string, fewSteps: string):
       ),
     },
   ]
+}
+
+/** 16 x 16, from the grey of each column. */
+function map(grey: (x: number) => number): RawPixels {
+  const data = Uint8Array.from({ length: 256 }, (_, i) => Math.round(255 * grey(i % 16)))
+  return { data, width: 16, height: 16, channels: 1 }
 }
 
 function photo(thing: string): string {
