@@ -1,18 +1,17 @@
 /** The prompts of a request as the tokens that the engine takes. */
-import { tokenScales } from '../input/attention.js'
+import { type TokenScale, tokenScales } from '../input/attention.js'
 import { isPrompt } from '../input/layout.js'
 import { type ClipTokens, beginningOf, contextOf } from '../input/tokens.js'
-import type { NativeMixRequest } from '../native/contract.js'
 import { contentsOf } from './contents.js'
 import type { CheckedMixRequest } from './mix-options.js'
 
 /** 77 ids a prompt. */
-export interface Prompts extends Pick<
-  NativeMixRequest,
-  'contents' | 'negativePrompt' | 'interpolate'
-> {
+export interface Prompts {
   /** Null for pictures. */
   layout: Int32Array | null
+  contents: { tokens: Int32Array; attention: TokenScale[]; weight: number }[]
+  negativePrompt: Int32Array
+  interpolate: { tokens: Int32Array; weight: number } | null
 }
 
 /**
