@@ -1,6 +1,7 @@
 /** The option `layout`: a picture in any form, or a prompt. */
 import { types } from 'node:util'
 
+import { namesFile } from '../options/option.js'
 import { type UnknownRecord, integerBetween, invalid, isRecord } from '../options/validate.js'
 import { nonEmptyText, refuseUnknownKeys, text } from '../options/validate.js'
 import {
@@ -40,9 +41,9 @@ export const layout = {
   check: checkLayout,
   schema: {
     anyOf: [
-      { type: 'string', minLength: 1 },
+      { type: 'string', minLength: 1, ...namesFile },
       closed({ prompt: { type: 'string' } }),
-      closed({ path: { type: 'string', minLength: 1 } }, { sha256: hash }),
+      closed({ path: { type: 'string', minLength: 1, ...namesFile } }, { sha256: hash }),
       closed({ bytes: base64 }, { sha256: hash }),
       closed({
         data: base64,

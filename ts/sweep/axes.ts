@@ -3,7 +3,13 @@ import path from 'node:path'
 
 import { MagicMixError } from '../errors.js'
 import { isUrl } from '../input/picture-forms.js'
-import type { Option } from '../options/option.js'
+import {
+  type JsonSchema,
+  type Option,
+  type OptionTable,
+  namesFile,
+  schemaOf,
+} from '../options/option.js'
 import {
   type UnknownRecord,
   integerBetween,
@@ -103,6 +109,18 @@ export interface CheckedSweep {
 }
 
 const mostCells = 1024
+const anyNumber = { type: 'number' }
+const rangeSchema: JsonSchema = {
+  type: 'object',
+  properties: {
+    ...{ from: anyNumber, to: anyNumber },
+    step: { type: 'number', exclusiveMinimum: 0 },
+    count: { type: 'integer', minimum: 2, maximum: mostCells },
+  },
+  required: ['from', 'to'],
+  oneOf: [{ required: ['step'] }, { required: ['count'] }],
+  additionalProperties: false,
+}
 const notVaried = ['onProgress', 'signal', 'previewEvery', 'trace']
 const variable = Object.keys(mixOptions).filter((name) => !notVaried.includes(name))
 
@@ -113,6 +131,7 @@ export const sweepOptions = {
     range: '`{ option: values }`',
     required: true,
     check: checkVary,
+    schema: varySchema(),
     cli: {
       flag: 'vary',
       value: 'NAME=VALUES',
@@ -128,9 +147,38 @@ export const sweepOptions = {
       if (typeof value !== 'string' || value === '') throw invalid(name, 'a folder', value)
       return value
     },
+    schema: { type: 'string', minLength: 1, ...namesFile },
     cli: { flag: 'cells', value: 'FOLDER' },
   },
 } satisfies Record<string, Option>
+
+/** Of every option a list of its values, of numbers also a range. */
+function varySchema(): JsonSchema {
+  const table: OptionTable = mixOptions
+  const values = variable.map((name) => {
+    const { schema = {} } = table[name] ?? {}
+    const list = { type: 'array', items: schema, minItems: 1, maxItems: mostCells }
+    return [name, isNumeric(schema) ? { anyOf: [list, rangeSchema] } : list]
+  })
+  return {
+    type: 'object',
+    properties: Object.fromEntries(values) as JsonSchema,
+    minProperties: 1,
+    maxProperties: 3,
+    additionalProperties: false,
+  }
+}
+
+/**
+ * JSON Schema (draft 2020-12) of a request to {@link MagicMix.sweep} in its JSON form: everything but `onProgress`
+ * and `signal`. `content` and `layout` may be varied instead of given.
+ */
+export const sweepSchema: JsonSchema = {
+  $schema: 'https://json-schema.org/draft/2020-12/schema',
+  title: 'SweepRequest',
+  ...schemaOf({ ...mixOptions, ...sweepOptions }),
+  required: ['vary'],
+}
 
 /**
  * Checks `request`, whatever it is, and every cell that follows from it.
@@ -198,7 +246,7 @@ function checkVary(value: unknown, name: string): SweepAxis[] {
 }
 
 function checkValues(option: Option, given: unknown, name: string): unknown[] {
-  const isNumber = ['number', 'integer'].includes(option.schema?.type as string)
+  const isNumber = isNumeric(option.schema)
   const range = isNumber && isRecord(given) ? numbersOf(given, name) : given
   if (!Array.isArray(range) || range.length === 0) {
     const expected = isNumber
@@ -218,6 +266,10 @@ function checkValues(option: Option, given: unknown, name: string): unknown[] {
     seen.set(key, i)
   })
   return values
+}
+
+function isNumeric(schema: JsonSchema | undefined): boolean {
+  return schema?.type === 'number' || schema?.type === 'integer'
 }
 
 /** What JSON tells apart. */

@@ -1,0 +1,171 @@
+/** Models by name: loaded when they are first needed, and the least used unloaded where memory is short. */
+import { type LoadOptions, MagicMix, MagicMixError } from 'magicmix'
+
+import { Problem } from '../problem.js'
+
+/** How a model comes about: it is here, or it is loaded on demand. */
+export type ModelSource = { mixer: MagicMix } | { load: LoadOptions }
+
+export interface ModelsOptions {
+  sources: Readonly<Record<string, ModelSource>>
+  /** The one of requests that name none. */
+  byDefault: string
+  /** Bytes that the weights of all loaded models may have together. */
+  memory?: number | undefined
+  onLoad?: ((name: string, ms: number) => void) | undefined
+  onUnload?: ((name: string) => void) | undefined
+}
+
+/** What is known of a model. */
+export interface ModelDescription {
+  name: string
+  isDefault: boolean
+  isLoaded: boolean
+  /** Once it was loaded. */
+  info: MagicMix['model'] | null
+}
+
+interface Entry {
+  name: string
+  source: ModelSource
+  mixer: MagicMix | undefined
+  loading: Promise<MagicMix> | undefined
+  users: number
+  /** Rises with every use. */
+  lastUse: number
+  info: MagicMix['model'] | null
+}
+
+export class Models {
+  private readonly entries: Map<string, Entry>
+  private uses = 0
+  private readonly idle = new Set<() => void>()
+  private isDisposed = false
+
+  constructor(private readonly options: ModelsOptions) {
+    this.entries = new Map(
+      Object.entries(options.sources).map(([name, source]) => {
+        const mixer = 'mixer' in source ? source.mixer : undefined
+        const info = mixer?.model ?? null
+        return [name, { name, source, mixer, info, loading: undefined, users: 0, lastUse: 0 }]
+      }),
+    )
+  }
+
+  get names(): string[] {
+    return [...this.entries.keys()]
+  }
+
+  get byDefault(): string {
+    return this.options.byDefault
+  }
+
+  /** The one that is there already. */
+  loaded(name: string): MagicMix | undefined {
+    return this.entries.get(name)?.mixer
+  }
+
+  describe(): ModelDescription[] {
+    return [...this.entries.values()].map(({ name, mixer, info }) => ({
+      name,
+      isDefault: name === this.byDefault,
+      isLoaded: mixer !== undefined,
+      info,
+    }))
+  }
+
+  /** Has the model for as long as `work` takes. */
+  async use<T>(
+    name: string,
+    signal: AbortSignal,
+    work: (mixer: MagicMix) => Promise<T>,
+  ): Promise<T> {
+    const entry = this.entries.get(name)
+    if (!entry) throw new Problem(422, 'MODEL_NOT_FOUND', `There is no model '${name}' here`)
+    entry.users++
+    entry.lastUse = ++this.uses
+    try {
+      const mixer = entry.mixer ?? (await this.load(entry))
+      signal.throwIfAborted()
+      return await work(mixer)
+    } finally {
+      entry.users--
+      for (const wake of this.idle) wake()
+      this.idle.clear()
+    }
+  }
+
+  /** Unloads all that were loaded here. */
+  async dispose(): Promise<void> {
+    this.isDisposed = true
+    const entries = [...this.entries.values()]
+    await Promise.allSettled(entries.flatMap(({ loading }) => loading ?? []))
+    await Promise.all(entries.map((entry) => this.unload(entry)))
+  }
+
+  private async load(entry: Entry): Promise<MagicMix> {
+    // Who comes meanwhile waits for the same; who gives up does not take it from others.
+    entry.loading ??= this.loadNow(entry).finally(() => (entry.loading = undefined))
+    return entry.loading
+  }
+
+  private async loadNow(entry: Entry): Promise<MagicMix> {
+    const { source, name } = entry
+    if ('mixer' in source) return source.mixer
+    const started = performance.now()
+    // What it took the last time it will take again.
+    await this.makeRoom(entry, entry.info?.memory.weights ?? 0)
+    for (;;) {
+      try {
+        if (this.isDisposed) throw new MagicMixError('DISPOSED', 'The server was closed')
+        const mixer = await MagicMix.load(source.load)
+        entry.mixer = mixer
+        entry.info = mixer.model
+        this.options.onLoad?.(name, performance.now() - started)
+        await this.makeRoom(entry, 0)
+        return mixer
+      } catch (error) {
+        const isShort = error instanceof MagicMixError && error.code === 'OUT_OF_MEMORY'
+        if (!isShort || !(await this.unloadLeastUsed(entry))) throw error
+      }
+    }
+  }
+
+  /** As far as others can be unloaded. */
+  private async makeRoom(entry: Entry, bytes: number): Promise<void> {
+    const { memory = Infinity } = this.options
+    const taken = () =>
+      [...this.entries.values()].reduce(
+        (sum, { mixer }) => sum + (mixer?.model.memory.weights ?? 0),
+        bytes,
+      )
+    while (taken() > memory && (await this.unloadLeastUsed(entry))) continue
+  }
+
+  /** False if there is none: that of `entry`, and those that were given, stay. */
+  private async unloadLeastUsed(entry: Entry): Promise<boolean> {
+    for (;;) {
+      const others = [...this.entries.values()].filter(
+        (each) => each !== entry && each.mixer && 'load' in each.source,
+      )
+      const [least] = others
+        .filter(({ users }) => users === 0)
+        .sort((a, b) => a.lastUse - b.lastUse)
+      if (least) {
+        await this.unload(least)
+        return true
+      }
+      // Two that wait for each other would wait for ever: one that is only being loaded is not waited for.
+      if (!others.some(({ users }) => users > 0)) return false
+      await new Promise<void>((resolve) => this.idle.add(resolve))
+    }
+  }
+
+  private async unload(entry: Entry): Promise<void> {
+    const { mixer, source, name } = entry
+    if (!mixer || 'mixer' in source) return
+    entry.mixer = undefined
+    await mixer.dispose()
+    this.options.onUnload?.(name)
+  }
+}

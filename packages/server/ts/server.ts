@@ -1,0 +1,188 @@
+/** A server, put together. */
+import fastify, { type FastifyInstance } from 'fastify'
+import type { LoadOptions } from 'magicmix'
+import { MagicMixError } from 'magicmix'
+
+import type { Context } from './context.js'
+import { Hosts } from './guards/hosts.js'
+import { rateLimits } from './http/rate.js'
+import { Token } from './guards/token.js'
+import { answerErrors, problemOnSocket } from './http/errors.js'
+import { bodyParsers } from './http/parsers.js'
+import { openApi } from './http/open-api.js'
+import { MemoryJobs } from './jobs/memory-jobs.js'
+import { limitsFrom } from './limits.js'
+import { type ModelSource, Models } from './models/models.js'
+import type { ServerOptions } from './options.js'
+import { checkOrder } from './request/check.js'
+import { Guard } from './request/guard.js'
+import { requestSchemas } from './request/schemas.js'
+import { aboutRoutes } from './routes/about.js'
+import { EventStreams } from './routes/events.js'
+import { healthRoutes } from './routes/health.js'
+import { Metrics, metricsRoutes } from './routes/metrics.js'
+import { mixRoutes } from './routes/mixes.js'
+import { jobSchema, problemSchema } from './routes/schemas.js'
+import { sweepRoutes } from './routes/sweeps.js'
+import { workWith } from './work/work.js'
+
+/** A server that was made by {@link createServer}. */
+export interface MagicMixServer {
+  /** The instance of fastify, to add routes to, or for its `inject`. */
+  readonly app: FastifyInstance
+  /**
+   * Begins to answer; resolves to its address. Default 127.0.0.1 and any free port.
+   *
+   * @throws MagicMixError INVALID_ARGUMENT for another address than this machine's own, if there is no token
+   */
+  listen(at?: { host?: string | undefined; port?: number | undefined }): Promise<string>
+  /** Takes no more jobs, and closes when those that run have ended: for SIGTERM. */
+  drain(): Promise<void>
+  /** Ends everything at once. */
+  close(): Promise<void>
+}
+
+/**
+ * A server for one mixer, or for models by name.
+ *
+ * @example
+ * ```ts
+ * const server = await createServer({ mixer: await MagicMix.load() })
+ * console.log(await server.listen({ port: 8080 }))
+ * ```
+ */
+export async function createServer(options: ServerOptions = {}): Promise<MagicMixServer> {
+  const limits = limitsFrom(options.limits)
+  const { app, log } = makeApp(options, limits)
+  const metrics = new Metrics(options.processMetrics ?? false)
+  const models = new Models({
+    ...sourcesOf(options),
+    memory: options.memory,
+    onLoad: (model, ms) => {
+      metrics.load(model)
+      log.info({ model, ms: Math.round(ms) }, 'model loaded')
+    },
+    onUnload: (model) => log.info({ model }, 'model unloaded'),
+  })
+  const loras = options.loras ?? {}
+  const schemas = requestSchemas(models.names, Object.keys(loras))
+  const guard = new Guard(schemas, limits)
+  const makeJobs = options.jobs ?? ((given) => new MemoryJobs(given))
+  const jobs = makeJobs({
+    work: workWith(models, loras),
+    limits,
+    onEnd: (job, error) => {
+      metrics.end(job)
+      const { id, status, model } = job
+      if (status === 'failed')
+        log.warn({ job: id, model, err: error, why: job.error }, 'job failed')
+      else log.info({ job: id, model, status }, 'job ended')
+    },
+  })
+  const closing = new AbortController()
+  let isDraining = false
+  const context: Context = {
+    ...{ jobs, models, limits, schemas, guard, loras: Object.keys(loras) },
+    check: (order) => checkOrder(order, { models, loras, guard }),
+    heartbeat: options.heartbeat ?? 15_000,
+    closing: closing.signal,
+    isDraining: () => isDraining,
+  }
+
+  const hosts = new Hosts(options.hosts ?? [])
+  app.addHook('onRequest', (request, reply, done) => {
+    void reply.header('x-content-type-options', 'nosniff')
+    hosts.check(request)
+    done()
+  })
+  const token = options.token === undefined ? undefined : new Token(options.token)
+  if (token) {
+    // After the rate limit, which counts guesses, and before anything of the body is read.
+    app.addHook('preParsing', (request, _reply, _payload, done) => {
+      if (!request.routeOptions.config?.isOpen) token.check(request)
+      done()
+    })
+  }
+  answerErrors(app)
+  bodyParsers(app, limits)
+  await rateLimits(app, limits)
+  await openApi(app, options.token !== undefined)
+  app.addSchema(problemSchema)
+  app.addSchema(jobSchema)
+
+  const streams = new EventStreams(context)
+  metrics.watch(context, streams)
+  await app.register((routes) => {
+    metricsRoutes(routes, metrics)
+    mixRoutes(routes, context, streams)
+    sweepRoutes(routes, context, streams)
+    aboutRoutes(routes, context)
+    healthRoutes(routes, context)
+  })
+  app.addHook('preClose', (done) => {
+    closing.abort()
+    done()
+  })
+  app.addHook('onClose', async () => {
+    await jobs.close()
+    await models.dispose()
+  })
+  await app.ready()
+
+  return {
+    app,
+    listen: async ({ host = '127.0.0.1', port = 0 } = {}) => {
+      if (token === undefined) refuseStrangers(host)
+      return app.listen({ host, port })
+    },
+    drain: async () => {
+      isDraining = true
+      await jobs.drain()
+      await app.close()
+    },
+    close: () => app.close(),
+  }
+}
+
+function makeApp(options: ServerOptions, limits: Context['limits']) {
+  const level = options.log ?? 'silent'
+  const app: FastifyInstance = fastify({
+    logger: level === 'silent' ? false : { level, stream: process.stderr },
+    bodyLimit: limits.bodyBytes,
+    requestTimeout: limits.requestSeconds * 1000,
+    http: { headersTimeout: Math.min(20_000, limits.requestSeconds * 1000) },
+    trustProxy: options.behindProxy ?? false,
+    clientErrorHandler: problemOnSocket,
+    forceCloseConnections: 'idle',
+    return503OnClosing: false,
+  })
+  // Bodies are checked by what `mix` itself checks, whose messages are better; schemas are for /openapi.json.
+  app.setValidatorCompiler(() => () => true)
+  app.setSerializerCompiler(() => (data) => JSON.stringify(data))
+  return { app, log: app.log }
+}
+
+function sourcesOf({ mixer, models, defaultModel }: ServerOptions) {
+  const sources: Record<string, ModelSource> = {}
+  if (mixer) sources[defaultModel ?? 'default'] = { mixer }
+  const named: Readonly<Record<string, LoadOptions>> = models ?? (mixer ? {} : { 'world-128': {} })
+  for (const [name, load] of Object.entries(named)) sources[name] ??= { load }
+  const byDefault = defaultModel ?? Object.keys(sources)[0]
+  if (byDefault === undefined || !Object.hasOwn(sources, byDefault)) {
+    throw new MagicMixError(
+      'INVALID_ARGUMENT',
+      `Expected the name of a model for defaultModel but received '${byDefault}'`,
+      { name: 'defaultModel', received: byDefault },
+    )
+  }
+  return { sources, byDefault }
+}
+
+function refuseStrangers(host: string): void {
+  if (['127.0.0.1', '::1', 'localhost'].includes(host)) return
+  throw new MagicMixError(
+    'INVALID_ARGUMENT',
+    `Expected a token beside the host ${host}: without one, only this machine is answered (127.0.0.1)`,
+    { name: 'token', expected: 'a token', received: undefined },
+  )
+}
