@@ -4,6 +4,7 @@ import path from 'node:path'
 import { type LoadOptions, MagicMixError } from 'magicmix'
 
 import { type Config, readConfig } from './config.js'
+import { inTheBox } from './models/sources.js'
 import { type LogLevel, logLevels } from './options.js'
 import { createServer } from './server.js'
 
@@ -52,7 +53,7 @@ export async function serve(options: ServeOptions): Promise<void> {
 
 /** `sd-v1-4` of `models/sd-v1-4.safetensors`. */
 function nameOf(model: string | undefined): string {
-  if (model === undefined) return 'world-128'
+  if (model === undefined) return inTheBox
   if (model.startsWith('hf:')) return model.slice(3)
   return path.parse(path.resolve(model)).name
 }

@@ -1,6 +1,5 @@
 /** A server, put together. */
 import fastify, { type FastifyInstance } from 'fastify'
-import type { LoadOptions } from 'magicmix'
 import { MagicMixError } from 'magicmix'
 
 import type { Context } from './context.js'
@@ -12,23 +11,21 @@ import { bodyParsers } from './http/parsers.js'
 import { openApi } from './http/open-api.js'
 import { MemoryJobs } from './jobs/memory-jobs.js'
 import { limitsFrom } from './limits.js'
-import { type ModelSource, Models } from './models/models.js'
+import { Models } from './models/models.js'
+import { sourcesOf } from './models/sources.js'
 import type { ServerOptions } from './options.js'
 import { checkOrder } from './request/check.js'
 import { Guard } from './request/guard.js'
 import { requestSchemas } from './request/schemas.js'
-import { aboutRoutes } from './routes/about.js'
+import { routeGroups } from './routes/all.js'
 import { EventStreams } from './routes/events.js'
-import { healthRoutes } from './routes/health.js'
 import { Metrics, metricsRoutes } from './routes/metrics.js'
-import { mixRoutes } from './routes/mixes.js'
 import { jobSchema, problemSchema } from './routes/schemas.js'
-import { sweepRoutes } from './routes/sweeps.js'
 import { workWith } from './work/work.js'
 
 /** A server that was made by {@link createServer}. */
 export interface MagicMixServer {
-  /** The instance of fastify, to add routes to, or for its `inject`. */
+  /** The instance of fastify, for its `inject`. */
   readonly app: FastifyInstance
   /**
    * Begins to answer; resolves to its address. Default 127.0.0.1 and any free port.
@@ -114,10 +111,7 @@ export async function createServer(options: ServerOptions = {}): Promise<MagicMi
   metrics.watch(context, streams)
   await app.register((routes) => {
     metricsRoutes(routes, metrics)
-    mixRoutes(routes, context, streams)
-    sweepRoutes(routes, context, streams)
-    aboutRoutes(routes, context)
-    healthRoutes(routes, context)
+    for (const group of routeGroups) group(routes, context, streams)
   })
   app.addHook('preClose', (done) => {
     closing.abort()
@@ -160,22 +154,6 @@ function makeApp(options: ServerOptions, limits: Context['limits']) {
   app.setValidatorCompiler(() => () => true)
   app.setSerializerCompiler(() => (data) => JSON.stringify(data))
   return { app, log: app.log }
-}
-
-function sourcesOf({ mixer, models, defaultModel }: ServerOptions) {
-  const sources: Record<string, ModelSource> = {}
-  if (mixer) sources[defaultModel ?? 'default'] = { mixer }
-  const named: Readonly<Record<string, LoadOptions>> = models ?? (mixer ? {} : { 'world-128': {} })
-  for (const [name, load] of Object.entries(named)) sources[name] ??= { load }
-  const byDefault = defaultModel ?? Object.keys(sources)[0]
-  if (byDefault === undefined || !Object.hasOwn(sources, byDefault)) {
-    throw new MagicMixError(
-      'INVALID_ARGUMENT',
-      `Expected the name of a model for defaultModel but received '${byDefault}'`,
-      { name: 'defaultModel', received: byDefault },
-    )
-  }
-  return { sources, byDefault }
 }
 
 function refuseStrangers(host: string): void {
