@@ -142,6 +142,10 @@ std::vector<float> Fields::floats(const char *key) const {
     return array<Napi::Float32Array, float>(key, napi_float32_array, "a Float32Array");
 }
 
+std::vector<double> Fields::doubles(const char *key) const {
+    return array<Napi::Float64Array, double>(key, napi_float64_array, "a Float64Array");
+}
+
 ModelConfig readConfig(const Fields &fields) {
     ModelConfig config;
     if (fields.has("unet")) {
@@ -270,6 +274,12 @@ std::optional<PictureConditioning> readPictureConditioning(const Fields &fields)
 
 namespace {
 
+MixRequest::Map readMap(const Fields &fields, const char *key) {
+    if (!fields.has(key)) return {};
+    const Fields map = fields.object(key);
+    return {map.floats("cells"), map.integer("number")};
+}
+
 /// For `visitValues`: reads every value under its name.
 struct ReadValue {
     const Fields &fields;
@@ -286,18 +296,25 @@ struct ReadValue {
 MixRequest readMixRequest(const Fields &fields) {
     MixRequest request;
     const Fields layout = fields.object("layout");
-    if (layout.has("pixels")) {
-        request.layout.pixels = layout.bytes("pixels");
+    if (layout.has("pictures")) {
+        for (const auto &picture : layout.objects("pictures")) {
+            request.layout.pictures.push_back({picture.bytes("pixels"), picture.number("weight")});
+        }
     } else {
         request.layout.tokens = layout.integers("tokens");
     }
-    request.content = fields.integers("content");
+    for (const auto &content : fields.objects("contents")) {
+        request.contents.push_back(
+            {content.integers("tokens"), readAttention(content), content.number("weight")});
+    }
+    request.nu = fields.doubles("nu");
+    request.nuMap = readMap(fields, "nuMap");
+    request.kMaxMap = readMap(fields, "kMaxMap");
     request.negativePrompt = fields.integers("negativePrompt");
     if (fields.has("interpolate")) {
         const Fields other = fields.object("interpolate");
         request.interpolate = {other.integers("tokens"), other.number("weight")};
     }
-    request.attention = readAttention(fields);
     request.conditioning = readPictureConditioning(fields);
     if (fields.has("loras")) request.loras = readLoras(fields);
     visitValues(request, ReadValue{fields});

@@ -35,6 +35,7 @@ public:
     std::vector<std::uint8_t> bytes(const char *key) const;
     std::vector<std::int32_t> integers(const char *key) const;
     std::vector<float> floats(const char *key) const;
+    std::vector<double> doubles(const char *key) const;
 
 private:
     [[noreturn]] void fail(const char *key, const char *expected) const;

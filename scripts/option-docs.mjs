@@ -42,8 +42,9 @@ function rowsOf(options, prefix = '') {
   })
 }
 
-function defaultOf({ required, defaultText, default: value }) {
+function defaultOf({ required, instead, defaultText, default: value }) {
   if (required) return 'required'
+  if (instead) return `required, or \`${instead}\``
   if (defaultText !== undefined) return defaultText
   if (value === undefined) return 'none'
   return `\`${typeof value === 'string' ? `'${value}'` : JSON.stringify(value)}\``

@@ -15,7 +15,7 @@ export {
 export { type PullOptions, type PulledModel, pull } from './hub/pull.js'
 export type { ModelKind } from './hub/selection.js'
 export type { AttentionScale, FilledAttentionScale } from './input/attention.js'
-export type { JsonPixels, LayoutPrompt } from './input/layout.js'
+export type { FilledPicture, JsonPixels, LayoutPrompt, WeightedPicture } from './input/layout.js'
 export type { FilledLora, Lora } from './input/lora.js'
 export type {
   ByteStream,
@@ -87,6 +87,7 @@ export {
   type Fast,
   type FilledMixRequest,
   type Interpolation,
+  type MixOptions,
   type MixRequest,
   type SamplerName,
   type Spacing,
@@ -102,4 +103,6 @@ export type { JsonSchema } from './options/option.js'
 export type { PictureRecipe, RecipeFile, RecipeMade, RecipeModel } from './recipe/picture-recipe.js'
 export { type PictureFile, readRecipe } from './recipe/read.js'
 export { rewritePicture } from './recipe/rewrite.js'
-export { type Recipe, recipe } from './request/recipe.js'
+export { type JsonPicture, type Recipe, recipe } from './request/recipe.js'
+export type { FilledContent, WeightedContent } from './request/contents.js'
+export type { FilledNu, NuCurve, NuSchedule } from './request/nu.js'

@@ -2,7 +2,6 @@
 import { tracingChannel } from 'node:diagnostics_channel'
 
 import { isPrompt } from './input/layout.js'
-import { readPicture, sizeOfMix } from './input/picture.js'
 import { useDevice } from './devices/devices.js'
 import { CallersOwn, MagicMixError, calledFrom, callSite } from './errors.js'
 import { resolveEmbeddings, resolveLoras, resolveModel } from './hub/pull.js'
@@ -25,16 +24,19 @@ import {
   type MixRequest,
   checkForModel,
   checkRequest,
+  layoutOf,
   mixOptions,
 } from './request/mix-options.js'
 import { crossing } from './options/option.js'
 import { invalid } from './options/validate.js'
+import { mixedStates, nuOfStates } from './request/nu.js'
+import { type RequestPictures, readPictures, sizeFromHeaders } from './request/pictures.js'
 import { type Prompts, tokenizePrompts } from './request/prompts.js'
 import { nativeConditioning } from './request/conditioning.js'
 import { type Origin, lorasOf, originOf, pictureRecipe } from './recipe/picture-recipe.js'
 import type { Recipe } from './request/recipe.js'
 import { Stop } from './stop.js'
-import { type Layout, type SharedWork, Sweep, type SweepWork } from './sweep.js'
+import { type SharedWork, Sweep, type SweepWork } from './sweep.js'
 import { type SweepRequest, checkSweep } from './sweep/axes.js'
 
 /** The size and the steps of a mix, as {@link MagicMix.check} reports them. */
@@ -226,18 +228,23 @@ export class MagicMix {
         tokenizePrompts(checked, this.tokens, this.model.sizes.textEncoder.padding),
       plan: (cells) => {
         const size = { width: 8, height: 8 } // where the sizes differ, so do the roots
-        const noPixels = { size, layoutPixels: new Uint8Array(1), kept: '', source: null }
-        const requests = cells.map(({ checked, prompts, sharing }) => {
-          const layout = isPrompt(checked.layout) ? { ...noPixels, layoutPixels: null } : noPixels
-          const filled = { ...fill(checked, layout, []), loras: [] }
-          return { ...nativeRequest(checked, filled, prompts, layout), sharing }
+        const noMap = new Float32Array(1)
+        const requests = cells.map(({ checked, prompts, sharing, mapNumbers }) => {
+          const pictures = {
+            size,
+            layout: prompts.layout ? null : [{ pixels: new Uint8Array(1), weight: 1 }],
+            nuMap: checked.nuMap === null ? null : noMap,
+            kMaxMap: checked.kMaxMap === null ? null : noMap,
+          }
+          const filled = { ...fill(checked, { size, kept: checked }, []), loras: [] }
+          return { ...nativeRequest(checked, filled, prompts, pictures, mapNumbers), sharing }
         })
         return native().planSweep({ requests, schedule: engine.schedule })
       },
       read: async (checked) => {
         const stop = this.stopOf(checked.signal)
         try {
-          return await stop.race(readLayout(checked, this.model, stop.signal))
+          return await stop.race(readPictures(checked, this.model, stop.signal))
         } catch (error) {
           throw stop.signal.aborted ? stop.signal.reason : error
         } finally {
@@ -274,27 +281,30 @@ export class MagicMix {
     const stop = this.stopOf(checked.signal)
     let outcome: Outcome = 'failed'
     try {
-      const layout =
-        shared.layout ?? (await stop.race(readLayout(checked, this.model, stop.signal)))
+      const pictures =
+        shared.pictures ?? (await stop.race(readPictures(checked, this.model, stop.signal)))
       const loras = checked.loras
         ? await stop.race(resolveLoras(checked.loras, downloadWatch(checked.onProgress, stop)))
         : this.loras.found
       const queued = await stop.race(turn.ready(placeReporter(checked.onProgress, stop)))
-      const filled = fill(checked, layout, this.loras.named)
+      const filled = fill(checked, pictures, this.loras.named)
       const { model, made } = this.origin
       const hashed = await stop.race(lorasOf(filled.loras, loras))
       const origin = { model: { ...model, loras: hashed }, made }
       const result = await runJob(
         (report) =>
           this.native.mix(
-            { ...nativeRequest(checked, { ...filled, loras }, prompts, layout), ...shared.native },
+            {
+              ...nativeRequest(checked, { ...filled, loras }, prompts, pictures, shared.mapNumbers),
+              ...shared.native,
+            },
             report,
           ),
         mixEvent,
         { signal: stop.signal, onProgress: checked.onProgress },
       )
       const total = performance.now() - started
-      const recipe = pictureRecipe(filled, layout.source, origin)
+      const recipe = pictureRecipe(filled, pictures.sources, origin)
       const mix = Mix.of(filled, result, { load: this.loadTime, queued, total }, recipe)
       for (const ms of mix.timings.steps) this.mixes.stepTimes.add(ms)
       this.mixes.totalTimes.add(total)
@@ -335,15 +345,12 @@ export class MagicMix {
       checkForModel(checked, this.model)
       this.refuseWithoutDecoder(checked)
       tokenizePrompts(checked, this.tokens, this.model.sizes.textEncoder.padding)
-      const { layout, width, height } = checked
-      const { nativeSize } = this.model
-      const steps = stepsOf(checked)
-      if (isPrompt(layout)) {
-        return { width: width ?? nativeSize, height: height ?? nativeSize, steps }
-      }
       const stop = this.stopOf(checked.signal)
       try {
-        return { ...(await stop.race(sizeOfMix(layout, { ...checked, model: this.model }))), steps }
+        return {
+          ...(await stop.race(sizeFromHeaders(checked, this.model))),
+          steps: stepsOf(checked),
+        }
       } finally {
         this.release(stop)
       }
@@ -436,27 +443,13 @@ interface MixSpan {
 
 const mixing = tracingChannel<MixSpan, MixSpan>('magicmix.mix')
 
-async function readLayout(
-  request: CheckedMixRequest,
-  model: ModelInfo,
-  signal: AbortSignal,
-): Promise<Layout> {
-  const { layout, width = model.nativeSize, height = model.nativeSize } = request
-  if (isPrompt(layout)) {
-    return { size: { width, height }, layoutPixels: null, kept: layout, source: null }
-  }
-  const { picture, kept, source } = await readPicture(layout, { ...request, model, signal })
-  const { data, ...size } = picture
-  return { size, layoutPixels: data, kept, source }
-}
-
 function fill(
   request: CheckedMixRequest,
-  { size, kept }: Layout,
+  { size, kept }: Pick<RequestPictures, 'size' | 'kept'>,
   loras: FilledLora[],
 ): FilledMixRequest {
   const { onProgress, signal, ...values } = request
-  return { ...values, layout: kept, ...size, loras: request.loras ?? loras }
+  return { ...values, ...kept, ...size, loras: request.loras ?? loras }
 }
 
 /** Tells a mix that waits its place; an error of the listener ends it. */
@@ -491,11 +484,16 @@ function disposed(): MagicMixError {
 function nativeRequest(
   checked: CheckedMixRequest,
   { loras, width, height }: FilledMixRequest,
-  { layout, ...prompts }: Prompts,
-  { layoutPixels }: Layout,
+  { layout: prompt, ...prompts }: Prompts,
+  { layout, nuMap, kMaxMap }: Omit<RequestPictures, 'kept' | 'sources'>,
+  mapNumbers = { nuMap: 1, kMaxMap: 1 },
 ): NativeMixRequest {
+  const states = mixedStates(checked)
   return {
     ...crossing(mixOptions, checked),
+    nu: nuOfStates(checked.nu, states),
+    nuMap: nuMap && { cells: nuMap, number: mapNumbers.nuMap },
+    kMaxMap: kMaxMap && { cells: kMaxMap, number: mapNumbers.kMaxMap },
     spacing: checked.spacing ?? '',
     guidanceFrom: checked.guidanceInterval[0],
     guidanceTo: checked.guidanceInterval[1],
@@ -505,16 +503,18 @@ function nativeRequest(
     ...prompts,
     ...{ width, height, loras },
     conditioning: nativeConditioning(checked.conditioning, { width, height }),
-    layout: layoutPixels ? { pixels: layoutPixels } : { tokens: layout as Int32Array },
+    layout: layout ? { pictures: layout } : { tokens: prompt as Int32Array },
   }
 }
 
 /** Calls of the UNet, as the engine makes them: state i is at fraction 1 - i / steps of the time. */
-function stepsOf({ layout, kMin, kMax, steps }: CheckedMixRequest): MixPlan['steps'] {
+function stepsOf(request: CheckedMixRequest): MixPlan['steps'] {
+  const { kMin, kMax, steps, kMaxMap } = request
   const indexAt = (k: number) => steps - Math.floor(k * steps + 1e-9)
   const first = indexAt(kMax)
-  const lastLayout = Math.max(first, indexAt(kMin) - 1)
-  return { layout: isPrompt(layout) ? lastLayout : 0, content: steps - first }
+  // A cell may stay the layout's to the end.
+  const lastLayout = kMaxMap ? steps : Math.max(first, indexAt(kMin) - 1)
+  return { layout: isPrompt(layoutOf(request)) ? lastLayout : 0, content: steps - first }
 }
 
 function mixEvent(event: NativeProgress): ProgressEvent {

@@ -13,14 +13,21 @@ import type { PictureRecipe } from './recipe/picture-recipe.js'
 import { readRecipe } from './recipe/read.js'
 import type { FilledMixRequest } from './request/mix-options.js'
 import { sharp } from './sharp.js'
-import type { Layout, SweepCell } from './sweep.js'
-import { type PlannedCell, type SweepAxis, labelOf, layoutLabel } from './sweep/axes.js'
+import type { RequestPictures } from './request/pictures.js'
+import type { SweepCell } from './sweep.js'
+import {
+  type PlannedCell,
+  type SweepAxis,
+  type SweepOption,
+  labelOf,
+  valueLabel,
+} from './sweep/axes.js'
 
 /** What a folder has to be of. */
 interface Owner {
   axes: readonly SweepAxis[]
-  cells: readonly (PlannedCell & { layout: number })[]
-  layouts: readonly Layout[]
+  cells: readonly (PlannedCell & { pictures: number })[]
+  pictures: readonly RequestPictures[]
   model: ModelInfo
   loras: readonly FilledLora[]
   /** Otherwise the seed is that of the folder. */
@@ -35,7 +42,7 @@ interface Index {
   /** What the cells have in common, for people and to say what differs. */
   request: Record<string, unknown>
   vary: Record<string, unknown>
-  /** Of the pictures of layouts, SHA-256 of their pixels. */
+  /** SHA-256 of what was read of layouts and maps. */
   layouts: string[]
   seed: number
   /** SHA-256 of the requests of all cells. */
@@ -131,17 +138,18 @@ export class SweepFolder {
  *
  * @throws {@link MagicMixError} INVALID_ARGUMENT
  */
-export async function checkFolder(folder: string, owner: Omit<Owner, 'layouts' | 'model'>) {
+export async function checkFolder(folder: string, owner: Omit<Owner, 'pictures' | 'model'>) {
   const found = await readIndex(folder)
   if (found) refuse(folder, differencesOfRequests(found, requestOf(owner)))
 }
 
 function indexOf(owner: Owner): Index {
-  const { cells, layouts, model } = owner
+  const { cells, pictures, model } = owner
   const requests = cells.map((cell) => {
     const { layout } = cell.request
     return {
-      layout: isPrompt(layout) ? layout : layoutHash(layouts[cell.layout]!),
+      layout: isPrompt(layout) ? layout : null,
+      pictures: hashOf(pictures[cell.pictures]!),
       ...valuesOf(cell, owner),
     }
   })
@@ -149,30 +157,40 @@ function indexOf(owner: Owner): Index {
     format: 1,
     model: modelOf(model),
     ...requestOf(owner),
-    layouts: layouts.map(layoutHash),
+    layouts: pictures.map(hashOf),
     seed: cells[0]!.request.seed,
     requests: hash(Buffer.from(JSON.stringify(requests))),
     cells: [],
   }
 }
 
-/** What a cell is made from beside its layout. */
+/** What a cell is made from beside its pictures and its layout's prompt. */
 function valuesOf(
   { request }: PlannedCell,
   { loras, seedGiven }: Pick<Owner, 'loras' | 'seedGiven'>,
 ): Record<string, unknown> {
-  const { layout, onProgress, signal, previewEvery, trace, seed, ...values } = request
+  const { layout, layouts, nuMap, kMaxMap, ...rest } = request
+  const { onProgress, signal, previewEvery, trace, seed, ...values } = rest
   return { ...values, loras: request.loras ?? loras, ...(seedGiven ? { seed } : {}) }
 }
 
-function requestOf(owner: Omit<Owner, 'layouts' | 'model'>): Pick<Index, 'request' | 'vary'> {
+function requestOf(owner: Omit<Owner, 'pictures' | 'model'>): Pick<Index, 'request' | 'vary'> {
   const { axes, cells } = owner
   const varied = new Set<string>(axes.map(({ option }) => option))
   const first = cells[0]!
-  const common = { layout: layoutLabel(first.request.layout), ...valuesOf(first, owner) }
+  const { layout, layouts, nuMap, kMaxMap } = first.request
+  const named = { layout, layouts, nuMap, kMaxMap }
+  const common = {
+    ...Object.fromEntries(
+      Object.entries(named)
+        .filter(([, value]) => value !== undefined && value !== null)
+        .map(([name, value]) => [name, valueLabel(name as SweepOption, value)]),
+    ),
+    ...valuesOf(first, owner),
+  }
   const vary = axes.map(({ option, values }) => [
     option,
-    option === 'layout' ? values.map(layoutLabel) : values,
+    option in named ? values.map((value) => valueLabel(option, value)) : values,
   ])
   return plain({
     request: Object.fromEntries(Object.entries(common).filter(([name]) => !varied.has(name))),
@@ -188,11 +206,15 @@ function modelOf(model: ModelInfo): Record<string, unknown> {
   return plain({ name, family, prediction, precision, parameters, embeddings: placeholders })
 }
 
-function layoutHash({ layoutPixels, size }: Layout): string {
-  return layoutPixels ? hash(layoutPixels) : `a prompt, ${size.width} x ${size.height}`
+function hashOf({ layout, nuMap, kMaxMap, size }: RequestPictures): string {
+  const names = (layout ?? []).map(({ pixels, weight }) => `${weight} ${hash(pixels)}`)
+  if (!layout) names.push(`a prompt, ${size.width} x ${size.height}`)
+  if (nuMap) names.push(`nuMap ${hash(nuMap)}`)
+  if (kMaxMap) names.push(`kMaxMap ${hash(kMaxMap)}`)
+  return names.join(', ')
 }
 
-function hash(bytes: Uint8Array): string {
+function hash(bytes: Uint8Array | Float32Array): string {
   return createHash('sha256').update(bytes).digest('hex')
 }
 
@@ -246,7 +268,7 @@ function refuseOther(folder: string, found: Index, own: Index): void {
     ...differences("the model's ", found.model, own.model),
   ]
   if (differing.length === 0 && !same(found.layouts, own.layouts)) {
-    differing.push('the picture of layout')
+    differing.push('a picture')
   }
   if (differing.length === 0 && found.requests !== own.requests) differing.push('the request')
   refuse(folder, differing)
@@ -294,8 +316,8 @@ function notOurs(folder: string, why: string): MagicMixError {
 async function restored(
   folder: string,
   { file, width, height, seed, sha256, timings, unetCalls }: IndexedCell,
-  { request, at, index, layout }: Owner['cells'][number],
-  { layouts, loras, seedGiven }: Owner,
+  { request, at, index, pictures: number }: Owner['cells'][number],
+  { pictures, loras, seedGiven }: Owner,
   seedOfFolder: number,
 ): Promise<SweepCell | undefined> {
   let data: Buffer
@@ -312,10 +334,9 @@ async function restored(
   if (hash(data) !== sha256 || data.length !== 3 * width * height) return undefined
   if (seed !== (seedGiven ? request.seed : seedOfFolder)) return undefined
   const { onProgress, signal, ...values } = request
-  const read = layouts[layout]!
   const filled: FilledMixRequest = {
     ...{ ...values, seed, width, height },
-    layout: read.kept,
+    ...pictures[number]!.kept,
     loras: request.loras ?? [...loras],
   }
   const { load, queued, total, encode, steps, decode } = timings

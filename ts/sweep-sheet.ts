@@ -43,17 +43,25 @@ export function captionsOf(
   const varied = new Set<string>(axes.map(({ option }) => option))
   const first = requests[0]!
   const subjects = [
-    varied.has('content') ? '' : first.content,
-    varied.has('layout') ? '' : `in the layout of ${layoutLabel(first.layout)}`,
+    varied.has('content') || varied.has('contents') ? '' : contentLabel(first),
+    varied.has('layout') || varied.has('layouts') ? '' : `in the layout of ${layoutsLabel(first)}`,
   ]
   const common = told
     .filter((name) => !varied.has(name) && requests.every((each) => each[name] === first[name]))
-    .map((name) => `${name} ${first[name]}`)
+    .map((name) => valueLabel(name, first[name]))
   return {
     title: subjects.filter(Boolean).join(' ') || 'Mixes',
     about: common.length > 0 ? [common.join(', ')] : [],
     ...{ columns, rows },
   }
+}
+
+function contentLabel({ content, contents }: CheckedMixRequest): string {
+  return contents ? valueLabel('contents', contents) : (content ?? '')
+}
+
+function layoutsLabel({ layout, layouts }: CheckedMixRequest): string {
+  return layouts ? valueLabel('layouts', layouts) : layoutLabel(layout)
 }
 
 /** A sheet of the cells that a sweep had when it was asked for. */

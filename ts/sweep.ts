@@ -1,5 +1,4 @@
 /** Many mixes that share their work, for a sheet to choose from. */
-import type { PictureSource } from './input/picture.js'
 import { type CallSite, CallersOwn } from './errors.js'
 import { isPrompt } from './input/layout.js'
 import type { FilledLora } from './input/lora.js'
@@ -8,7 +7,8 @@ import type { ModelInfo } from './models/model-info.js'
 import type { NativePlannedCell, NativeSharing } from './native/contract.js'
 import { refuseAborted } from './native/job.js'
 import type { ProgressEvent, SweepProgressEvent } from './progress.js'
-import type { CheckedMixRequest, FilledMixRequest } from './request/mix-options.js'
+import type { CheckedMixRequest } from './request/mix-options.js'
+import type { RequestPictures } from './request/pictures.js'
 import type { Prompts } from './request/prompts.js'
 import {
   type CheckedSweep,
@@ -41,22 +41,15 @@ export interface SweepPlan {
   readonly unetCallsOfSingleMixes: number
 }
 
-/** @internal A layout that was read. */
-export interface Layout {
-  size: { width: number; height: number }
-  /** RGB, or null for a layout prompt. */
-  layoutPixels: Uint8Array | null
-  /** In a form that can be read again. */
-  kept: FilledMixRequest['layout']
-  /** What is known of a picture; null for a layout prompt. */
-  source: PictureSource | null
-}
-
 /** @internal What is there already for a mix. */
 export interface SharedWork {
-  layout?: Layout
+  pictures?: RequestPictures
+  mapNumbers?: MapNumbers
   native?: { sharing: NativeSharing }
 }
+
+/** Numbers of the maps of a sweep, from 1 on. */
+type MapNumbers = Record<'nuMap' | 'kMaxMap', number>
 
 /** @internal What a sweep wants of its mixer. */
 export interface SweepWork {
@@ -67,9 +60,14 @@ export interface SweepWork {
   check(checked: CheckedMixRequest): void
   prompts(checked: CheckedMixRequest): Prompts
   plan(
-    cells: { checked: CheckedMixRequest; prompts: Prompts; sharing: NativeSharing }[],
+    cells: {
+      checked: CheckedMixRequest
+      prompts: Prompts
+      sharing: NativeSharing
+      mapNumbers: MapNumbers
+    }[],
   ): NativePlannedCell[]
-  read(checked: CheckedMixRequest): Promise<Layout>
+  read(checked: CheckedMixRequest): Promise<RequestPictures>
   mix(checked: CheckedMixRequest, prompts: Prompts, shared: SharedWork): Promise<Mix>
   /** Frees what the engine keeps for the sweep of that number. */
   end(sweep: number): void
@@ -78,11 +76,14 @@ export interface SweepWork {
 /** A cell with what it needs. */
 interface Job extends PlannedCell {
   prompts: Prompts
-  /** Number of its layout among those that are read. */
-  layout: number
+  /** Number of its pictures among those that are read. */
+  pictures: number
+  mapNumbers: MapNumbers
   sharing: NativeSharing
   unetCalls: number
 }
+
+type Four<T> = [T, T, T, T]
 
 let lastSweep = 0
 /** Of sweeps that were collected before their end. */
@@ -101,7 +102,7 @@ export class Sweep implements AsyncIterable<SweepCell> {
 
   private readonly number = ++lastSweep
   private readonly jobs: Job[]
-  private readonly layouts: Promise<Layout>[] = []
+  private readonly pictures: Promise<RequestPictures>[] = []
   private readonly made = new Map<number, SweepCell>()
   private readonly underway = new Map<number, Promise<SweepCell>>()
   private last: Promise<unknown> = Promise.resolve()
@@ -124,21 +125,27 @@ export class Sweep implements AsyncIterable<SweepCell> {
   ) {
     this.axes = checked.axes
     const { number } = this
-    const [roots, layouts, texts] = [new Numbers(), new Numbers(), new Numbers()]
+    const [roots, pictures, maps, texts] = [0, 1, 2, 3].map(() => new Numbers()) as Four<Numbers>
     const prompts: Prompts[] = []
     this.jobs = checked.cells.map((cell) => {
       const { request } = cell
-      const layout = layouts.of(layoutOf(request))
       const text = texts.of(textsOf(request))
       inCell(cell.at, () => {
         work.check(request)
         prompts[text] ??= work.prompts(request)
       })
       // A trace is of all states of a mix, and states that others have left are none of its own.
-      const root = roots.of([layout, request.trace ? cell.index : null, rootOf(request)])
+      const root = roots.of([layoutOf(request), request.trace ? cell.index : null, rootOf(request)])
       const nothing = new Int32Array()
       const sharing = { sweep: number, root, keepLayout: nothing, keepContent: nothing }
-      return { ...cell, layout, prompts: prompts[text]!, sharing, unetCalls: 0 }
+      const { nuMap, kMaxMap } = request
+      return {
+        ...cell,
+        pictures: pictures.of([layoutOf(request), nuMap, kMaxMap]),
+        mapNumbers: { nuMap: 1 + maps.of(nuMap), kMaxMap: 1 + maps.of(kMaxMap) },
+        prompts: prompts[text]!,
+        ...{ sharing, unetCalls: 0 },
+      }
     })
     const planned = this.share(checked.order)
     this.plan = Object.freeze({
@@ -216,8 +223,10 @@ export class Sweep implements AsyncIterable<SweepCell> {
       ...job.request,
       onProgress: onProgress && ((event: ProgressEvent) => onProgress(this.eventOf(event, job))),
     }
-    const layout = await this.layouts[job.layout]!
-    const mix = await this.work.mix(request, prompts, { layout, native: { sharing } })
+    const pictures = await this.pictures[job.pictures]!
+    const { mapNumbers } = job
+    const shared = { pictures, mapNumbers, native: { sharing } }
+    const mix = await this.work.mix(request, prompts, shared)
     this.callsDone += job.unetCalls
     return mix
   }
@@ -225,12 +234,12 @@ export class Sweep implements AsyncIterable<SweepCell> {
   /** Reads what the sweep is made of, so that no cell fails for a picture after hours. */
   private async prepare(): Promise<void> {
     refuseAborted(this.checked.signal)
-    for (const { layout, request, at } of this.jobs) {
-      this.layouts[layout] ??= this.work.read(request)
+    for (const { pictures, request, at } of this.jobs) {
+      this.pictures[pictures] ??= this.work.read(request)
       try {
-        await this.layouts[layout]
+        await this.pictures[pictures]
       } catch (error) {
-        Reflect.deleteProperty(this.layouts, layout)
+        Reflect.deleteProperty(this.pictures, pictures)
         throw inCellLater(at, error)
       }
     }
@@ -239,7 +248,7 @@ export class Sweep implements AsyncIterable<SweepCell> {
     const opened = await SweepFolder.open(folder, {
       ...{ axes: this.axes, model: this.work.model, loras: this.work.loras, seedGiven },
       cells: this.jobs,
-      layouts: await Promise.all(this.layouts),
+      pictures: await Promise.all(this.pictures),
     })
     if (!seedGiven) for (const { request } of this.jobs) request.seed = opened.seed
     for (const cell of opened.cells) this.made.set(cell.index, cell)
@@ -255,7 +264,9 @@ export class Sweep implements AsyncIterable<SweepCell> {
   private share(order: readonly number[]): NativePlannedCell[] {
     const jobs = order.map((index) => this.jobs[index]!)
     const planned = this.work.plan(
-      jobs.map(({ request: checked, prompts, sharing }) => ({ checked, prompts, sharing })),
+      jobs.map(({ request: checked, prompts, sharing, mapNumbers }) => {
+        return { checked, prompts, sharing, mapNumbers }
+      }),
     )
     planned.forEach(({ keepLayout, keepContent, unetCalls }, i) => {
       const job = jobs[i]!
@@ -302,7 +313,8 @@ function sum(numbers: readonly number[]): number {
 
 /** An error of a picture names the cell, if layouts are varied. */
 function inCellLater(at: SweepPoint, error: unknown): unknown {
-  if (error instanceof CallersOwn || at.layout === undefined) return error
+  const isVaried = [at.layout, at.layouts, at.nuMap, at.kMaxMap].some((each) => each !== undefined)
+  if (error instanceof CallersOwn || !isVaried) return error
   try {
     return inCell(at, () => {
       throw error
@@ -313,15 +325,16 @@ function inCellLater(at: SweepPoint, error: unknown): unknown {
 }
 
 /** Cells that agree in this have the same layout, in the same size. */
-function layoutOf({ layout, width, height, fit, background }: CheckedMixRequest): unknown {
-  return [layout, width, height, fit, background]
+function layoutOf(request: CheckedMixRequest): unknown {
+  const { layout, layouts, width, height, fit, background } = request
+  return [layout, layouts, width, height, fit, background]
 }
 
 /** Cells that agree in this have the same tokens. */
 function textsOf(request: CheckedMixRequest): unknown {
-  const { layout, content, interpolate, negativePrompt, attention, truncate } = request
+  const { layout, content, contents, interpolate, negativePrompt, attention, truncate } = request
   const prompt = isPrompt(layout) ? layout : null
-  return [prompt, content, interpolate, negativePrompt, attention, truncate]
+  return [prompt, content, contents, interpolate, negativePrompt, attention, truncate]
 }
 
 /**
@@ -329,8 +342,9 @@ function textsOf(request: CheckedMixRequest): unknown {
  * others count from the first state on.
  */
 const ofSteps: ReadonlySet<string> = new Set<keyof CheckedMixRequest>([
-  ...(['layout', 'content', 'interpolate', 'negativePrompt', 'attention'] as const),
-  ...(['kMin', 'kMax', 'nu', 'guidanceScale', 'guidanceInterval', 'cache', 'fast'] as const),
+  ...(['layout', 'layouts', 'content', 'contents', 'interpolate', 'negativePrompt'] as const),
+  ...(['attention', 'kMin', 'kMax', 'nu', 'nuMap', 'kMaxMap'] as const),
+  ...(['guidanceScale', 'guidanceInterval', 'cache', 'fast'] as const),
   ...(['decoder', 'previewEvery', 'trace', 'onProgress', 'signal'] as const),
 ])
 

@@ -8,9 +8,10 @@
 //     options.model = "sd-v1-4.safetensors";
 //     const auto engine = Engine::load(options, never, [](const Progress &) {});
 //     MixRequest request;
-//     request.layout.pixels = pixels; // RGB [512, 512, 3]
-//     request.content = tokens;       // 77 ids of "a photo of a coffee machine"
-//     request.negativePrompt = empty; // 77 ids of ""
+//     request.layout.pictures = {{pixels}}; // RGB [512, 512, 3]
+//     request.contents = {{tokens}};        // 77 ids of "a photo of a coffee machine"
+//     request.negativePrompt = empty;       // 77 ids of ""
+//     request.nu.assign(Mixing::mixedStates(request.kMin, request.kMax, request.steps), 0.9);
 //     const MixResult result = engine->mix(request, never, [](const Progress &) {});
 //     show(result.picture.rgb, result.picture.width, result.picture.height);
 //

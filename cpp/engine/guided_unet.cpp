@@ -5,80 +5,82 @@
 #include "engine/trail.h"
 #include "model/finite.h"
 
-#include <algorithm>
+#include <set>
 
 namespace magicmix {
 namespace {
 
-UNetUse useFor(const MixRequest &request, bool guided) {
-    return {guided ? 2 : 1, request.cache.isOn() ? request.cache.blocks : 0,
+/// How many prompts such a call has with the negative one.
+int countOf(const MixRequest &request, const Schedule &schedule, Visit visit) {
+    return visit.prompts + (isGuided(request, schedule, visit.timestep) ? 1 : 0);
+}
+
+UNetUse useFor(const MixRequest &request, int prompts) {
+    return {prompts, request.cache.isOn() ? request.cache.blocks : 0,
             request.pictureConditioning()};
 }
 
 } // namespace
 
 std::vector<UNetUse> GuidedUnet::sessionsFor(const MixRequest &request, const Schedule &schedule,
-                                             const std::vector<double> &timesteps) {
+                                             const std::vector<Visit> &visits) {
+    std::set<int> counts;
+    for (const Visit &visit : visits) counts.insert(countOf(request, schedule, visit));
     std::vector<UNetUse> sessions;
-    for (const bool guided : {true, false}) {
-        const auto isSo = [&](double t) { return isGuided(request, schedule, t) == guided; };
-        if (std::any_of(timesteps.begin(), timesteps.end(), isSo)) {
-            sessions.push_back(useFor(request, guided));
-        }
-    }
+    for (const int count : counts) sessions.push_back(useFor(request, count));
     return sessions;
 }
 
-GuidedUnet::GuidedUnet(Networks &networks, const MixRequest &request, const PromptContext &negative,
+GuidedUnet::GuidedUnet(Networks &networks, const MixRequest &request, PromptPointer negative,
                        Reporter &reporter, const Cancellation &cancel)
-    : networks_(networks), request_(request), negative_(negative), reporter_(reporter),
+    : networks_(networks), request_(request), negative_(std::move(negative)), reporter_(reporter),
       cancel_(cancel) {}
 
 bool GuidedUnet::isGuidedAt(double timestep) const {
     return isGuided(request_, networks_.schedule(), timestep);
 }
 
-GuidedUnet::Call &GuidedUnet::callAt(double timestep) {
-    const bool guided = isGuidedAt(timestep);
-    Call &call = guided ? guided_ : plain_;
+GuidedUnet::Call &GuidedUnet::callFor(Visit visit) {
+    const int prompts = countOf(request_, networks_.schedule(), visit);
+    Call &call = calls_[prompts];
     if (!call.session) {
         call.session = std::make_unique<UNetSession>(networks_.unet(), request_.size().cells(),
-                                                     useFor(request_, guided));
+                                                     useFor(request_, prompts));
     }
     return call;
 }
 
-void GuidedUnet::prepare(const std::vector<double> &timesteps) {
-    std::vector<double> guided, plain;
-    for (const double t : timesteps) (isGuidedAt(t) ? guided : plain).push_back(t);
-    for (const auto &some : {guided, plain}) {
-        if (!some.empty()) callAt(some.front()).session->prepare(some);
+void GuidedUnet::prepare(const std::vector<Visit> &visits) {
+    std::map<UNetSession *, std::vector<double>> timesteps;
+    for (const Visit &visit : visits) {
+        timesteps[callFor(visit).session.get()].push_back(visit.timestep);
     }
+    for (const auto &[session, each] : timesteps) session->prepare(each);
 }
 
-void GuidedUnet::setPrompt(Call &call, const PromptPointer &prompt, bool guided) {
-    if (prompt == call.prompt) return;
-    call.prompt = prompt;
-    if (guided) {
-        call.session->setPrompts({&negative_, prompt.get()});
-    } else {
-        call.session->setPrompts({prompt.get()});
-    }
+void GuidedUnet::setPrompts(Call &call, std::vector<PromptPointer> prompts) {
+    if (prompts == call.prompts) return;
+    call.prompts = std::move(prompts);
+    std::vector<const PromptContext *> contexts;
+    for (const PromptPointer &prompt : call.prompts) contexts.push_back(prompt.get());
+    call.session->setPrompts(contexts);
 }
 
-Latent GuidedUnet::denoise(const Latent &latent, double timestep, const PromptPointer &prompt,
+Latent GuidedUnet::denoise(const Latent &latent, double timestep, const Prompts &prompts,
                            bool whole) {
     const auto start = Clock::now();
     const bool guided = isGuidedAt(timestep);
-    Call &call = callAt(timestep);
-    setPrompt(call, prompt, guided);
-    std::vector<Latent> each = whole ? call.session->predict(latent, timestep, cancel_)
-                                     : call.session->predictOuter(latent, timestep, cancel_);
-    (whole ? calls_.full : calls_.cached)++;
-    Latent predicted =
-        guided ? guide(each[0], each[1], request_.guidanceScale) : std::move(each[0]);
+    Call &call = callFor({timestep, static_cast<int>(prompts.prompts.size())});
+    std::vector<PromptPointer> all = prompts.prompts;
+    if (guided) all.insert(all.begin(), negative_);
+    setPrompts(call, std::move(all));
+    const std::vector<Latent> each = whole ? call.session->predict(latent, timestep, cancel_)
+                                           : call.session->predictOuter(latent, timestep, cancel_);
+    (whole ? counts_.full : counts_.cached)++;
+    Latent predicted = weightedSum(each, guided ? 1 : 0, prompts.weights);
+    if (guided) predicted = guide(each[0], predicted, request_.guidanceScale);
     requireFinite(predicted, "the UNet at timestep " + std::to_string(static_cast<int>(timestep)));
-    if (!guided) calls_.unguided++;
+    if (!guided) counts_.unguided++;
     reporter_.unetStepTook(millisecondsSince(start));
     return predicted;
 }

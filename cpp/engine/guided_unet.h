@@ -5,50 +5,64 @@
 #include "engine/request.h"
 #include "model/sessions.h"
 
+#include <map>
 #include <memory>
 #include <vector>
 
 namespace magicmix {
 
-/// The denoiser of a mix: the UNet, called for the two prompts of guidance at once, or for the one
-/// prompt where there is no guidance: if its scale is 1, or outside of its interval.
+/// Prompts whose predictions are added up, each with its weight; the weights' sum is 1.
+struct Prompts {
+    std::vector<PromptPointer> prompts;
+    std::vector<double> weights;
+};
+
+/// A call that will come.
+struct Visit {
+    double timestep = 0;
+    int prompts = 1; ///< beside the negative one
+};
+
+/// The denoiser of a mix: the UNet, called for all prompts at once: those that are added up, and
+/// the negative one where there is guidance, that is, if its scale is not 1 and within its
+/// interval.
 class GuidedUnet {
 public:
-    /// The sessions that a request takes to visit these timesteps.
+    /// The sessions that a request takes for these calls.
     static std::vector<UNetUse> sessionsFor(const MixRequest &request, const Schedule &schedule,
-                                            const std::vector<double> &timesteps);
+                                            const std::vector<Visit> &visits);
 
     /// Everything that is passed outlives it.
-    GuidedUnet(Networks &networks, const MixRequest &request, const PromptContext &negative,
+    GuidedUnet(Networks &networks, const MixRequest &request, PromptPointer negative,
                Reporter &reporter, const Cancellation &cancel);
 
     /// What depends on the timesteps alone that will come is then computed at once.
-    void prepare(const std::vector<double> &timesteps);
+    void prepare(const std::vector<Visit> &visits);
 
-    /// The UNet's prediction from `latent`, as `prompt` makes it. `whole`: of the whole UNet; else
+    /// The UNet's prediction from `latent`, as `prompts` make it. `whole`: of the whole UNet; else
     /// of its outer blocks, with the features that the last whole call left. Throws `NOT_FINITE`.
-    Latent denoise(const Latent &latent, double timestep, const PromptPointer &prompt, bool whole);
+    Latent denoise(const Latent &latent, double timestep, const Prompts &prompts, bool whole);
 
     /// Since it was made.
-    const UNetCalls &calls() const { return calls_; }
+    const UNetCalls &calls() const { return counts_; }
 
 private:
-    /// A session, and the prompt whose keys and values lie in it.
+    /// A session, and the prompts whose keys and values lie in it.
     struct Call {
         std::unique_ptr<UNetSession> session;
-        PromptPointer prompt;
+        std::vector<PromptPointer> prompts;
     };
     bool isGuidedAt(double timestep) const;
-    Call &callAt(double timestep);
-    void setPrompt(Call &call, const PromptPointer &prompt, bool guided);
+    Call &callFor(Visit visit);
+    static void setPrompts(Call &call, std::vector<PromptPointer> prompts);
 
     Networks &networks_;
     const MixRequest &request_;
-    const PromptContext &negative_;
+    PromptPointer negative_;
     Reporter &reporter_;
     const Cancellation &cancel_;
-    Call guided_, plain_; // made when the first step needs it
-    UNetCalls calls_;
+    std::map<int, Call> calls_; // by number of prompts; made when the first step needs it
+    UNetCalls counts_;
 };
 
 } // namespace magicmix

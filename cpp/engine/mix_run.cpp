@@ -23,6 +23,16 @@ Beginning beginningFor(const Trail &trail, const SharedStates::Path &path) {
         [](const std::shared_ptr<const SharedState> &there) { return there != nullptr; });
 }
 
+/// Their weights, which make 1 together.
+template <typename Weighted>
+std::vector<double> shares(const std::vector<Weighted> &all) {
+    double sum = 0;
+    for (const Weighted &each : all) sum += each.weight;
+    std::vector<double> shares;
+    for (const Weighted &each : all) shares.push_back(each.weight / sum);
+    return shares;
+}
+
 template <typename T>
 std::string bytesOf(const std::vector<T> &values) {
     return {reinterpret_cast<const char *>(values.data()), values.size() * sizeof(T)};
@@ -47,8 +57,7 @@ MixRun::~MixRun() = default;
 
 void MixRun::requireMemory() const {
     networks_.requireMemoryToMix(
-        request_.size(),
-        GuidedUnet::sessionsFor(request_, networks_.schedule(), timestepsToVisit()),
+        request_.size(), GuidedUnet::sessionsFor(request_, networks_.schedule(), visits()),
         networks_.hasTinyDecoder() && (request_.decoder == "tiny" || request_.previewEvery > 0));
 }
 
@@ -67,12 +76,19 @@ MixResult MixRun::run() {
 // Encode: the prompts to keys and values, the picture to a latent
 
 void MixRun::encodePrompts() {
-    reporter_->begin(Stage::Encode, 3);
-    if (const auto &other = request_.interpolate) {
-        content_ = contextOf(
-            interpolate(encoded(request_.content), encoded(other->tokens), other->weight));
-    } else {
-        content_ = contextOf(request_.content);
+    const auto pictures = request_.layout.pictures.size();
+    reporter_->begin(Stage::Encode, static_cast<int>(request_.contents.size() + 1 +
+                                                     std::max<std::size_t>(pictures, 1)));
+    weights_ = shares(request_.contents);
+    for (const MixRequest::Content &content : request_.contents) {
+        if (const auto &other = request_.interpolate) {
+            contents_.push_back({contextOf(interpolate(encoded(content.tokens),
+                                                       encoded(other->tokens), other->weight)),
+                                 nullptr,
+                                 {}});
+        } else {
+            contents_.push_back({contextOf(content.tokens), nullptr, {}});
+        }
     }
     negative_ = contextOfNegative();
     if (request_.layout.isPrompt()) layoutPrompt_ = contextOf(request_.layout.tokens);
@@ -117,21 +133,28 @@ PromptPointer MixRun::contextOf(const Conditioning &conditioning) {
 }
 
 void MixRun::encodeLayout() {
-    if (!request_.layout.isPrompt()) {
-        z0_ = encodedPicture();
+    const std::vector<double> weights = shares(request_.layout.pictures);
+    for (std::size_t p = 0; p < weights.size(); p++) {
+        Latent z0 = encodedPicture(request_.layout.pictures[p].pixels);
+        if (weights.size() == 1) {
+            z0_ = std::move(z0);
+        } else {
+            z0_.resize(z0.size());
+            for (std::size_t k = 0; k < z0.size(); k++) {
+                z0_[k] += static_cast<float>(weights[p] * z0[k]);
+            }
+        }
         reporter_->done();
     }
     noise_ = generator_.randn(size_.values());
     result_.timings.encode = millisecondsSince(start_);
 }
 
-/// The latent of the layout's picture, which is the same whatever the weights of the UNet are.
-Latent MixRun::encodedPicture() {
-    const std::string key =
-        "picture " + std::to_string(request_.width) + " " + bytesOf(request_.layout.pixels);
+/// The latent of a picture, which is the same whatever the weights of the UNet are.
+Latent MixRun::encodedPicture(const std::vector<std::uint8_t> &pixels) {
+    const std::string key = "picture " + std::to_string(request_.width) + " " + bytesOf(pixels);
     if (const auto kept = kept_.find<Latent>(key)) return *kept;
-    Latent z0 =
-        encodeMean(networks_.vae(), toPlanes(request_.layout.pixels), request_.size(), cancel_);
+    Latent z0 = encodeMean(networks_.vae(), toPlanes(pixels), request_.size(), cancel_);
     requireFiniteVae(z0);
     multiply(z0, networks_.vae().network.scalingFactor());
     kept_.keep<Latent>(key, std::make_shared<const Latent>(z0), z0.size() * sizeof(float));
@@ -143,8 +166,8 @@ Latent MixRun::encodedPicture() {
 
 void MixRun::layOut() {
     if (begin_.layoutSteps() > 0 || begin_.content < request_.steps) {
-        unet_ = std::make_unique<GuidedUnet>(networks_, request_, *negative_, *reporter_, cancel_);
-        unet_->prepare(timestepsToVisit());
+        unet_ = std::make_unique<GuidedUnet>(networks_, request_, negative_, *reporter_, cancel_);
+        unet_->prepare(visits());
     }
     if (!request_.layout.isPrompt()) {
         layout_ = pictureLayout(*sampler_, z0_, noise_, mixing_.iMax);
@@ -152,7 +175,7 @@ void MixRun::layOut() {
     }
     reporter_->begin(Stage::Layout, begin_.layoutSteps());
     const auto denoise = [&](const Latent &x, int i, double t) {
-        return unet_->denoise(x, t, layoutPrompt_,
+        return unet_->denoise(x, t, {{layoutPrompt_}, {1}},
                               trail_.layout[static_cast<std::size_t>(i)].whole);
     };
     std::vector<Latent> states{sampler_->begun(noise_)};
@@ -170,7 +193,7 @@ void MixRun::layOut() {
 void MixRun::mixContent() {
     reporter_->begin(Stage::Content, request_.steps - begin_.content);
     const auto denoise = [&](const Latent &x, int i, double t) {
-        return unet_->denoise(x, t, contentAt(i), trail_.contentStep(i).whole);
+        return unet_->denoise(x, t, contentsAt(i), trail_.contentStep(i).whole);
     };
     const int first = mixing_.iMax;
     std::shared_ptr<const SharedState> there;
@@ -182,9 +205,9 @@ void MixRun::mixContent() {
                        leaver(path_.content, first, sharing_.keepContent));
     if (unet_) result_.unetCalls = unet_->calls();
     unet_.reset();
-    for (PromptPointer *prompt : {&content_, &negative_, &layoutPrompt_, &scaledContent_}) {
-        prompt->reset();
-    }
+    negative_.reset();
+    layoutPrompt_.reset();
+    contents_.clear();
 }
 
 Sampler::Run MixRun::runFrom(const std::shared_ptr<const SharedState> &there) {
@@ -193,23 +216,32 @@ Sampler::Run MixRun::runFrom(const std::shared_ptr<const SharedState> &there) {
     return run;
 }
 
-/// The content of step i: another than before only where the window of a scale begins or ends.
-PromptPointer MixRun::contentAt(int i) {
-    std::vector<float> scales = tokenScalesAt(request_.attention, i, request_.steps);
-    if (scales != contentScales_) {
-        contentScales_ = std::move(scales);
-        const bool none = std::all_of(contentScales_.begin(), contentScales_.end(),
-                                      [](float scale) { return scale == 1; });
-        scaledContent_ =
-            none ? content_ : std::make_shared<PromptContext>(scaled(*content_, contentScales_));
+/// The contents of step i: others than before only where the window of a scale begins or ends.
+Prompts MixRun::contentsAt(int i) {
+    Prompts prompts{{}, weights_};
+    for (std::size_t c = 0; c < contents_.size(); c++) {
+        Content &content = contents_[c];
+        std::vector<float> scales =
+            tokenScalesAt(request_.contents[c].attention, i, request_.steps);
+        if (scales != content.scales) {
+            const bool none =
+                std::all_of(scales.begin(), scales.end(), [](float scale) { return scale == 1; });
+            content.scaled = none ? content.plain
+                                  : std::make_shared<PromptContext>(scaled(*content.plain, scales));
+            content.scales = std::move(scales);
+        }
+        prompts.prompts.push_back(content.scaled);
     }
-    return scaledContent_;
+    return prompts;
 }
 
-std::vector<double> MixRun::timestepsToVisit() const {
-    std::vector<double> all;
-    for (int i = request_.layout.isPrompt() ? 0 : mixing_.iMax; i < request_.steps; i++) {
-        all.push_back(sampler_->timestep(i));
+std::vector<Visit> MixRun::visits() const {
+    std::vector<Visit> all;
+    for (int i = 0; i < static_cast<int>(trail_.layout.size()); i++) {
+        all.push_back({sampler_->timestep(i), 1});
+    }
+    for (int i = mixing_.iMax; i < request_.steps; i++) {
+        all.push_back({sampler_->timestep(i), static_cast<int>(request_.contents.size())});
     }
     return all;
 }

@@ -21,6 +21,8 @@ namespace magicmix {
 
 class GuidedUnet;
 class Reporter;
+struct Prompts;
+struct Visit;
 
 /// One mix, from a checked request to pixels. Everything that is passed to it outlives it.
 class MixRun {
@@ -51,9 +53,9 @@ private:
     PromptPointer contextOfNegative();
     PromptPointer contextOf(const Tokens &tokens);
     PromptPointer contextOf(const Conditioning &conditioning);
-    Latent encodedPicture();
-    PromptPointer contentAt(int i);
-    std::vector<double> timestepsToVisit() const;
+    Latent encodedPicture(const std::vector<std::uint8_t> &pixels);
+    Prompts contentsAt(int i);
+    std::vector<Visit> visits() const;
     /// A run that goes on from there, or a new one.
     Sampler::Run runFrom(const std::shared_ptr<const SharedState> &there);
     Observer observer(std::vector<State> &trace);
@@ -78,9 +80,14 @@ private:
     std::unique_ptr<Sampler> sampler_;
     std::unique_ptr<Reporter> reporter_;
 
-    PromptPointer content_, negative_, layoutPrompt_;
-    PromptPointer scaledContent_;
-    std::vector<float> contentScales_; // of scaledContent_
+    /// A content's keys and values, and the same scaled as a step wants them.
+    struct Content {
+        PromptPointer plain, scaled;
+        std::vector<float> scales; // of `scaled`
+    };
+    PromptPointer negative_, layoutPrompt_;
+    std::vector<Content> contents_;
+    std::vector<double> weights_; // of the contents; their sum is 1
     Latent z0_, noise_;
     std::unique_ptr<GuidedUnet>
         unet_; // its working memory, and the prompts', go back before the decoder takes its own

@@ -2,12 +2,15 @@
 
 #include "base/error.h"
 #include "base/tokens.h"
-#include "mix/magicmix.h"
+#include "mix/mixing.h"
 
 #include <cmath>
 
 namespace magicmix {
 namespace {
+
+constexpr int kMostWeighted = 8; // contents, or pictures of a layout
+constexpr double kMostWeight = 100;
 
 std::string text(double value) {
     std::string digits = std::to_string(value);
@@ -67,6 +70,50 @@ void checkConditioning(const PictureConditioning &picture, const ModelLimits &li
     requireBetween(picture.cropLeft, 0, most, "conditioning.cropTopLeft");
 }
 
+/// Of pictures or contents, whose mean is taken.
+template <typename Weighted>
+void checkWeights(const std::vector<Weighted> &all, double least, const std::string &name) {
+    double sum = 0;
+    for (const auto &each : all) {
+        requireBetween(each.weight, least, kMostWeight, name + ".weight");
+        sum += each.weight;
+    }
+    require(sum > 0, name, "of weights whose sum is above 0", sum);
+    require(all.size() <= kMostWeighted, name, "at most " + text(kMostWeighted),
+            static_cast<double>(all.size()));
+}
+
+void checkContents(const MixRequest &request, int vocabulary) {
+    requireBetween(static_cast<double>(request.contents.size()), 1, kMostWeighted, "contents");
+    checkWeights(request.contents, -kMostWeight, "contents");
+    for (const MixRequest::Content &content : request.contents) {
+        checkTokens(content.tokens, vocabulary, "content");
+        checkAttention(content.attention);
+    }
+    if (!request.interpolate) return;
+    require(request.contents.size() == 1, "interpolate", "for one content",
+            static_cast<double>(request.contents.size()));
+    checkTokens(request.interpolate->tokens, vocabulary, "interpolate.tokens");
+    requireBetween(request.interpolate->weight, 0, 1, "interpolate.weight");
+}
+
+/// `cells`: of the latent.
+void checkMixing(const MixRequest &request, std::size_t cells) {
+    require(request.kMin <= request.kMax, "kMin", "at most kMax (" + text(request.kMax) + ")",
+            request.kMin);
+    require(indexAt(request.kMax, request.steps) < request.steps, "kMax",
+            "at least 1 / steps, or no step is left to mix in", request.kMax);
+    const int mixed = Mixing::mixedStates(request.kMin, request.kMax, request.steps);
+    requireCount(request.nu.size(), static_cast<std::size_t>(mixed), "nu");
+    for (const double nu : request.nu) requireBetween(nu, 0, 1, "nu");
+    for (const auto &[map, name] :
+         {std::pair(&request.nuMap.cells, "nuMap"), std::pair(&request.kMaxMap.cells, "kMaxMap")}) {
+        if (map->empty()) continue;
+        requireCount(map->size(), cells, name);
+        for (const float value : *map) requireBetween(value, 0, 1, name);
+    }
+}
+
 } // namespace
 
 void checkMixRequest(const MixRequest &request, const ModelLimits &limits) {
@@ -75,15 +122,13 @@ void checkMixRequest(const MixRequest &request, const ModelLimits &limits) {
     if (request.layout.isPrompt()) {
         checkTokens(request.layout.tokens, vocabulary, "layout.tokens");
     } else {
-        checkPixels(request.layout.pixels, request.size());
+        checkWeights(request.layout.pictures, 0, "layouts");
+        for (const auto &[pixels, weight] : request.layout.pictures) {
+            checkPixels(pixels, request.size());
+        }
     }
-    checkTokens(request.content, vocabulary, "content");
     checkTokens(request.negativePrompt, vocabulary, "negativePrompt");
-    if (request.interpolate) {
-        checkTokens(request.interpolate->tokens, vocabulary, "interpolate.tokens");
-        requireBetween(request.interpolate->weight, 0, 1, "interpolate.weight");
-    }
-    checkAttention(request.attention);
+    checkContents(request, vocabulary);
     if (request.conditioning) checkConditioning(*request.conditioning, limits);
 
     visitValues(request, RangeCheck{});
@@ -95,10 +140,7 @@ void checkMixRequest(const MixRequest &request, const ModelLimits &limits) {
                     "decoder must be 'full' or 'tiny', not '" + request.decoder + "'",
                     {{"name", std::string("decoder")}});
     }
-    require(request.kMin <= request.kMax, "kMin", "at most kMax (" + text(request.kMax) + ")",
-            request.kMin);
-    require(indexAt(request.kMax, request.steps) < request.steps, "kMax",
-            "at least 1 / steps, or no step is left to mix in", request.kMax);
+    checkMixing(request, request.size().cells().cells());
 }
 
 void checkSize(PixelSize size) {

@@ -3,6 +3,7 @@
 #include "base/latent.h"
 #include "lora/lora.h"
 #include "mix/attention.h"
+#include "mix/mixing.h"
 #include "model/added_conditioning.h"
 #include "model/sessions.h"
 
@@ -17,28 +18,43 @@ namespace magicmix {
 using Tokens = std::vector<std::int32_t>;
 
 struct MixRequest {
-    /// RGB pixels `[height, width, 3]`, or, if there are none, the tokens of a prompt.
+    /// Pictures, whose latents are averaged, or, if there are none, the tokens of a prompt.
     struct Layout {
-        std::vector<std::uint8_t> pixels;
+        struct Picture {
+            std::vector<std::uint8_t> pixels; ///< RGB `[height, width, 3]`
+            double weight = 1;
+        };
+        std::vector<Picture> pictures;
         Tokens tokens;
 
-        bool isPrompt() const { return pixels.empty(); }
+        bool isPrompt() const { return pictures.empty(); }
     } layout;
-    Tokens content, negativePrompt;
-    /// The content's conditioning is interpolated with that of another prompt, the baseline of the
-    /// paper's Figure 2. Weight 0 is the content alone, 1 the other alone.
+    /// One prompt, or several, whose predictions are averaged.
+    struct Content {
+        Tokens tokens;
+        std::vector<AttentionScale> attention;
+        double weight = 1;
+    };
+    std::vector<Content> contents;
+    Tokens negativePrompt;
+    /// Of one content alone: its conditioning is interpolated with that of another prompt, the
+    /// baseline of the paper's Figure 2. Weight 0 is the content alone, 1 the other alone.
     struct Interpolation {
         Tokens tokens;
         double weight = 0;
     };
     std::optional<Interpolation> interpolate;
-    std::vector<AttentionScale> attention;
     /// Of families that are told of pictures' sizes; by default the size of the mix, not cropped.
     std::optional<PictureConditioning> conditioning;
     std::optional<std::vector<Lora>> loras; ///< in the place of those that were loaded
     int width = 512, height = 512;          ///< pixels, multiples of 8
     double kMin = 0.3, kMax = 0.6;
-    double nu = 0.9;
+    std::vector<double> nu; ///< see `Mixing::Options`
+    /// A map of cells, and a number that tells it from others of a sweep.
+    struct Map {
+        CellMap cells;
+        int number = 0;
+    } nuMap, kMaxMap;
     double guidanceScale = 7.5;
     /// Of the noise levels, as fractions of T, at which the prompts are guided; at others the
     /// negative prompt is not asked.
@@ -74,6 +90,7 @@ struct MixRequest {
     std::optional<Sharing> sharing;
 
     PixelSize size() const { return {width, height}; }
+    Mixing mixing() const { return Mixing({kMin, kMax, steps, nu, nuMap.cells, kMaxMap.cells}); }
     PictureConditioning pictureConditioning() const {
         return conditioning.value_or(PictureConditioning{height, width, 0, 0, height, width});
     }
@@ -92,7 +109,6 @@ void visitValues(Request &request, const Visit &visit) {
     visit("height", request.height, Range{8, 4096});
     visit("kMin", request.kMin, Range{0, 1});
     visit("kMax", request.kMax, Range{0, 1});
-    visit("nu", request.nu, Range{0, 1});
     visit("guidanceScale", request.guidanceScale, Range{0, 100});
     visit("guidanceFrom", request.guidanceInterval.from, Range{0, 1});
     visit("guidanceTo", request.guidanceInterval.to, Range{0, 1});
@@ -125,7 +141,7 @@ struct Timings { ///< milliseconds
 /// How often the UNet was called.
 struct UNetCalls {
     int full = 0, cached = 0;
-    int unguided = 0; ///< among both: for one prompt
+    int unguided = 0; ///< among both: without the negative prompt
 };
 
 struct MixResult {

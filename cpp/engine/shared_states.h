@@ -76,7 +76,7 @@ struct Beginning {
 template <typename Value, typename IsThere>
 Beginning beginningOf(const Trail &trail, const typename TrailTree<Value>::Path &path,
                       const IsThere &isThere) {
-    const auto &[iMax, iMin, nu] = trail.mixing;
+    const int iMax = trail.mixing.iMax;
     Beginning begin;
     begin.content = iMax;
     for (std::size_t k = 1; k < path.content.size(); k++) {
@@ -85,10 +85,11 @@ Beginning beginningOf(const Trail &trail, const typename TrailTree<Value>::Path 
     }
     if (trail.layout.empty()) return begin;
 
-    if (begin.content == iMax)
+    if (begin.content == iMax) {
         begin.lastLayout = trail.mixing.lastLayout();
-    else if (begin.content < iMin)
-        begin.lastLayout = iMin - 1;
+    } else if (begin.content <= trail.mixing.lastMixed()) {
+        begin.lastLayout = trail.mixing.lastMixed();
+    }
     for (std::size_t k = 1; k < path.layout.size() && isThere(*path.layout[k]); k++) {
         const int i = static_cast<int>(k);
         if (i > begin.lastLayout) break;

@@ -64,10 +64,23 @@ Description callOf(const MixRequest &request, bool guided, bool whole) {
     return of;
 }
 
-/// What a content's prompt depends on beside the scales of its tokens.
-void addContent(const MixRequest &request, Description &of) {
-    of.add(request.content).add(request.interpolate ? 1 : 0);
+/// What the contents' prompts depend on beside the scales of their tokens.
+void addContents(const MixRequest &request, Description &of) {
+    for (const MixRequest::Content &content : request.contents) {
+        of.add(content.tokens).add(content.weight);
+    }
+    of.add(request.interpolate ? 1 : 0);
     if (const auto &other = request.interpolate) of.add(other->tokens).add(other->weight);
+}
+
+/// The scales of all contents' tokens.
+std::vector<float> scalesAt(const MixRequest &request, int i) {
+    std::vector<float> all;
+    for (const MixRequest::Content &content : request.contents) {
+        const std::vector<float> scales = tokenScalesAt(content.attention, i, request.steps);
+        all.insert(all.end(), scales.begin(), scales.end());
+    }
+    return all;
 }
 
 } // namespace
@@ -80,7 +93,7 @@ bool isGuided(const MixRequest &request, const Schedule &schedule, double timest
 }
 
 Trail::Trail(const MixRequest &request, const Schedule &schedule)
-    : steps(request.steps), mixing(request.kMin, request.kMax, request.nu, request.steps) {
+    : steps(request.steps), mixing(request.mixing()) {
     const std::vector<double> timesteps =
         samplerLevels({request.sampler, request.steps, request.spacing, request.eta, request.gamma},
                       schedule)
@@ -105,13 +118,13 @@ Trail::Trail(const MixRequest &request, const Schedule &schedule)
         } else if (i == mixing.iMax) {
             refreshes.begin(request.cache.whileMixing);
         }
-        const std::vector<float> scales = tokenScalesAt(request.attention, i, steps);
+        const std::vector<float> scales = scalesAt(request, i);
         const bool whole = refreshes.isWhole(guidedAt(i), scales);
         Description of = callOf(request, guidedAt(i), whole);
         of.add(scales);
-        addContent(request, of);
-        if (i > mixing.iMax && i < mixing.iMin) {
-            of.add(mixing.nu);
+        addContents(request, of);
+        if (i > mixing.iMax && i <= mixing.lastMixed()) {
+            of.add(mixing.nuAt(i)).add(request.nuMap.number).add(request.kMaxMap.number);
             // A picture's states follow from the first; those of a prompt's run take steps.
             if (hasLayoutRun) of.add(layout[static_cast<std::size_t>(i - 1)].of);
         }

@@ -2,7 +2,7 @@
 
 #include "diffusion/schedule.h"
 #include "engine/request.h"
-#include "mix/magicmix.h"
+#include "mix/mixing.h"
 
 #include <string>
 #include <vector>

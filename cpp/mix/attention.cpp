@@ -1,7 +1,7 @@
 #include "mix/attention.h"
 
 #include "base/tokens.h"
-#include "mix/magicmix.h"
+#include "mix/mixing.h"
 
 namespace magicmix {
 

@@ -1,15 +1,6 @@
 #include "mix/magicmix.h"
 
-#include "base/numbers.h"
-
-#include <cmath>
-
 namespace magicmix {
-
-int indexAt(double k, int steps) {
-    // 0.29 * 100 is 28.999999999999996 in binary, and means 29.
-    return steps - static_cast<int>(std::floor(k * steps + 1e-9));
-}
 
 Layout pictureLayout(Sampler &sampler, const Latent &z0, const Latent &noise, int iMax) {
     // e_i of the i that was asked for last; they come in their order
@@ -35,8 +26,8 @@ std::vector<Latent> promptLayout(Sampler::Run run, std::vector<Latent> states, i
 Latent mixStates(Sampler::Run run, Latent x, int i, const Mixing &mixing, const Layout &layout,
                  const Denoise &contentPrompt, const Observer &observe, const Arrival &arrive) {
     for (Latent clean;; i++) {
-        if (i > mixing.iMax && i < mixing.iMin) {
-            x = interpolate(layout(i), x, mixing.nu);
+        if (mixing.mixesAt(i)) {
+            x = mixing.mixed(i, layout(i), x);
             run.forget(); // a mixed state has left the trajectory
         }
         observe(i, x, clean.empty() ? nullptr : &clean);

@@ -1,32 +1,13 @@
 #pragma once
 
 #include "diffusion/sampler.h"
+#include "mix/mixing.h"
 
 #include <functional>
 #include <vector>
 
 /// MagicMix (Liew, Yan, Zhou and Feng 2022, arXiv 2210.16056), section 3.2, over any denoiser.
-///
-///     N      number of the sampler's steps; state i is the latent at t_i, state N is clean
-///     kMax   fraction of the schedule, from its clean end, at which the layout enters
-///     kMin   fraction below which the content is left alone
-///     nu     weight of the content between the two
-///     iMax   N - floor(kMax N), iMin = N - floor(kMin N)
 namespace magicmix {
-
-/// The index of the state at fraction k of the schedule: N - floor(k N).
-int indexAt(double k, int steps);
-
-struct Mixing {
-    int iMax = 0, iMin = 0;
-    double nu = 0.9;
-
-    Mixing(double kMin, double kMax, double weight, int steps)
-        : iMax(indexAt(kMax, steps)), iMin(indexAt(kMin, steps)), nu(weight) {}
-
-    /// The last layout state that is used.
-    int lastLayout() const { return iMax > iMin - 1 ? iMax : iMin - 1; }
-};
 
 /// The layout at state i, for iMax <= i <= lastLayout().
 using Layout = std::function<Latent(int i)>;

@@ -5,14 +5,19 @@ import path from 'node:path'
 import { buffer } from 'node:stream/consumers'
 
 import { MagicMixError } from '../errors.js'
-import { checkPicture } from '../input/picture.js'
 import { isPrompt } from '../input/layout.js'
 import { ClipTokens } from '../input/tokens.js'
 import type { Mix } from '../mix.js'
 import type { MagicMix } from '../mixer.js'
 import { tokenizePrompts } from '../request/prompts.js'
 import type { LoadOptions } from '../models/load-options.js'
-import { type MixRequest, checkRequest, mixOptions } from '../request/mix-options.js'
+import {
+  type MixOptions,
+  type MixRequest,
+  checkRequest,
+  mixOptions,
+} from '../request/mix-options.js'
+import { checkPictures } from '../request/pictures.js'
 import {
   type Arguments,
   type Command,
@@ -60,6 +65,10 @@ async function run({ positionals, values, signal }: Arguments): Promise<void> {
   const request = requestOf(positionals, values)
   const file = await outputOf(values, 'mix.png')
   if (request.layout === standard) request.layout = await buffer(process.stdin)
+  if (Array.isArray(request.layouts)) {
+    const [first, ...others] = request.layouts as MixRequest['layouts'] & unknown[]
+    if (first === standard) request.layouts = [await buffer(process.stdin), ...others]
+  }
   await makeFile({ request, options: loadOptionsFrom(values), file, values, signal })
 }
 
@@ -124,8 +133,7 @@ async function checkBeforeLoading(request: MixRequest, options: LoadOptions): Pr
   }
   // With embeddings the tokens depend on the model.
   if (!options.embeddings) tokenizePrompts(checked, await ClipTokens.load(), 0)
-  const { layout, background } = checked
-  if (!isPrompt(layout)) await checkPicture(layout as string | Buffer, background)
+  await checkPictures(checked)
 }
 
 /** What was computed for minutes is not lost for a full disk. */
@@ -155,5 +163,20 @@ function requestOf(positionals: readonly string[], values: Values): MixRequest {
         `but received ${positionals.length} arguments; prompts of several words need quotes`,
     )
   }
-  return { layout, content, ...optionsFrom(mixOptions, values) }
+  return severalOf({ layout, content, ...optionsFrom(mixOptions, values) })
+}
+
+/** The arguments are the first of several layouts or contents, if there are flags for more. */
+export function severalOf<T extends MixOptions>(request: T): MixRequest & T {
+  const { layout, layouts, content, contents, ...rest } = request
+  if (layouts && isPrompt(layout)) {
+    throw new UsageError('--also-layout is for pictures, not for --layout-prompt')
+  }
+  return {
+    ...rest,
+    ...(layouts && layout !== undefined ? { layouts: [layout, ...layouts] } : { layout }),
+    ...(contents && content !== undefined
+      ? { contents: [{ prompt: content }, ...contents] }
+      : { content }),
+  } as MixRequest & T
 }

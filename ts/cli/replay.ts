@@ -6,19 +6,30 @@ import { buffer } from 'node:stream/consumers'
 
 import { MagicMixError } from '../errors.js'
 import { resolveLoras } from '../hub/pull.js'
+import { isPrompt } from '../input/layout.js'
 import type { Lora } from '../input/lora.js'
+import type { PictureSource } from '../input/picture.js'
 import type { MagicMix } from '../mixer.js'
 import type { LoadOptions } from '../models/load-options.js'
 import { modelInTheBox } from '../package-files.js'
 import { type Difference, differencesInMaking, differencesInModel } from '../recipe/differences.js'
 import { type PictureRecipe, lorasOf } from '../recipe/picture-recipe.js'
 import { readRecipe } from '../recipe/read.js'
-import { type MixRequest, checkRequest, mixOptions } from '../request/mix-options.js'
+import {
+  type MixOptions,
+  type MixRequest,
+  checkRequest,
+  mixOptions,
+} from '../request/mix-options.js'
+import type { JsonPicture } from '../request/recipe.js'
 import { type Arguments, type Command, type Values, UsageError, textOption } from './command.js'
 import { flagsOf, optionsFrom } from './flags.js'
 import { makeFile, outputFlag, outputOf, standard } from './mix.js'
 import { loadFlags, loadOptionsFrom } from './model-options.js'
 import { shown } from './show-recipe.js'
+
+/** More layouts and contents than the recipe has would be another mix. */
+const { layouts: _layouts, contents: _contents, ...optionsOfReplay } = mixOptions
 
 export const command: Command = {
   name: 'replay',
@@ -39,7 +50,7 @@ magicmix replay mix.png --nu 0.5 --layout dachshund.jpg -o other.png`,
     'layout-prompt': { type: 'string', value: 'TEXT', help: 'the same as a prompt' },
     content: { type: 'string', value: 'TEXT', help: 'another content' },
     ...loadFlags,
-    ...flagsOf(mixOptions),
+    ...flagsOf(optionsOfReplay),
   },
   run,
 }
@@ -54,10 +65,10 @@ async function run({ positionals, values, signal }: Arguments): Promise<void> {
   const pantry = new Pantry(picture)
   const warnings: Difference[] = []
   const request = changed(recipe, values)
-  const layout = await layoutFor(recipe, values, pantry)
-  warnings.push(...layout.differences)
+  const pictures = await picturesFor(recipe, values, pantry)
+  warnings.push(...pictures.differences)
   const loras = values.lora ? request.loras : await lorasFor(recipe, pantry)
-  const whole: MixRequest = { ...request, layout: layout.layout, loras }
+  const whole = { ...request, ...pictures.options, loras } as MixRequest
   checkRequest(whole)
   const options = await loadOptionsFor(recipe, values, pantry)
   for (const difference of warnings) warn(difference)
@@ -83,15 +94,15 @@ function extensionLike(picture: string): string {
   return /^\.(jpe?g|webp|avif|tiff?)$/.test(extension) ? extension : '.png'
 }
 
-/** The request with what the command line says instead. */
-function changed({ request }: PictureRecipe, values: Values): Omit<MixRequest, 'layout'> {
-  const { layout, ...rest } = request
-  const changes = optionsFrom(mixOptions, values)
+/** The request with what the command line says instead; of its pictures only what that names. */
+function changed({ request }: PictureRecipe, values: Values): Omit<MixOptions, 'layout'> {
+  const { layout, layouts, nuMap, kMaxMap, ...rest } = request
+  const changes = optionsFrom(optionsOfReplay, values)
   // A set stands for these, and they would win over it.
   const { cache, guidanceInterval, ...others } = rest
   const base = changes.fast === undefined ? rest : others
   const content = textOption(values, 'content')
-  return { ...base, ...changes, ...(content === undefined ? {} : { content }) }
+  return { ...base, ...changes, ...(content === undefined ? {} : { content, contents: null }) }
 }
 
 // -------------------------------------------------------------------------------------------------
@@ -132,53 +143,98 @@ class Pantry {
   }
 }
 
-interface Layout {
-  layout: MixRequest['layout']
-  differences: Difference[]
+/** The options of a request that hold pictures. */
+type PictureOptions = Pick<MixOptions, 'layout' | 'layouts' | 'nuMap' | 'kMaxMap'>
+
+/** The pictures of the recipe, found again, and what the command line names instead. */
+async function picturesFor(
+  recipe: PictureRecipe,
+  values: Values,
+  pantry: Pantry,
+): Promise<{ options: PictureOptions; differences: Difference[] }> {
+  const { layout, layouts, nuMap, kMaxMap } = recipe.request
+  const given = await givenLayout(recipe, values)
+  const options: PictureOptions = { ...given?.options }
+  if (!given) {
+    options.layout = isPrompt(layout) ? layout : await found(layout, 'layout')
+    if (layouts) {
+      options.layouts = await Promise.all(
+        layouts.map(async ({ picture, weight }, i) => {
+          return { picture: (await found(picture, `layouts[${i}]`))!, weight }
+        }),
+      )
+    }
+  }
+  // Those of the command line win over these.
+  if (values['nu-map'] === undefined) options.nuMap = await found(nuMap, 'nuMap')
+  if (values['k-max-map'] === undefined) options.kMaxMap = await found(kMaxMap, 'kMaxMap')
+  return { options, differences: given?.differences ?? [] }
+
+  async function found(picture: JsonPicture | null | undefined, place: string) {
+    if (picture === null || picture === undefined) return undefined
+    const source = place === 'layout' ? recipe.layout : recipe.pictures[place]
+    return pictureFor(picture as { path?: string }, source!, place, pantry)
+  }
 }
 
-async function layoutFor(recipe: PictureRecipe, values: Values, pantry: Pantry): Promise<Layout> {
-  const { layout: source } = recipe
+/** What `--layout` or `--layout-prompt` says. */
+async function givenLayout(
+  { layout: source }: PictureRecipe,
+  values: Values,
+): Promise<{ options: PictureOptions; differences: Difference[] } | undefined> {
   const prompt = textOption(values, 'layout-prompt')
   const given = textOption(values, 'layout')
   if (prompt !== undefined && given !== undefined) {
     throw new UsageError('Expected either --layout or --layout-prompt')
   }
-  if (prompt !== undefined) return { layout: { prompt }, differences: [] }
-  if (given !== undefined) {
-    const layout = given === standard ? await buffer(process.stdin) : given
-    // Pixels cannot be told from a file.
-    if (source?.of !== 'file') return { layout, differences: [] }
-    const here = await sha256Of(layout)
-    const differs = here !== undefined && here !== source.sha256
-    const difference = { what: 'the layout picture', recipe: source.sha256, here: here ?? '' }
-    return { layout, differences: differs ? [difference] : [] }
-  }
-  if (source === null) return { layout: recipe.request.layout, differences: [] }
+  if (prompt !== undefined) return { options: { layout: { prompt } }, differences: [] }
+  if (given === undefined) return undefined
 
-  const { path: name } = recipe.request.layout as { path?: string }
+  const layout = given === standard ? await buffer(process.stdin) : given
+  const options = { layout }
+  // Pixels cannot be told from a file.
+  if (source?.of !== 'file') return { options, differences: [] }
+  const here = await sha256Of(layout)
+  const differs = here !== undefined && here !== source.sha256
+  const difference = { what: 'the layout picture', recipe: source.sha256, here: here ?? '' }
+  return { options, differences: differs ? [difference] : [] }
+}
+
+const flagOfPicture: Readonly<Record<string, string>> = {
+  nuMap: '--nu-map',
+  kMaxMap: '--k-max-map',
+}
+
+async function pictureFor(
+  { path: name }: { path?: string },
+  source: PictureSource,
+  place: string,
+  pantry: Pantry,
+): Promise<string> {
+  const flag = flagOfPicture[place] ?? '--layout'
+  const what = place.startsWith('layout') ? 'layout' : `picture of ${place}`
   if (name === undefined) {
     throw new MagicMixError(
       'RECIPE_MISMATCH',
-      `The layout in the recipe of ${shown(pantry.name)} has no name, only the SHA-256 ${source.sha256}: ` +
-        'name its picture with --layout FILE',
-      { what: 'layout', recipe: source.sha256 },
+      `The ${what} in the recipe of ${shown(pantry.name)} has no name, only the SHA-256 ${source.sha256}: ` +
+        `name its picture with ${flag} FILE`,
+      { what: place, recipe: source.sha256 },
     )
   }
-  const layout = await pantry.need('the layout', name, '--layout FILE')
+  const picture = await pantry.need(`the ${what}`, name, `${flag} FILE`)
   for (const each of await pantry.all(name)) {
-    if ((await sha256Of(each)) === source.sha256) return { layout: each, differences: [] }
+    if ((await sha256Of(each)) === source.sha256) return each
   }
-  const here = await sha256Of(layout)
+  const here = await sha256Of(picture)
   if (source.of === 'file' && here !== undefined && here !== source.sha256) {
     throw new MagicMixError(
       'RECIPE_MISMATCH',
-      `${shown(layout)} is another picture than the layout of ${shown(pantry.name)} was (SHA-256 ${here}, not ` +
-        `${source.sha256}); --layout ${shown(layout)} takes it all the same`,
-      { what: 'layout', recipe: source.sha256, here },
+      `${shown(picture)} is another picture than the ${what} of ${shown(pantry.name)} was (SHA-256 ${here}, not ` +
+        `${source.sha256}); ${flag} ${shown(picture)} takes it all the same`,
+      { what: place, recipe: source.sha256, here },
     )
   }
-  return { layout, differences: [] }
+  return picture
 }
 
 /** Nothing of a file that cannot be read: the reader of pictures says why. */

@@ -1,4 +1,6 @@
 /** Recipes for people. */
+import { isPrompt } from '../input/layout.js'
+import type { PictureSource } from '../input/picture.js'
 import type { PictureRecipe } from '../recipe/picture-recipe.js'
 import { mixOptions } from '../request/mix-options.js'
 import { bytes } from './report.js'
@@ -11,18 +13,25 @@ export function shown(text: string): string {
   })
 }
 
-export function describeRecipe({ request, layout, model, made }: PictureRecipe): string {
-  const { layout: from, content, width, height, loras = [], ...options } = request
-  const { path } = from as { path?: string }
+export function describeRecipe(recipe: PictureRecipe): string {
+  const { request, layout, pictures, model, made } = recipe
+  const { layout: from, layouts, nuMap, kMaxMap, ...rest } = request
+  const { content, contents, width, height, loras = [], ...options } = rest
   const rows: [name: string, value: string][] = [
-    ['content', content],
-    layout === null
-      ? ['layout', `the prompt '${(from as { prompt: string }).prompt}'`]
-      : [
-          'layout',
-          `${path ?? 'without a name'}, ${layout.width} x ${layout.height}, ${bytes(layout.bytes)}` +
-            `${layout.of === 'pixels' ? ' of pixels' : ''}, SHA-256 ${layout.sha256}`,
-        ],
+    ...(contents ?? [{ prompt: content ?? '', weight: undefined }]).map(
+      ({ prompt, weight }): [string, string] => [
+        'content',
+        `${prompt}${weight === undefined ? '' : `, weight ${weight}`}`,
+      ],
+    ),
+    ...(isPrompt(from) ? [['layout', `the prompt '${from.prompt}'`] as const] : []),
+    ...(layout ? [['layout', pictureText(from, layout)] as const] : []),
+    ...(layouts ?? []).map(({ picture, weight }, i): [string, string] => [
+      'layout',
+      `${pictureText(picture, pictures[`layouts[${i}]`]!)}, weight ${weight}`,
+    ]),
+    ...(nuMap ? [['nuMap', pictureText(nuMap, pictures.nuMap!)] as const] : []),
+    ...(kMaxMap ? [['kMaxMap', pictureText(kMaxMap, pictures.kMaxMap!)] as const] : []),
     ['size', `${width} x ${height}`],
     ...optionRows(options),
     ...loras.map(({ file, strength }, i): [string, string] => [
@@ -48,6 +57,14 @@ export function describeRecipe({ request, layout, model, made }: PictureRecipe):
   ].map(([name = '', value = '']) => [name, value])
   const wide = Math.max(...rows.map(([name]) => name.length)) + 2
   return rows.map(([name, value]) => name.padEnd(wide) + shown(value)).join('\n')
+}
+
+function pictureText(named: unknown, source: PictureSource): string {
+  const { path } = named as { path?: string }
+  return (
+    `${path ?? 'without a name'}, ${source.width} x ${source.height}, ${bytes(source.bytes)}` +
+    `${source.of === 'pixels' ? ' of pixels' : ''}, SHA-256 ${source.sha256}`
+  )
 }
 
 const always = ['kMin', 'kMax', 'nu', 'sampler', 'steps', 'guidanceScale', 'seed']

@@ -2,17 +2,18 @@
 import { mkdir } from 'node:fs/promises'
 import path from 'node:path'
 
-import { isPrompt } from '../input/layout.js'
 import { checkPicture } from '../input/picture.js'
 import { ClipTokens } from '../input/tokens.js'
 import type { LoadOptions } from '../models/load-options.js'
 import { mixOptions } from '../request/mix-options.js'
+import { picturesOf } from '../request/pictures.js'
 import { tokenizePrompts } from '../request/prompts.js'
 import type { Sweep } from '../sweep.js'
 import { checkFolder } from '../sweep-folder.js'
-import { type SweepRequest, checkSweep, inCell, sweepOptions } from '../sweep/axes.js'
+import { type SweepRequest, type Vary, checkSweep, inCell, sweepOptions } from '../sweep/axes.js'
 import { type Arguments, type Command, type Values, UsageError, textOption } from './command.js'
 import { flagsOf, optionsFrom } from './flags.js'
+import { severalOf } from './mix.js'
 import { loadFlags, loadOptionsFrom } from './model-options.js'
 import { duration, startReport } from './report.js'
 import { isVaried, varyFrom } from './vary.js'
@@ -134,7 +135,7 @@ function seedOf({ finished: [first, ...others] }: Sweep): string {
 async function checkBeforeLoading(request: SweepRequest, options: LoadOptions): Promise<void> {
   const { axes, cells, folder, seedGiven } = checkSweep(request)
   if (folder !== undefined) {
-    const numbered = cells.map((cell) => ({ ...cell, layout: 0 }))
+    const numbered = cells.map((cell) => ({ ...cell, pictures: 0 }))
     await checkFolder(folder, { axes, seedGiven, cells: numbered, loras: [] })
   }
   const tokens = await ClipTokens.load()
@@ -145,13 +146,13 @@ async function checkBeforeLoading(request: SweepRequest, options: LoadOptions): 
     // With embeddings the tokens depend on the model.
     if (!options.embeddings) inCell(at, () => tokenizePrompts(checked, tokens, 0))
   }
-  const pictures = new Map(
-    cells.flatMap(({ request: { layout, background } }) =>
-      isPrompt(layout) ? [] : [[`${layout as string} ${background}`, { layout, background }]],
-    ),
-  )
-  for (const { layout, background } of pictures.values()) {
-    await checkPicture(layout as string, background)
+  const seen = new Set<string>()
+  for (const { request: checked } of cells) {
+    for (const { place, picture } of picturesOf(checked)) {
+      const key = `${picture as string} ${checked.background}`
+      if (!seen.has(key)) await checkPicture(picture, checked.background, place)
+      seen.add(key)
+    }
   }
 }
 
@@ -163,8 +164,9 @@ function requestOf(positionals: readonly string[], values: Values): SweepRequest
   const cells = textOption(values, 'cells')
 
   const layoutPrompt = textOption(values, 'layout-prompt')
-  const wantsLayout = layoutPrompt === undefined && !isVaried({ vary }, 'layout')
-  const wantsContent = !isVaried({ vary }, 'content')
+  const varies = (...names: (keyof Vary)[]) => names.some((name) => isVaried({ vary }, name))
+  const wantsLayout = layoutPrompt === undefined && !varies('layout', 'layouts')
+  const wantsContent = !varies('content', 'contents')
   const names = [wantsLayout ? 'a LAYOUT picture' : '', wantsContent ? 'a CONTENT prompt' : '']
   const expected = names.filter(Boolean)
   if (positionals.length !== expected.length) {
@@ -175,11 +177,10 @@ function requestOf(positionals: readonly string[], values: Values): SweepRequest
   }
   const rest = [...positionals]
   const layout = layoutPrompt === undefined ? undefined : { prompt: layoutPrompt }
-  return {
+  const base = severalOf({
     ...options,
     ...(wantsLayout ? { layout: rest.shift()! } : layout ? { layout } : {}),
     ...(wantsContent ? { content: rest.shift()! } : {}),
-    ...(cells === undefined ? {} : { cells }),
-    vary,
-  }
+  })
+  return { ...base, ...(cells === undefined ? {} : { cells }), vary }
 }

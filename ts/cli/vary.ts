@@ -1,7 +1,7 @@
 /** `--vary NAME=VALUES` on the command line. */
 import { closest } from 'fastest-levenshtein'
 
-import type { Option } from '../options/option.js'
+import { type Option, takesNumbers } from '../options/option.js'
 import { mixOptions } from '../request/mix-options.js'
 import type { SweepRequest, Vary } from '../sweep/axes.js'
 import { UsageError } from './command.js'
@@ -45,7 +45,7 @@ export function varyFrom(texts: readonly string[], base: Readonly<Record<string,
 
 function valuesOf(text: string, name: string, spelling: Spelling): unknown {
   const range = text.split(':')
-  if (spelling.isNumber && range.length > 1) {
+  if (spelling.isNumber && range.length > 1 && !text.includes('..')) {
     const [from, to, step, ...more] = range.map((part) => numberOf(part, name))
     if (step === undefined || more.length > 0) {
       throw new UsageError(`Expected FROM:TO:STEP for --vary ${name} but received '${text}'`)
@@ -82,13 +82,13 @@ function spellingsOf(base: Readonly<Record<string, unknown>>): Map<string, Spell
   return spellings
 }
 
-function readerOf({ schema, cli }: Option, name: string): Omit<Spelling, 'option'> {
-  const type = schema?.type
-  if (type === 'number' || type === 'integer') {
-    return { isNumber: true, parse: (text) => numberOf(text, name) }
-  }
-  if (type === 'boolean') return { parse: (text) => flagOf(text, name) }
+function readerOf(option: Option, name: string): Omit<Spelling, 'option'> {
+  const { schema, cli } = option
   const { parse, collect } = cli!
+  if (takesNumbers(option)) {
+    return { isNumber: true, parse: parse ?? ((text) => numberOf(text, name)) }
+  }
+  if (schema?.type === 'boolean') return { parse: (text) => flagOf(text, name) }
   if (!parse) return { parse: (text) => text }
   if (collect) return { hasCommas: true, parse: (text) => collect([parse(text)] as never[]) }
   return { parse: (text) => (text === 'none' ? [] : [parse(text)]) }

@@ -79,9 +79,9 @@ export const attention = {
   },
 }
 
-function checkAttention(value: unknown): FilledAttentionScale[] {
-  if (Array.isArray(value)) return value.map((entry, i) => checkScale(entry, `attention[${i}]`))
-  if (!isRecord(value)) throw invalid('attention', 'an object of scales by phrase or a list', value)
+function checkAttention(value: unknown, name: string): FilledAttentionScale[] {
+  if (Array.isArray(value)) return value.map((entry, i) => checkScale(entry, `${name}[${i}]`))
+  if (!isRecord(value)) throw invalid(name, 'an object of scales by phrase or a list', value)
   return Object.entries(value).map(([phrase, scale]) => ({
     text: nonEmptyText(phrase.trim(), 'a phrase of attention'),
     scale: numberBetween(scale, minScale, maxScale, `the attention scale of '${phrase}'`),

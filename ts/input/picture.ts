@@ -1,4 +1,4 @@
-/** Layout pictures: from whatever `sharp` reads to RGB pixels of the size of the mix. */
+/** Pictures: from whatever `sharp` reads to RGB pixels of the size of the mix, or to a map of its cells. */
 import { type NativeSize, mixSize } from './mix-size.js'
 import { createHash, webcrypto } from 'node:crypto'
 import { types } from 'node:util'
@@ -44,16 +44,16 @@ export interface PictureOptions {
 }
 
 /** A picture that was read. */
-export interface ReadPicture {
-  picture: Picture
+export interface ReadPicture<T> {
+  picture: T
   /** What it was read from, in a form that can be read again. */
   kept: KeptPicture
   source: PictureSource
 }
 
-/** What tells the picture of a layout from another. */
+/** What tells the picture of a request from another. */
 export interface PictureSource {
-  /** What was hashed: the file, or the pixels of a layout that came as such. */
+  /** What was hashed: the file, or the pixels of a picture that came as such. */
   of: 'file' | 'pixels'
   /** SHA-256 of it, 64 hexadecimal digits. */
   sha256: string
@@ -68,21 +68,15 @@ export interface PictureSource {
 /**
  * Reads `picture`, turned as its EXIF orientation says, without alpha, in sRGB, and in the size of
  * the mix. A picture that has that size already comes through bit for bit.
+ *
+ * @param place the option, for messages
  */
 export async function readPicture(
   picture: LayoutPicture,
   { width, height, fit, background, model, signal }: PictureOptions,
-): Promise<ReadPicture> {
-  // Begun first, so that a stream ends with the signal from here on.
-  const keeping = keep(picture, signal)
-  keeping.catch(() => {}) // awaited below
-  await checkColour(background)
-  return readable(picture, async (seen) => {
-    const kept = await keeping
-    const source = await open(kept, seen, signal)
-    const hashing = sha256Of((seen.bytes ?? seen.pixels)!)
-    hashing.catch(() => {}) // awaited below
-    const oriented = await orientedSize(source)
+  place = 'layout',
+): Promise<ReadPicture<Picture>> {
+  return read(picture, place, background, signal, async (source, oriented) => {
     const size = mixSize(oriented, model, width, height)
     const { data, info } = await (
       await inColour(source)
@@ -94,9 +88,57 @@ export async function readPicture(
       .raw()
       .toBuffer({ resolveWithObject: true })
     if (info.channels !== 3) throw new Error(`it decodes to ${info.channels} channels, not 3`)
+    return { width: info.width, height: info.height, data }
+  })
+}
+
+/**
+ * Reads a map: its lightness in every cell of 8 x 8 pixels of a mix of that size, from 0 (black, transparent) to 1
+ * (white, and what is beside it where it is contained), row by row.
+ */
+export async function readMap(
+  picture: LayoutPicture,
+  mix: { width: number; height: number; fit: Fit; signal?: AbortSignal | undefined },
+  place: string,
+): Promise<ReadPicture<Float32Array>> {
+  const size = { width: mix.width / 8, height: mix.height / 8 }
+  return read(picture, place, 'white', mix.signal, async (source) => {
+    // No kernel with negative parts: beside an edge it would make white of what is nearly white.
+    const grey = await source
+      .autoOrient()
+      .flatten({ background: 'black' })
+      .resize({ ...size, fit: mix.fit, background: 'white', kernel: 'linear' })
+      .toColourspace('b-w')
+      .raw({ depth: 'uchar' })
+      .toBuffer({ resolveWithObject: true })
+    const { channels } = grey.info
+    return Float32Array.from(
+      { length: size.width * size.height },
+      (_, cell) => grey.data[cell * channels]! / 255,
+    )
+  })
+}
+
+async function read<T>(
+  picture: LayoutPicture,
+  place: string,
+  background: string,
+  signal: AbortSignal | undefined,
+  render: (source: Sharp, oriented: { width: number; height: number }) => Promise<T>,
+): Promise<ReadPicture<T>> {
+  // Begun first, so that a stream ends with the signal from here on.
+  const keeping = keep(picture, signal)
+  keeping.catch(() => {}) // awaited below
+  await checkColour(background)
+  return readable(picture, place, async (seen) => {
+    const kept = await keeping
+    const source = await open(kept, seen, signal)
+    const hashing = sha256Of((seen.bytes ?? seen.pixels)!)
+    hashing.catch(() => {}) // awaited below
+    const oriented = await orientedSize(source)
     const of = seen.bytes ? 'file' : 'pixels'
     return {
-      picture: { width: info.width, height: info.height, data },
+      picture: await render(source, oriented),
       kept,
       source: { of, ...(await hashing), ...oriented },
     }
@@ -107,20 +149,33 @@ export async function readPicture(
 export async function sizeOfMix(
   picture: LayoutPicture,
   { width, height, background, model }: PictureOptions,
+  place = 'layout',
 ): Promise<{ width: number; height: number }> {
   await checkColour(background)
-  if (isDeferred(picture)) {
-    throw invalid('layout', 'a picture that can be read again (its bytes)', picture)
-  }
-  return readable(picture, async (seen) =>
-    mixSize(await orientedSize(await open(await keep(picture), seen)), model, width, height),
-  )
+  return mixSize(await sizeOfPicture(picture, place), model, width, height)
 }
 
 /** Throws what {@link readPicture} throws if there is no picture. */
-export async function checkPicture(picture: KeptPicture, background: string): Promise<void> {
+export async function checkPicture(
+  picture: LayoutPicture,
+  background: string,
+  place = 'layout',
+): Promise<void> {
   await checkColour(background)
-  await readable(picture, async (seen) => orientedSize(await open(await keep(picture), seen)))
+  await sizeOfPicture(picture, place)
+}
+
+/** In pixels, turned as EXIF says, from the header. */
+export async function sizeOfPicture(
+  picture: LayoutPicture,
+  place: string,
+): Promise<{ width: number; height: number }> {
+  if (isDeferred(picture)) {
+    throw invalid(place, 'a picture that can be read again (its bytes)', picture)
+  }
+  return readable(picture, place, async (seen) =>
+    orientedSize(await open(await keep(picture), seen)),
+  )
 }
 
 /** The file of a picture, or the pixels of one that has none, once it is here. */
@@ -137,10 +192,14 @@ async function sha256Of(bytes: Uint8Array): Promise<{ sha256: string; bytes: num
   return { sha256: Buffer.from(hash).toString('hex'), bytes: bytes.length }
 }
 
-async function readable<T>(picture: LayoutPicture, read: (seen: Seen) => Promise<T>): Promise<T> {
+async function readable<T>(
+  picture: LayoutPicture,
+  place: string,
+  reading: (seen: Seen) => Promise<T>,
+): Promise<T> {
   const seen: Seen = {}
   try {
-    return await read(seen)
+    return await reading(seen)
   } catch (error) {
     if (error instanceof MagicMixError) throw error
     const problem =
@@ -149,7 +208,7 @@ async function readable<T>(picture: LayoutPicture, read: (seen: Seen) => Promise
         : problemOf(error, error instanceof OwnProblem ? undefined : seen.bytes)
     throw new MagicMixError(
       'PICTURE_UNREADABLE',
-      `The layout picture (${nameOf(picture)}) cannot be read: ${problem}`,
+      `The ${place === 'layout' ? 'layout picture' : `picture of ${place}`} (${nameOf(picture)}) cannot be read: ${problem}`,
       { picture: nameOf(picture) },
       { cause: error },
     )

@@ -82,20 +82,31 @@ export interface NativeMixRequest extends Omit<Crossing<typeof mixOptions>, 'wid
   /** pixels */
   width: number
   height: number
-  /** RGB `[height, width, 3]`, or 77 ids */
-  layout: { pixels: Uint8Array } | { tokens: Int32Array }
+  /** RGB `[height, width, 3]` each, or 77 ids */
+  layout: { pictures: { pixels: Uint8Array; weight: number }[] } | { tokens: Int32Array }
   /** 77 ids each */
-  content: Int32Array
+  contents: { tokens: Int32Array; attention: TokenScale[]; weight: number }[]
+  /** of every mixed state */
+  nu: Float64Array
+  /** null: 1 in every cell */
+  nuMap: NativeMap | null
+  kMaxMap: NativeMap | null
   negativePrompt: Int32Array
   /** weight 0: the content alone, 1: the other alone */
   interpolate: { tokens: Int32Array; weight: number } | null
-  attention: TokenScale[]
   /** null: the size of the mix */
   conditioning: NativeConditioning | null
   /** null: those that were loaded */
   loras: FilledLora[] | null
   /** absent: a mix by itself */
   sharing?: NativeSharing
+}
+
+/** A number 0..1 for every cell of a latent. */
+export interface NativeMap {
+  cells: Float32Array
+  /** tells it from other maps of a sweep; not 0 */
+  number: number
 }
 
 /** Mixes of one sweep leave states for each other, until `endSweep`. */

@@ -48,6 +48,8 @@ export interface Row<T> {
   readonly defaultText?: string
   /** A missing option is an error. */
   readonly required?: true
+  /** Required, unless the option of that name is given, which takes its place. */
+  readonly instead?: string
   /** The engine gets the value under the same name. */
   readonly crosses?: true
   /** An earlier name, which is still taken. */
@@ -196,6 +198,11 @@ export function signal<const R extends Row<AbortSignal>>(row: R) {
   }
 }
 
+/** Whether a number may be its value. */
+export function takesNumbers({ schema }: Pick<Option, 'schema'>): boolean {
+  return [schema?.type].flat().some((type) => type === 'number' || type === 'integer')
+}
+
 // -------------------------------------------------------------------------------------------------
 // Checking
 
@@ -220,7 +227,8 @@ export function checkOptions<T extends OptionTable>(
   const made: [string, (others: UnknownRecord) => unknown][] = []
   for (const [name, option] of Object.entries(table as Record<string, Option>)) {
     const { [name]: one } = received
-    if (one !== undefined || option.required) {
+    if (one !== undefined || isMissing(name, table, received)) {
+      refuseBoth(name, option.instead, received, prefix)
       filled[name] = option.check(one, prefix + name)
     } else if (typeof option.default === 'function') {
       filled[name] = undefined // keeps its place
@@ -231,6 +239,24 @@ export function checkOptions<T extends OptionTable>(
   }
   for (const [name, make] of made) filled[name] = make(filled)
   return filled as Filled<T>
+}
+
+/** Has to be given, and is not. */
+export function isMissing(name: string, table: OptionTable, given: UnknownRecord): boolean {
+  const { required, instead } = table[name]!
+  const isThere = (option: string) => given[option] !== undefined && given[option] !== null
+  return !isThere(name) && (required ?? (instead !== undefined && !isThere(instead)))
+}
+
+function refuseBoth(
+  name: string,
+  instead: string | undefined,
+  given: UnknownRecord,
+  prefix: string,
+): void {
+  const other = instead === undefined ? undefined : given[instead]
+  if (other === undefined || other === null) return
+  throw invalid(`${prefix}${instead}`, `nothing beside ${prefix}${name}`, other)
 }
 
 /** Options under the names that they have now. */
@@ -277,11 +303,19 @@ export function schemaOf(table: OptionTable): JsonSchema {
     }
     if (option.formerly) properties[option.formerly] = { ...option.schema, deprecated: true }
   }
-  const required = Object.keys(properties).filter((name) => table[name]?.required)
+  const names = Object.keys(properties)
+  const required = names.filter((name) => table[name]?.required)
+  const either = names.flatMap((name) => {
+    const instead = table[name]?.instead
+    if (instead === undefined) return []
+    const isGiven = { properties: { [instead]: { not: { type: 'null' } } }, required: [instead] }
+    return [{ oneOf: [{ required: [name] }, isGiven] }]
+  })
   return {
     type: 'object',
     properties,
     ...(required.length > 0 ? { required } : {}),
+    ...(either.length > 0 ? { allOf: either } : {}),
     additionalProperties: false,
   }
 }

@@ -2,7 +2,8 @@
 import path from 'node:path'
 
 import { isSafePath } from '../hub/references.js'
-import { type LayoutPrompt } from '../input/layout.js'
+import { isPrompt } from '../input/layout.js'
+import type { PictureSource } from '../input/picture.js'
 import { loadOptions } from '../models/load-options.js'
 import type { ModelFamily } from '../models/model-info.js'
 import {
@@ -21,11 +22,17 @@ import type { PictureRecipe } from './picture-recipe.js'
 
 /** Throws what says what is wrong. */
 export function checkRecipe(value: unknown): PictureRecipe {
-  const { request, layout, model, made } = record(value, 'the recipe')
-  const checkedLayout = layout === null ? null : checkKnown(layoutRows, layout, 'layout')
+  const { request, layout, pictures = {}, model, made } = record(value, 'the recipe')
+  const checkedLayout = layout === null ? null : checkKnown(pictureRows, layout, 'layout')
+  const others = Object.entries(record(pictures, 'pictures')).map(([place, picture]) => {
+    return [place, checkKnown(pictureRows, picture, `pictures.${place}`)] as const
+  })
+  const checkedPictures = Object.fromEntries(others)
+  const all = { ...checkedPictures, ...(checkedLayout ? { layout: checkedLayout } : {}) }
   return {
-    request: checkedRequest(record(request, 'request'), checkedLayout?.sha256),
+    request: checkedRequest(record(request, 'request'), all),
     layout: checkedLayout,
+    pictures: checkedPictures,
     model: checkKnown(modelRows, model, 'model'),
     made: checkKnown(madeRows, made, 'made'),
   }
@@ -42,33 +49,80 @@ function checkKnown<T extends OptionTable>(table: T, value: unknown, name: strin
 // -------------------------------------------------------------------------------------------------
 // The request. What is more in it is refused: without it the picture would be another.
 
-function checkedRequest(request: UnknownRecord, sha256: string | undefined): Recipe {
-  const { layout, ...rest } = request
-  const checkedLayout = checkLayout(record(layout, 'request.layout'), sha256)
-  const stand = 'prompt' in checkedLayout ? checkedLayout : { prompt: '' }
-  const { onProgress, signal, layout: _, ...values } = checkRequest({ ...rest, layout: stand })
+function checkedRequest(
+  request: UnknownRecord,
+  sources: Readonly<Record<string, PictureSource>>,
+): Recipe {
+  const named = namedPictures(request, sources)
+  const stand = mapPlaces(named, (picture) => ({ bytes: 'AA==', sha256: picture.sha256 }))
+  const { onProgress, signal, ...values } = checkRequest({ ...request, ...stand })
   for (const { file } of values.loras ?? []) checkName(file, 'request.loras')
   for (const name of ['seed', 'width', 'height', 'loras'] as const) {
-    if (rest[name] === undefined) throw invalid(`request.${name}`, 'a value', undefined)
+    if (request[name] === undefined) throw invalid(`request.${name}`, 'a value', undefined)
   }
-  const given = Object.entries(values).filter(([, each]) => each !== undefined)
-  return { layout: checkedLayout, ...Object.fromEntries(given) } as Recipe
+  const filled = { ...values, ...mapPlaces(named, (picture) => picture) }
+  const given = Object.entries(filled).filter(([, each]) => each !== undefined)
+  return Object.fromEntries(given) as Recipe
 }
 
-function checkLayout(
-  layout: UnknownRecord,
-  sha256: string | undefined,
-): LayoutPrompt | { path?: string; sha256: string } {
-  if (sha256 === undefined) {
-    const { prompt } = layout
-    if (typeof prompt !== 'string') throw invalid('request.layout.prompt', 'a string', prompt)
-    return { prompt }
+/** A picture of a recipe. */
+interface NamedPicture {
+  path?: string
+  sha256: string
+}
+
+/** The options of a request that hold pictures; a layout prompt is left as it is. */
+interface NamedPictures {
+  layout?: NamedPicture
+  layouts?: { picture: NamedPicture; weight: unknown }[]
+  nuMap?: NamedPicture
+  kMaxMap?: NamedPicture
+}
+
+function namedPictures(
+  { layout, layouts, nuMap, kMaxMap }: UnknownRecord,
+  sources: Readonly<Record<string, PictureSource>>,
+): NamedPictures {
+  const named = (value: unknown, place: string) => checkNamed(value, place, sources[place]?.sha256)
+  const isGiven = (value: unknown) => value !== undefined && value !== null
+  const hasPicture = isGiven(layout) && !isPrompt(layout)
+  return {
+    ...(hasPicture ? { layout: named(layout, 'layout') } : {}),
+    ...(Array.isArray(layouts)
+      ? {
+          layouts: layouts.map((each: unknown, i) => {
+            const { picture, weight } = record(each, `request.layouts[${i}]`)
+            return { picture: named(picture, `layouts[${i}]`), weight }
+          }),
+        }
+      : {}),
+    ...(isGiven(nuMap) ? { nuMap: named(nuMap, 'nuMap') } : {}),
+    ...(isGiven(kMaxMap) ? { kMaxMap: named(kMaxMap, 'kMaxMap') } : {}),
   }
-  if (layout.sha256 !== sha256) {
-    throw invalid('request.layout.sha256', `that of the layout, ${sha256},`, layout.sha256)
+}
+
+function checkNamed(value: unknown, place: string, sha256: string | undefined): NamedPicture {
+  const given = record(value, `request.${place}`)
+  if (sha256 === undefined || given.sha256 !== sha256) {
+    const expected =
+      sha256 === undefined ? 'one that the recipe tells of' : `that of it, ${sha256},`
+    throw invalid(`request.${place}.sha256`, expected, given.sha256)
   }
-  if (layout.path === undefined) return { sha256 }
-  return { path: checkName(layout.path, 'request.layout.path'), sha256 }
+  if (given.path === undefined) return { sha256 }
+  return { path: checkName(given.path, `request.${place}.path`), sha256 }
+}
+
+/** The same options with something else in the place of each picture. */
+function mapPlaces<T>(named: NamedPictures, change: (picture: NamedPicture) => T) {
+  const changed: Record<string, unknown> = {}
+  for (const [option, value] of Object.entries(named)) {
+    changed[option] = Array.isArray(value)
+      ? (value as Required<NamedPictures>['layouts']).map(({ picture, weight }) => {
+          return { picture: change(picture), weight }
+        })
+      : change(value as NamedPicture)
+  }
+  return changed
 }
 
 // -------------------------------------------------------------------------------------------------
@@ -125,7 +179,7 @@ const file = {
 const files = <T extends OptionTable>(help: string, table: T) =>
   list(rows('a file', table), 'a list of files', { help, required: true })
 
-const layoutRows = {
+const pictureRows = {
   of: row('what was hashed', (value, name) => oneOf(value, ['file', 'pixels'] as const, name)),
   sha256: row('its SHA-256', checkSha256),
   bytes: integer(0, Number.MAX_SAFE_INTEGER, { help: 'its size', required: true }),

@@ -4,6 +4,7 @@
  */
 import type { SamplerName } from '../request/mix-options.js'
 import { isPrompt } from '../input/layout.js'
+import type { Recipe } from '../request/recipe.js'
 import type { PictureRecipe } from './picture-recipe.js'
 
 const samplerNames: Readonly<Record<SamplerName, string>> = {
@@ -16,7 +17,9 @@ const samplerNames: Readonly<Record<SamplerName, string>> = {
 }
 
 export function parametersOf({ request, model, made }: PictureRecipe): string {
-  const { content, negativePrompt, layout, sampler = 'ddim', width, height, seed } = request
+  const { negativePrompt, sampler = 'ddim', width, height, seed } = request
+  const contents = request.contents?.map(({ prompt }) => prompt) ?? [request.content]
+  const nu = typeof request.nu === 'number' ? request.nu : JSON.stringify(request.nu)
   const pairs: Record<string, unknown> = {
     Steps: request.steps,
     Sampler: samplerNames[sampler],
@@ -27,10 +30,8 @@ export function parametersOf({ request, model, made }: PictureRecipe): string {
     Model: model.name.replace(/^.*\//, '').replace(/\.(safetensors|ckpt|gguf|pt|pth|bin)$/i, ''),
     VAE: model.vae ?? undefined,
     'Clip skip': model.options.clipSkip > 1 ? model.options.clipSkip : undefined,
-    'MagicMix layout': isPrompt(layout as never)
-      ? (layout as { prompt: string }).prompt
-      : (layout as { path?: string }).path,
-    'MagicMix nu': request.nu,
+    'MagicMix layout': layoutOf(request),
+    'MagicMix nu': nu,
     'MagicMix k': `${request.kMin} to ${request.kMax}`,
     'MagicMix LoRAs': request.loras?.map(({ file, strength }) => `${file} ${strength}`).join(', '),
     Version: `magicmix ${made.version}`,
@@ -39,9 +40,20 @@ export function parametersOf({ request, model, made }: PictureRecipe): string {
     .filter(([, value]) => value !== undefined && value !== '')
     .map(([name, value]) => `${name}: ${quoted(String(value))}`)
     .join(', ')
-  return [content, ...(negativePrompt ? [`Negative prompt: ${negativePrompt}`] : []), line]
+  return [
+    contents.join('\n'),
+    ...(negativePrompt ? [`Negative prompt: ${negativePrompt}`] : []),
+    line,
+  ]
     .join('\n')
     .replaceAll('\0', '')
+}
+
+function layoutOf({ layout, layouts }: Recipe): string | undefined {
+  if (isPrompt(layout)) return layout.prompt
+  const pictures = layouts?.map(({ picture }) => picture) ?? [layout]
+  const names = pictures.map((picture) => (picture as { path?: string }).path)
+  return names.filter((name) => name !== undefined).join(', ')
 }
 
 /** As JSON where the value would look like more than one. */

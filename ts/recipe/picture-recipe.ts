@@ -24,8 +24,10 @@ export interface PictureRecipe {
    * had no name it is `{ sha256 }` alone, which `mix` refuses until the picture itself is put in its place.
    */
   request: Recipe
-  /** The layout's picture; null for a layout prompt. */
+  /** The layout's picture; null for a layout prompt, and for several pictures. */
   layout: PictureSource | null
+  /** The other pictures by their places in the request: 'layouts[0]', 'nuMap', 'kMaxMap'. */
+  pictures: Record<string, PictureSource>
   /** The model, and what was added to it. */
   model: RecipeModel
   /** What it was made by. */
@@ -134,12 +136,13 @@ export async function lorasOf(
 /** The recipe of a mix. */
 export function pictureRecipe(
   request: FilledMixRequest,
-  source: PictureSource | null,
+  sources: Readonly<Record<string, PictureSource>>,
   { model, made }: Origin,
 ): PictureRecipe {
-  const embedded = embeddedRecipe(request, source)
+  const { layout = null, ...pictures } = sources
+  const embedded = embeddedRecipe(request, sources)
   // As JSON has it: without what is undefined, and nothing in common with what mixes share.
   return JSON.parse(
-    JSON.stringify({ request: embedded, layout: source, model, made }),
+    JSON.stringify({ request: embedded, layout, pictures, model, made }),
   ) as PictureRecipe
 }

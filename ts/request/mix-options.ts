@@ -3,11 +3,22 @@ import { randomInt } from 'node:crypto'
 
 import { UsageError } from '../errors.js'
 import { type AttentionScale, attention } from '../input/attention.js'
-import { type JsonPixels, type LayoutPrompt, layout } from '../input/layout.js'
+import {
+  type FilledPicture,
+  type JsonPixels,
+  type LayoutPrompt,
+  type WeightedPicture,
+  cellMap,
+  isPrompt,
+  layout,
+  layouts,
+} from '../input/layout.js'
 import { type FilledLora, type Lora, loraList } from '../input/lora.js'
 import { type Fit, type LayoutPicture, fits } from '../input/picture-forms.js'
 import type { ProgressEvent, ProgressListener } from '../progress.js'
 import { type SizeConditioning, conditioning } from './conditioning.js'
+import { type WeightedContent, contents } from './contents.js'
+import { type NuSchedule, checkLength, mixedStates, nu } from './nu.js'
 import {
   type Filled,
   type Given,
@@ -79,8 +90,14 @@ const isFewStep = (sampler: unknown) => sampler === 'lcm' || sampler === 'tcd'
 const mostFewSteps = 50
 const defaultGamma = 0.3
 
-/** A request to {@link MagicMix.mix}. */
-export interface MixRequest {
+/** A request to {@link MagicMix.mix}: `layout` or `layouts`, `content` or `contents`, and what else is wanted. */
+export type MixRequest = MixOptions &
+  ({ layout: Defined<MixOptions['layout']> } | { layouts: Defined<MixOptions['layouts']> }) &
+  ({ content: string } | { contents: Defined<MixOptions['contents']> })
+type Defined<T> = Exclude<T, undefined | null>
+
+/** The options of {@link MagicMix.mix}. */
+export interface MixOptions {
   /**
    * Where shape, colour and pose come from: a picture (path, encoded bytes, a `sharp` instance or
    * raw pixels), or a prompt. JPEG, PNG, WebP, AVIF, TIFF, GIF and SVG are read: a JPEG of at most 268
@@ -89,9 +106,22 @@ export interface MixRequest {
    * forms that JSON can hold are taken too: `{ path }`, `{ bytes }` in base64, each with the file's
    * `sha256` if it is to be verified.
    */
-  layout: LayoutPicture | LayoutPrompt | JsonPixels
+  layout?: LayoutPicture | LayoutPrompt | JsonPixels | undefined
+  /**
+   * Several pictures instead of `layout`, at most 8: their latents are averaged, for a blend of two pictures that a
+   * content is then mixed into. The first says the size of the mix; the others are made to fit as `fit` says.
+   * One picture is the same as `layout`. Default null.
+   */
+  layouts?: readonly (LayoutPicture | JsonPixels | WeightedPicture)[] | null | undefined
   /** The subject of the picture: a prompt of at most 75 tokens. */
-  content: string
+  content?: string | undefined
+  /**
+   * Several contents instead of `content`, at most 8: what the UNet predicts for each is averaged with the
+   * weights (Composable Diffusion, Liu et al. 2022), and guided as one. One is the same as `content`. A step of
+   * the content costs (n + 1) / 2 of what it costs with one. `attention` stands in each of them, and `interpolate`
+   * is for one content. Default null.
+   */
+  contents?: readonly WeightedContent[] | null | undefined
   /**
    * Where mixing ends, as a fraction of the diffusion time T, 0 <= kMin <= kMax. From there down
    * to 0 only the content is at work. Smaller keeps more of the layout's details. Default 0.3, or
@@ -105,9 +135,24 @@ export interface MixRequest {
   kMax?: number | undefined
   /**
    * Weight of the content against the layout while mixing, 0..1: about 0.1 for similar concepts,
-   * 0.9 for dissimilar ones. Default 0.9.
+   * 0.9 for dissimilar ones. `{ from, to, curve }` changes from the first mixed state, the noisiest, to the last; a
+   * list has a number for every mixed state, of which there are `floor(kMax * steps) - floor(kMin * steps) - 1`.
+   * Default 0.9.
    */
-  nu?: number | undefined
+  nu?: number | NuSchedule | readonly number[] | undefined
+  /**
+   * A grey picture of any size, in any form that `layout` takes, that scales `nu` in every cell (8 x 8 pixels) of the
+   * mix: where it is white `nu` is as it is, where it is black only the layout counts between `kMax` and `kMin`, as
+   * with `nu` 0. It is made to fit as `fit` says, with white beside it; colours count by their lightness, what is
+   * transparent is black. Default null.
+   */
+  nuMap?: LayoutPicture | JsonPixels | null | undefined
+  /**
+   * The same for `kMax`: where mixing begins in every cell (Differential Diffusion, Levin and Fried 2023). Down to
+   * there the cell is the layout's, whatever `kMin` says; where the map is black, to the end. A layout prompt's
+   * run then goes on to the end, too. Default null.
+   */
+  kMaxMap?: LayoutPicture | JsonPixels | null | undefined
   /**
    * Cross-attention scales of phrases of the content prompt, -2..2: `{ 'coffee machine': 1.4 }`, or
    * a list with more detail. Where two phrases cover the same token, the later one wins. Default:
@@ -269,10 +314,12 @@ const cache = object(cacheFields, {
 /** The options of `mix`: one row each. */
 export const mixOptions = {
   layout,
+  layouts,
   content: text({
     help: 'the subject of the picture: a prompt of at most 75 tokens',
-    required: true,
+    instead: 'contents',
   }),
+  contents,
   kMin: number(0, 1, {
     help: 'where mixing ends, as a fraction of the diffusion time T, at most `kMax`',
     default: ({ kMax }) => Math.min(0.3, kMax as number),
@@ -286,11 +333,14 @@ export const mixOptions = {
     crosses: true,
     cli: { flag: 'k-max', value: 'X' },
   }),
-  nu: number(0, 1, {
-    help: 'weight of the content while mixing: about 0.1 for similar concepts, 0.9 for dissimilar ones',
-    default: 0.9,
-    crosses: true,
-    cli: { flag: 'nu', value: 'X' },
+  nu,
+  nuMap: cellMap({
+    help: 'a grey picture that scales `nu` in place: white is all of it, black keeps the layout',
+    flag: 'nu-map',
+  }),
+  kMaxMap: cellMap({
+    help: 'a grey picture that scales `kMax` in place: from where on a cell may leave the layout',
+    flag: 'k-max-map',
   }),
   attention,
   interpolate: {
@@ -424,7 +474,7 @@ export const mixOptions = {
     crosses: true,
   }),
   signal: signal({ help: 'cancels, inside a step' }),
-} satisfies Record<Exclude<keyof MixRequest, 'preview'>, Option>
+} satisfies Record<Exclude<keyof MixOptions, 'preview'>, Option>
 
 type Interval = readonly [from: number, to: number]
 
@@ -467,7 +517,7 @@ export type CheckedMixRequest = Filled<typeof mixOptions>
 
 /** A {@link MixRequest} with every default filled in. It can be passed to `mix` again. */
 export type FilledMixRequest = {
-  [K in keyof MixRequest as K extends 'onProgress' | 'signal' | 'preview' ? never : K]-?: K extends
+  [K in keyof MixOptions as K extends 'onProgress' | 'signal' | 'preview' ? never : K]-?: K extends
     'width' | 'height'
     ? number
     : K extends 'loras'
@@ -489,8 +539,34 @@ export function checkRequest(request: unknown): CheckedMixRequest {
       kMax,
     )
   }
+  checkLength(checked.nu, mixedStates(checked))
+  refuseOfOneContent(checked)
   refuseOptionsOfOthers(checked)
   return checked
+}
+
+/** What belongs to `content` is refused beside `contents`. */
+function refuseOfOneContent({
+  contents: several,
+  attention: scales,
+  interpolate,
+}: CheckedMixRequest) {
+  if (!several) return
+  if (scales.length > 0) {
+    throw invalid('attention', 'nothing beside contents, each of which may have its own', scales)
+  }
+  if (interpolate) {
+    throw invalid('interpolate', 'null (it is for one content, and contents is given)', interpolate)
+  }
+}
+
+/** Where the layout of a request comes from: a prompt, or pictures with their weights. */
+export function layoutOf({
+  layout: one,
+  layouts: several,
+}: Pick<CheckedMixRequest, 'layout' | 'layouts'>): LayoutPrompt | FilledPicture[] {
+  if (several) return several
+  return isPrompt(one) ? one : [{ picture: one!, weight: 1 }]
 }
 
 /** What of a model decides which requests it takes. */

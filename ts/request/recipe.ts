@@ -2,7 +2,7 @@
 import path from 'node:path'
 
 import { callSite } from '../errors.js'
-import { type JsonPixels, type LayoutPrompt, isPrompt } from '../input/layout.js'
+import { type FilledPicture, type JsonPixels, type LayoutPrompt } from '../input/layout.js'
 import {
   type EncodedPicture,
   type LayoutPicture,
@@ -15,13 +15,31 @@ import {
   isUrl,
 } from '../input/picture-forms.js'
 import type { PictureSource } from '../input/picture.js'
-import { type FilledMixRequest, type MixRequest, checkRequest } from './mix-options.js'
+import {
+  type FilledMixRequest,
+  type MixOptions,
+  type MixRequest,
+  checkRequest,
+} from './mix-options.js'
+import { mapPictures } from './pictures.js'
 import { invalid } from '../options/validate.js'
 
+/** A picture that JSON can hold: a path, `{ path }` or `{ bytes }`, or pixels with their data in base64. */
+export type JsonPicture = string | EncodedPicture | JsonPixels
+
 /** A {@link MixRequest} that JSON can hold, with every default filled in that is known by then. */
-export type Recipe = Omit<MixRequest, 'layout' | 'onProgress' | 'signal' | 'preview'> & {
-  /** A path, `{ prompt }`, `{ path }` or `{ bytes }`, or pixels with their data in base64. */
-  layout: string | LayoutPrompt | EncodedPicture | JsonPixels
+export type Recipe = Omit<
+  MixOptions,
+  'layout' | 'layouts' | 'nuMap' | 'kMaxMap' | 'onProgress' | 'signal' | 'preview'
+> & {
+  /** A picture, or `{ prompt }`. */
+  layout?: JsonPicture | LayoutPrompt | undefined
+  /** Pictures in its place. */
+  layouts?: (Omit<FilledPicture, 'picture'> & { picture: JsonPicture })[] | null
+  /** A map. */
+  nuMap?: JsonPicture | null
+  /** A map. */
+  kMaxMap?: JsonPicture | null
   /** The random one, if none was given. */
   seed: number
 }
@@ -41,27 +59,26 @@ export type Recipe = Omit<MixRequest, 'layout' | 'onProgress' | 'signal' | 'prev
 export function recipe(request: MixRequest | FilledMixRequest): Recipe {
   const site = callSite(recipe)
   try {
-    const { onProgress, signal, layout, ...rest } = checkRequest(request)
-    const values = Object.entries(rest).filter(([, value]) => value !== undefined)
-    return { layout: layoutAsJson(layout), ...Object.fromEntries(values) } as Recipe
+    const { onProgress, signal, ...rest } = checkRequest(request)
+    const values = Object.entries({ ...rest, ...mapPictures(rest, pictureAsJson) })
+    return Object.fromEntries(values.filter(([, value]) => value !== undefined)) as Recipe
   } catch (error) {
     throw site.errorFor(error)
   }
 }
 
-function layoutAsJson(layout: LayoutPicture | LayoutPrompt): Recipe['layout'] {
-  if (isSharp(layout) || isDeferred(layout)) {
+function pictureAsJson(picture: LayoutPicture, place: string): JsonPicture {
+  if (isSharp(picture) || isDeferred(picture)) {
     throw invalid(
-      'layout',
+      place,
       'a picture that JSON can hold (a path or bytes; of a sharp its `toBuffer()`)',
-      layout,
+      picture,
     )
   }
-  if (isUrl(layout)) return layout.href
-  if (isBytes(layout)) return { bytes: base64(layout) }
-  if (typeof layout === 'string' || isPrompt(layout)) return layout
-  if (isRaw(layout)) return { ...layout, data: base64(layout.data) }
-  return layout
+  if (isUrl(picture)) return picture.href
+  if (isBytes(picture)) return { bytes: base64(picture) }
+  if (isRaw(picture)) return { ...picture, data: base64(picture.data) }
+  return picture
 }
 
 function base64(bytes: Uint8Array | Uint8ClampedArray | ArrayBuffer): string {
@@ -74,12 +91,15 @@ function base64(bytes: Uint8Array | Uint8ClampedArray | ArrayBuffer): string {
  */
 export function embeddedRecipe(
   request: FilledMixRequest,
-  source: PictureSource | null,
+  sources: Readonly<Record<string, PictureSource>>,
 ): Record<string, unknown> {
-  const { layout, loras, ...rest } = request
+  const { loras, ...rest } = request
   return {
-    layout: isPrompt(layout) ? layout : { ...nameOfPicture(layout), sha256: source?.sha256 },
     ...rest,
+    ...mapPictures(request, (picture, place) => ({
+      ...nameOfPicture(picture),
+      sha256: sources[place]?.sha256,
+    })),
     loras: loras.map(({ file, strength }) => ({ file: withoutFolder(file), strength })),
   }
 }

@@ -7,8 +7,10 @@ import {
   type JsonSchema,
   type Option,
   type OptionTable,
+  isMissing,
   namesFile,
   schemaOf,
+  takesNumbers,
 } from '../options/option.js'
 import {
   type UnknownRecord,
@@ -19,8 +21,10 @@ import {
   refuseUnknownKeys,
 } from '../options/validate.js'
 import type { ProgressListener, SweepProgressEvent } from '../progress.js'
+import type { WeightedContent } from '../request/contents.js'
 import {
   type CheckedMixRequest,
+  type MixOptions,
   type MixRequest,
   checkRequest,
   mixOptions,
@@ -49,7 +53,7 @@ export interface SweepRange {
 export type Vary = {
   readonly [K in SweepOption]?:
     | readonly Exclude<MixRequest[K], undefined>[]
-    | (Exclude<MixRequest[K], undefined | null> extends number ? SweepRange : never)
+    | (Extract<MixRequest[K], number> extends never ? never : SweepRange)
     | undefined
 }
 
@@ -60,9 +64,9 @@ export type SweepPoint = { [K in SweepOption]?: Exclude<MixRequest[K], undefined
  * A request to {@link MagicMix.sweep}: that of a mix, and what to vary. What `vary` names wins over the option
  * beside it, so that the request of a mix can be taken as it is.
  */
-export interface SweepRequest extends Omit<MixRequest, 'layout' | 'content' | 'onProgress'> {
+export interface SweepRequest extends Omit<MixOptions, 'layout' | 'content' | 'onProgress'> {
   /** As in {@link MixRequest}; may be varied instead. */
-  layout?: MixRequest['layout'] | undefined
+  layout?: MixOptions['layout'] | undefined
   /** As in {@link MixRequest}; may be varied instead. */
   content?: string | undefined
   /**
@@ -156,9 +160,9 @@ export const sweepOptions = {
 function varySchema(): JsonSchema {
   const table: OptionTable = mixOptions
   const values = variable.map((name) => {
-    const { schema = {} } = table[name] ?? {}
-    const list = { type: 'array', items: schema, minItems: 1, maxItems: mostCells }
-    return [name, isNumeric(schema) ? { anyOf: [list, rangeSchema] } : list]
+    const option = table[name]!
+    const list = { type: 'array', items: option.schema ?? {}, minItems: 1, maxItems: mostCells }
+    return [name, takesNumbers(option) ? { anyOf: [list, rangeSchema] } : list]
   })
   return {
     type: 'object',
@@ -219,7 +223,10 @@ function checkAlone(base: UnknownRecord, varied: readonly SweepOption[]): void {
   for (const [name, option] of Object.entries(mixOptions as Record<string, Option>)) {
     if (varied.includes(name as SweepOption)) continue
     const { [name]: value } = base
-    if (value !== undefined || option.required) option.check(value, name)
+    const isVaried = varied.includes(option.instead as SweepOption)
+    if (value !== undefined || (!isVaried && isMissing(name, mixOptions, base))) {
+      option.check(value, name)
+    }
   }
 }
 
@@ -246,7 +253,7 @@ function checkVary(value: unknown, name: string): SweepAxis[] {
 }
 
 function checkValues(option: Option, given: unknown, name: string): unknown[] {
-  const isNumber = isNumeric(option.schema)
+  const isNumber = takesNumbers(option)
   const range = isNumber && isRecord(given) ? numbersOf(given, name) : given
   if (!Array.isArray(range) || range.length === 0) {
     const expected = isNumber
@@ -266,10 +273,6 @@ function checkValues(option: Option, given: unknown, name: string): unknown[] {
     seen.set(key, i)
   })
   return values
-}
-
-function isNumeric(schema: JsonSchema | undefined): boolean {
-  return schema?.type === 'number' || schema?.type === 'integer'
 }
 
 /** What JSON tells apart. */
@@ -344,6 +347,15 @@ export function labelOf(at: SweepPoint): string {
 export function valueLabel(option: SweepOption, value: unknown): string {
   if (option === 'content') return String(value)
   if (option === 'layout') return layoutLabel(value)
+  if (option === 'nuMap' || option === 'kMaxMap') {
+    return `${option} ${value === null ? 'none' : layoutLabel(value)}`
+  }
+  if (option === 'layouts' && Array.isArray(value)) {
+    return value.map(weightedLabel).join(' and ')
+  }
+  if (option === 'contents' && Array.isArray(value)) {
+    return (value as WeightedContent[]).map(plainLabel).join(' and ')
+  }
   return `${option} ${plainLabel(value)}`
 }
 
@@ -358,14 +370,22 @@ export function layoutLabel(layout: unknown): string {
   return typeof file === 'string' ? path.basename(file) : 'a picture'
 }
 
+function weightedLabel(value: unknown): string {
+  if (!isRecord(value) || !('picture' in value)) return layoutLabel(value)
+  return `${layoutLabel(value.picture)}${shown(value.weight)}`
+}
+
 function plainLabel(value: unknown): string {
   if (value === null) return 'none'
   if (Array.isArray(value)) return value.length === 0 ? 'none' : value.map(plainLabel).join(', ')
   if (isRecord(value)) {
-    const { file, strength, prompt, weight, text, scale } = value
+    const { file, strength, prompt, weight, text, scale, from, to, curve } = value
     if (typeof file === 'string') return `${path.basename(file)}${shown(strength)}`
     if (typeof prompt === 'string') return `${prompt}${shown(weight)}`
     if (typeof text === 'string') return `${text}${shown(scale)}`
+    if (typeof from === 'number' && typeof to === 'number') {
+      return `${from} to ${to}${curve === 'cosine' ? ' (cosine)' : ''}`
+    }
     return Object.entries(value)
       .map(([name, each]) => `${name} ${plainLabel(each)}`)
       .join(', ')
