@@ -6,6 +6,8 @@ import { aboutRoutes } from './about.js'
 import type { EventStreams } from './events.js'
 import { healthRoutes } from './health.js'
 import { mixRoutes } from './mixes.js'
+import { recipeRoutes } from './recipes.js'
+import { studioRoutes } from './studio.js'
 import { sweepRoutes } from './sweeps.js'
 
 export type RouteGroup = (app: FastifyInstance, context: Context, streams: EventStreams) => void
@@ -15,4 +17,6 @@ export const routeGroups: readonly RouteGroup[] = [
   sweepRoutes,
   aboutRoutes,
   healthRoutes,
+  recipeRoutes,
+  studioRoutes,
 ]
