@@ -23,6 +23,9 @@ import { Metrics, metricsRoutes } from './routes/metrics.js'
 import { jobSchema, problemSchema } from './routes/schemas.js'
 import { workWith } from './work/work.js'
 
+/** How long connections have at the end. */
+const closeMs = 2000
+
 /** A server that was made by {@link createServer}. */
 export interface MagicMixServer {
   /** The instance of fastify, for its `inject`. */
@@ -115,6 +118,8 @@ export async function createServer(options: ServerOptions = {}): Promise<MagicMi
   })
   app.addHook('preClose', (done) => {
     closing.abort()
+    // What is being answered may be answered; who sends for ever does not keep it open.
+    setTimeout(() => app.server.closeAllConnections(), closeMs).unref()
     done()
   })
   app.addHook('onClose', async () => {
@@ -144,7 +149,11 @@ function makeApp(options: ServerOptions, limits: Context['limits']) {
     logger: level === 'silent' ? false : { level, stream: process.stderr },
     bodyLimit: limits.bodyBytes,
     requestTimeout: limits.requestSeconds * 1000,
-    http: { headersTimeout: Math.min(20_000, limits.requestSeconds * 1000) },
+    http: {
+      headersTimeout: Math.min(20_000, limits.requestSeconds * 1000),
+      // Node looks at the two only so often.
+      connectionsCheckingInterval: Math.min(5000, limits.requestSeconds * 500),
+    },
     trustProxy: options.behindProxy ?? false,
     clientErrorHandler: problemOnSocket,
     forceCloseConnections: 'idle',
