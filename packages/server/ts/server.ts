@@ -1,4 +1,6 @@
 /** A server, put together. */
+import { setMaxListeners } from 'node:events'
+
 import fastify, { type FastifyInstance } from 'fastify'
 import { MagicMixError } from 'magicmix'
 
@@ -80,6 +82,7 @@ export async function createServer(options: ServerOptions = {}): Promise<MagicMi
     },
   })
   const closing = new AbortController()
+  setMaxListeners(0, closing.signal) // every event stream has one
   let isDraining = false
   const context: Context = {
     ...{ jobs, models, limits, schemas, guard, loras: Object.keys(loras) },
