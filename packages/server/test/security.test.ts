@@ -151,6 +151,21 @@ describe('security', () => {
       assert.equal((await client.send('POST', '/v1/mixes', many)).status, 413)
     })
 
+    it('that are too much together: 429, until others have come', async () => {
+      const small = await served({ limits: { bodyBytes: 100_000, queueBytes: 150_000 } })
+      const port = Number(new URL(small.address).port)
+      const slow = connect(port, '127.0.0.1')
+      slow.write('POST /v1/tokenize HTTP/1.1\r\nhost: localhost\r\ncontent-length: 90000\r\n')
+      slow.write('content-type: application/json\r\n\r\n{')
+      const other = new Client(small.address)
+      const text = JSON.stringify({ text: 'a'.repeat(80_000) })
+      const status = async () => (await other.send('POST', '/v1/tokenize', text)).status
+      await eventually(async () => assert.equal(await status(), 429))
+      slow.destroy()
+      await eventually(async () => assert.equal(await status(), 422))
+      await small.end()
+    })
+
     it('that are compressed: 415', async () => {
       const { app } = place.server
       const { statusCode } = await app.inject({
@@ -298,12 +313,10 @@ describe('security', () => {
       assert.ok(Number(third.headers.get('retry-after')) > 0)
       controller.abort()
       await client.send('DELETE', job.links.self ?? '')
-      for (let i = 0; i < 50; i++) {
+      await eventually(async () => {
         const { text } = (await client.send<{ text: string }>('GET', '/metrics')).body
-        if (/^magicmix_event_streams 0$/m.test(text)) return
-        await new Promise((resolve) => setTimeout(resolve, 20))
-      }
-      assert.fail('streams stay open')
+        assert.match(text, /^magicmix_event_streams 0$/m)
+      })
     })
   })
 
@@ -316,6 +329,18 @@ describe('security', () => {
     for (const { links } of jobs) await client.send('DELETE', links.self ?? '')
   })
 })
+
+/** What comes true within some seconds. */
+async function eventually(check: () => Promise<void>): Promise<void> {
+  for (let tries = 0; tries < 100; tries++) {
+    try {
+      return await check()
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+  }
+  await check()
+}
 
 /** Where a schema has a text that may be anything. */
 function freeTexts(schema: unknown, path: readonly string[]): string[] {

@@ -9,6 +9,7 @@ import { Hosts } from './guards/hosts.js'
 import { rateLimits } from './http/rate.js'
 import { Token } from './guards/token.js'
 import { answerErrors, problemOnSocket } from './http/errors.js'
+import { limitIncoming } from './http/incoming.js'
 import { bodyParsers } from './http/parsers.js'
 import { openApi } from './http/open-api.js'
 import { MemoryJobs } from './jobs/memory-jobs.js'
@@ -19,6 +20,7 @@ import type { ServerOptions } from './options.js'
 import { checkOrder } from './request/check.js'
 import { Guard } from './request/guard.js'
 import { requestSchemas } from './request/schemas.js'
+import { Turns } from './request/turns.js'
 import { routeGroups } from './routes/all.js'
 import { EventStreams } from './routes/events.js'
 import { Metrics, metricsRoutes } from './routes/metrics.js'
@@ -84,9 +86,10 @@ export async function createServer(options: ServerOptions = {}): Promise<MagicMi
   const closing = new AbortController()
   setMaxListeners(0, closing.signal) // every event stream has one
   let isDraining = false
+  const turns = new Turns()
   const context: Context = {
     ...{ jobs, models, limits, schemas, guard, loras: Object.keys(loras) },
-    check: (order) => checkOrder(order, { models, loras, guard }),
+    check: (order) => turns.take(() => checkOrder(order, { models, loras, guard })),
     heartbeat: options.heartbeat ?? 15_000,
     closing: closing.signal,
     isDraining: () => isDraining,
@@ -108,6 +111,7 @@ export async function createServer(options: ServerOptions = {}): Promise<MagicMi
   }
   answerErrors(app)
   bodyParsers(app, limits)
+  limitIncoming(app, limits)
   await rateLimits(app, limits)
   await openApi(app, options.token !== undefined)
   app.addSchema(problemSchema)
