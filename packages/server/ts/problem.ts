@@ -102,7 +102,7 @@ function problemOfMix(error: MagicMixError): Problem | undefined {
   if (code === 'OUT_OF_MEMORY' || code === 'OUT_OF_THREADS') {
     return new Problem(503, code, 'There is not enough memory now', {}, retry(30))
   }
-  return undefined
+  return code === 'INTERNAL' ? undefined : new Problem(503, code, unusable(code), {}, retry(60))
 }
 
 /** By their codes: the errors of fastify and its plugins. */
@@ -144,8 +144,11 @@ export function publicError(error: unknown): JobError {
   if (ofRequests.has(code) || told.has(code)) {
     return { code, message: error.message, details: error.toJSON().details }
   }
-  return { code, message: `The model cannot be used (${code}); the server's log says why` }
+  return { code, message: unusable(code) }
 }
+
+/** Where a model lies and what became of a device is for the log alone. */
+const unusable = (code: string) => `The model cannot be used (${code}); the server's log says why`
 
 const told: ReadonlySet<MagicMixErrorCode> = new Set(['NOT_FINITE', 'TIMED_OUT', 'QUEUE_FULL'])
 

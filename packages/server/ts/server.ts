@@ -1,4 +1,6 @@
 /** A server, put together. */
+import { setMaxListeners } from 'node:events'
+
 import fastify, { type FastifyInstance } from 'fastify'
 import { MagicMixError } from 'magicmix'
 
@@ -7,6 +9,7 @@ import { Hosts } from './guards/hosts.js'
 import { rateLimits } from './http/rate.js'
 import { Token } from './guards/token.js'
 import { answerErrors, problemOnSocket } from './http/errors.js'
+import { limitIncoming } from './http/incoming.js'
 import { bodyParsers } from './http/parsers.js'
 import { openApi } from './http/open-api.js'
 import { MemoryJobs } from './jobs/memory-jobs.js'
@@ -17,11 +20,15 @@ import type { ServerOptions } from './options.js'
 import { checkOrder } from './request/check.js'
 import { Guard } from './request/guard.js'
 import { requestSchemas } from './request/schemas.js'
+import { Turns } from './request/turns.js'
 import { routeGroups } from './routes/all.js'
 import { EventStreams } from './routes/events.js'
 import { Metrics, metricsRoutes } from './routes/metrics.js'
 import { jobSchema, problemSchema } from './routes/schemas.js'
 import { workWith } from './work/work.js'
+
+/** How long connections have at the end. */
+const closeMs = 2000
 
 /** A server that was made by {@link createServer}. */
 export interface MagicMixServer {
@@ -77,10 +84,12 @@ export async function createServer(options: ServerOptions = {}): Promise<MagicMi
     },
   })
   const closing = new AbortController()
+  setMaxListeners(0, closing.signal) // every event stream has one
   let isDraining = false
+  const turns = new Turns()
   const context: Context = {
     ...{ jobs, models, limits, schemas, guard, loras: Object.keys(loras) },
-    check: (order) => checkOrder(order, { models, loras, guard }),
+    check: (order) => turns.take(() => checkOrder(order, { models, loras, guard })),
     heartbeat: options.heartbeat ?? 15_000,
     closing: closing.signal,
     isDraining: () => isDraining,
@@ -102,6 +111,7 @@ export async function createServer(options: ServerOptions = {}): Promise<MagicMi
   }
   answerErrors(app)
   bodyParsers(app, limits)
+  limitIncoming(app, limits)
   await rateLimits(app, limits)
   await openApi(app, options.token !== undefined)
   app.addSchema(problemSchema)
@@ -115,6 +125,8 @@ export async function createServer(options: ServerOptions = {}): Promise<MagicMi
   })
   app.addHook('preClose', (done) => {
     closing.abort()
+    // What is being answered may be answered; who sends for ever does not keep it open.
+    setTimeout(() => app.server.closeAllConnections(), closeMs).unref()
     done()
   })
   app.addHook('onClose', async () => {
@@ -144,7 +156,11 @@ function makeApp(options: ServerOptions, limits: Context['limits']) {
     logger: level === 'silent' ? false : { level, stream: process.stderr },
     bodyLimit: limits.bodyBytes,
     requestTimeout: limits.requestSeconds * 1000,
-    http: { headersTimeout: Math.min(20_000, limits.requestSeconds * 1000) },
+    http: {
+      headersTimeout: Math.min(20_000, limits.requestSeconds * 1000),
+      // Node looks at the two only so often.
+      connectionsCheckingInterval: Math.min(5000, limits.requestSeconds * 500),
+    },
     trustProxy: options.behindProxy ?? false,
     clientErrorHandler: problemOnSocket,
     forceCloseConnections: 'idle',

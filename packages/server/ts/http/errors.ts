@@ -11,6 +11,7 @@ export function answerErrors(app: FastifyInstance): void {
   app.setErrorHandler((error, request, reply) => {
     const problem = problemOf(error)
     if (!problem) request.log.error({ err: error }, 'a bug')
+    else if (problem !== error && problem.status >= 500) request.log.warn({ err: error }, 'failed')
     return sendProblem(
       reply,
       problem ?? new Problem(500, 'INTERNAL', 'A bug of the server; its log says more'),

@@ -20,10 +20,7 @@ export function bodyParsers(app: FastifyInstance, { bodyBytes }: Limits): void {
     limits: { fileSize: bodyBytes, fieldSize: bodyBytes, files: 32, fields: 64, parts: 96 },
   })
   app.addHook('onRequest', (request, _reply, done) => {
-    const { 'content-length': length, 'content-encoding': encoding } = request.headers
-    if (Number(length) > bodyBytes) {
-      throw new Problem(413, 'TOO_LARGE', `At most ${bodyBytes} bytes are taken`)
-    }
+    const { 'content-encoding': encoding } = request.headers
     // What is unpacked may be any size.
     if (encoding !== undefined && encoding !== 'identity') {
       throw new Problem(415, 'UNSUPPORTED_MEDIA_TYPE', 'Bodies are not taken compressed')

@@ -25,16 +25,19 @@ export class EventStreams {
     }
     const last = Number(request.headers['last-event-id'] ?? 0)
     const gone = new AbortController()
-    const signal = AbortSignal.any([gone.signal, closing])
-    const events = jobs.events(id, Number.isSafeInteger(last) && last > 0 ? last : 0, signal)
+    const leave = () => gone.abort()
+    closing.addEventListener('abort', leave, { once: true })
+    const after = Number.isSafeInteger(last) && last > 0 ? last : 0
+    const events = jobs.events(id, after, gone.signal)
     const stream = Readable.from(textsOf(events, heartbeat), { highWaterMark: 2 })
     this.open++
     stream.once('close', () => {
       this.open--
-      gone.abort()
+      closing.removeEventListener('abort', leave)
+      leave()
     })
     // Not the stream's own end: while it waits for an event it does not look.
-    reply.raw.once('close', () => gone.abort())
+    reply.raw.once('close', leave)
     return reply
       .headers({ 'cache-control': 'no-store', 'x-accel-buffering': 'no' })
       .type('text/event-stream; charset=utf-8')
@@ -51,7 +54,7 @@ async function* textsOf(
   const iterator = events[Symbol.asyncIterator]()
   let next = iterator.next()
   for (;;) {
-    const result = await Promise.race([next, after(heartbeat)])
+    const result = await Promise.race([next, silence(heartbeat)])
     if (result === undefined) {
       yield ': still here\n\n'
       continue
@@ -63,6 +66,6 @@ async function* textsOf(
   }
 }
 
-function after(ms: number): Promise<undefined> {
+function silence(ms: number): Promise<undefined> {
   return new Promise((resolve) => setTimeout(resolve, ms, undefined).unref())
 }

@@ -1,0 +1,73 @@
+/** Bodies of requests: right ones, nearly right ones, and anything. */
+import fc from 'fast-check'
+import { requestSchema } from 'magicmix'
+
+const properties = requestSchema.properties as Record<string, { type?: string; enum?: unknown[] }>
+const names = [...Object.keys(properties), 'vary', 'cells', 'model', 'text']
+
+const prompt = fc.constantFrom('a photo of a pear', 'a lemon', '', 'a '.repeat(90), 'ä😀\ud800')
+const numbers = fc.oneof(
+  fc.integer({ min: -2, max: 12 }),
+  fc.double({ min: 0, max: 1, noNaN: true }),
+  fc.constantFrom(8, 64, 128, 1e9, -0, 2 ** 53),
+)
+const layout = fc.oneof(
+  { weight: 4, arbitrary: fc.record({ prompt }) },
+  fc.record({ bytes: fc.base64String({ maxLength: 60 }) }),
+  fc.record({ path: fc.string() }),
+  fc.record({ data: fc.base64String(), width: numbers, height: numbers, channels: numbers }),
+  fc.string(),
+)
+const anything = fc.oneof(fc.jsonValue({ maxDepth: 4 }), numbers, prompt, layout)
+
+function valueOf(name: string): fc.Arbitrary<unknown> {
+  if (name === 'layout') return fc.oneof({ weight: 9, arbitrary: layout }, anything)
+  if (name === 'vary') return fc.oneof({ weight: 9, arbitrary: vary }, anything)
+  const { type, enum: choices } = properties[name] ?? {}
+  const fitting = choices
+    ? fc.constantFrom(...choices)
+    : type === 'string' || name === 'text'
+      ? prompt
+      : type === 'boolean'
+        ? fc.boolean()
+        : type === 'number'
+          ? fc.double({ min: 0, max: 1, noNaN: true })
+          : numbers
+  return fc.oneof({ weight: 6, arbitrary: fitting }, anything)
+}
+
+const vary: fc.Arbitrary<unknown> = fc
+  .subarray(['nu', 'kMax', 'seed', 'content', 'layout', 'loras', 'nope', 'attention'], {
+    maxLength: 3,
+  })
+  .chain((options) =>
+    fc.record(
+      Object.fromEntries(
+        options.map((name) => [
+          name,
+          fc.array(name === 'nope' ? anything : valueOf(name), { maxLength: 3 }),
+        ]),
+      ),
+    ),
+  )
+
+const requests = fc
+  .tuple(fc.subarray(names, { maxLength: 4 }), fc.boolean(), fc.boolean())
+  .chain(([some, withLayout, withContent]) =>
+    fc.record({
+      ...Object.fromEntries(some.map((name) => [name, valueOf(name)])),
+      ...(withLayout ? { layout: fc.record({ prompt }) } : {}),
+      ...(withContent ? { content: prompt } : {}),
+      steps: fc.constantFrom(2, 3, 4),
+    }),
+  )
+
+/** As text: what is no request, and what is not even JSON, too. */
+export const anyBody: fc.Arbitrary<string> = fc.oneof(
+  { weight: 12, arbitrary: requests.map((request) => JSON.stringify(request)) },
+  { weight: 2, arbitrary: fc.jsonValue({ maxDepth: 6 }).map((value) => JSON.stringify(value)) },
+  fc.string({ maxLength: 200 }),
+  fc
+    .tuple(requests, fc.nat({ max: 200 }))
+    .map(([request, at]) => JSON.stringify(request).slice(0, at)),
+)
