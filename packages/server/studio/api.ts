@@ -19,6 +19,8 @@ export interface JobEvent {
 export interface Schema {
   readonly type?: string | readonly string[]
   readonly enum?: readonly unknown[]
+  readonly const?: unknown
+  readonly anyOf?: readonly Schema[]
   readonly properties?: Readonly<Record<string, Schema>>
   readonly minimum?: number
   readonly maximum?: number

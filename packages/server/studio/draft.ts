@@ -50,7 +50,7 @@ export const emptyDraft: Draft = {
 /** Options that have a place of their own on the page, or none. */
 export const withPlace: ReadonlySet<string> = new Set([
   ...['model', 'layout', 'layouts', 'content', 'attention', 'kMin', 'kMax', 'nu', 'nuMap'],
-  ...['kMaxMap', 'previewEvery', 'preview', 'vary'],
+  ...['kMaxMap', 'method', 'previewEvery', 'preview', 'vary'],
 ])
 
 type Listener = (draft: Draft, before: Draft) => void
@@ -85,7 +85,7 @@ export class Store {
 /** Steps as the server counts them where none are given. */
 export function stepsOf({ options }: Draft): number {
   const { steps, sampler } = options
-  if (typeof steps === 'number') return steps
+  if (typeof steps === 'number') return Math.min(999, Math.max(1, Math.round(steps)))
   return sampler === 'lcm' || sampler === 'tcd' ? 8 : 50
 }
 
@@ -99,7 +99,7 @@ export function formOf(draft: Draft, more: Readonly<Record<string, unknown>>): F
     ...(kind === 'prompt' ? { layout: { prompt } } : {}),
     content,
     ...(scales.length > 0 ? { attention: scales } : {}),
-    ...{ kMax, kMin, nu },
+    ...(options.method === undefined ? { kMax, kMin, nu } : {}),
     ...more,
   }
   form.set('request', JSON.stringify(request))
@@ -131,7 +131,11 @@ export interface Found {
 export function draftOf(
   { request, model }: Recipe,
   found: Found,
-  { schema, models, loras }: { schema: Schema; models: readonly string[]; loras: readonly string[] },
+  {
+    schema,
+    models,
+    loras,
+  }: { schema: Schema; models: readonly string[]; loras: readonly string[] },
 ): { draft: Draft; left: string[] } {
   const left: string[] = []
   const { layout, content, attention, kMax, kMin, nu, nuMap, layouts, kMaxMap, ...rest } = request
@@ -150,7 +154,7 @@ export function draftOf(
   const options: Record<string, unknown> = {}
   for (const [name, value] of Object.entries(rest)) {
     const option = schema.properties?.[name]
-    if (withPlace.has(name) || isDefault(option, value)) continue
+    if ((withPlace.has(name) && name !== 'method') || isDefault(option, value)) continue
     if (option) options[name] = value
     else if (name !== 'trace') left.push(`${name} is not offered here, and was left out.`)
   }

@@ -4,6 +4,7 @@ import { byId, make } from './dom.js'
 import { type Draft, type Store, formOf } from './draft.js'
 import { clearError, clearErrors, showError } from './errors.js'
 import { type JobRun, progressOf, runJob } from './job.js'
+import { methodsIn } from './method.js'
 import { kindOf, optionsOf, titleOf } from './options.js'
 
 interface Axis {
@@ -43,11 +44,12 @@ export class Grid {
     private readonly onCell: OnCell,
   ) {
     const { properties = {} } = schema
-    const names = [...numbers, 'content', ...optionsOf(schema).map(([name]) => name)]
+    const names = [...numbers, 'content', 'method', ...optionsOf(schema).map(([name]) => name)]
     this.schemas = new Map(
       names.flatMap((name) => {
         const { [name]: option } = properties
-        const fits = option && (numbers.includes(name) || kindOf(option) !== 'json')
+        const isKnown = numbers.includes(name) || name === 'method'
+        const fits = option && (isKnown || kindOf(option) !== 'json')
         return fits && kindOf(option) !== 'flag' ? [[name, option] as const] : []
       }),
     )
@@ -57,8 +59,8 @@ export class Grid {
   }
 
   /** All methods of mixing beside each other, if the server has several. */
-  get methods(): readonly unknown[] {
-    return this.schemas.get('method')?.enum ?? []
+  get methods(): readonly string[] {
+    return methodsIn(this.schemas.get('method'))
   }
 
   chooseMethods(): void {
@@ -72,8 +74,11 @@ export class Grid {
     const axes = this.axes()
     if (!axes) return undefined
     const { draft } = this.store
+    const isOfMethods = axes.some(({ option }) => option === 'method')
     const vary = Object.fromEntries(axes.map(({ option, values }) => [option, values]))
-    const form = formOf(draft, { previewEvery: 2, vary })
+    // Other methods refuse kMax, kMin and nu, so all of them have their usual ones.
+    const unlike = isOfMethods ? { kMax: undefined, kMin: undefined, nu: undefined } : {}
+    const form = formOf(draft, { ...unlike, previewEvery: 2, vary })
     const cells = this.table(axes)
     let done = 0
     const all = cells.length
@@ -193,6 +198,7 @@ export class Grid {
     if (option === 'content') return `${content || 'a photo of a lemon'} | a photo of a donut`
     const schema = this.schemas.get(option)
     if (!schema) return ''
+    if (option === 'method') return this.methods.join(', ')
     if (schema.enum) return schema.enum.join(', ')
     const { default: byDefault, minimum = 0, maximum = 1 } = schema
     if (typeof byDefault === 'string') return byDefault
@@ -203,12 +209,18 @@ export class Grid {
     const cells = this.given().reduce((product, { values }) => product * values.length, 1)
     byId('grid-size').textContent =
       `${cells} ${cells === 1 ? 'mix' : 'mixes'}. Values have commas between them, texts a |.`
+    if (this.given().some(({ option }) => option === 'method')) {
+      byId('grid-size').textContent +=
+        ' Methods are compared with the usual kMax, kMin and nu, and take a prompt for the layout.'
+    }
     byId('make-grid').textContent = `Mix the grid (${cells})`
   }
 
   private given(): Axis[] {
     return [this.across, this.down].flatMap(({ select, input }) =>
-      select.value === '' ? [] : [{ option: select.value, values: this.valuesOf(select.value, input) }],
+      select.value === ''
+        ? []
+        : [{ option: select.value, values: this.valuesOf(select.value, input) }],
     )
   }
 
@@ -219,7 +231,7 @@ export class Grid {
       .split(isText ? '|' : /[,;\s]+/)
       .map((part) => part.trim())
       .filter((part) => part !== '')
-    if (isText || schema?.enum) return parts
+    if (isText || schema?.enum || option === 'method') return parts
     return parts.map(Number)
   }
 

@@ -60,7 +60,8 @@ export class History {
       '✕',
     )
     remove.addEventListener('click', () => {
-      const next = open.parentElement?.nextElementSibling ?? open.parentElement?.previousElementSibling
+      const next =
+        open.parentElement?.nextElementSibling ?? open.parentElement?.previousElementSibling
       const at = next ? [...this.list.children].indexOf(next) : -1
       void this.archive
         .remove(made.id)

@@ -8,6 +8,7 @@ import { Grid, isOfGrid } from './grid.js'
 import { History } from './history.js'
 import { Cancelled, type JobRun, duration, progressOf, runJob } from './job.js'
 import { Layout, recipeIn } from './layout.js'
+import { Methods } from './method.js'
 import { Options } from './options.js'
 import { Painter } from './painter.js'
 import { RecipeDialog } from './recipes.js'
@@ -64,6 +65,7 @@ class Studio {
     })
     new Words(api, store)
     new Schedule(store, properties.nu)
+    new Methods(store, properties.method)
     new Options(store, schema, server.loras)
     const { cells = 100 } = server.limits
     this.grid = new Grid(api, store, schema, cells, async (picture, { picture: from, map }) => {

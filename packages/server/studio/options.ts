@@ -5,7 +5,7 @@ import { type Store, withPlace } from './draft.js'
 import { clearError, showError } from './errors.js'
 
 /** These come first. */
-const first = ['method', 'steps', 'seed', 'sampler', 'guidanceScale', 'negativePrompt', 'fast']
+const first = ['steps', 'seed', 'sampler', 'guidanceScale', 'negativePrompt', 'fast']
 
 type Field = HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement
 
@@ -36,7 +36,11 @@ export class Options {
     this.fields.set(name, { field, schema })
     field.setAttribute('aria-describedby', `${id}-help`)
     const more = name === 'loras' ? `; there are ${this.loras.join(', ')}` : ''
-    const help = make('p', { class: 'hint', id: `${id}-help` }, `${schema.description ?? ''}${more}`)
+    const help = make(
+      'p',
+      { class: 'hint', id: `${id}-help` },
+      `${plain(schema.description)}${more}`,
+    )
     const label = make('label', { for: id }, titleOf(name))
     const kind = kindOf(schema)
     const row = make(
@@ -57,6 +61,9 @@ export class Options {
     return row
   }
 }
+
+/** Without the marks of Markdown. */
+const plain = (text = '') => text.replaceAll('`', '')
 
 /** Those that people may change here. */
 export function optionsOf({ properties = {} }: Schema): [string, Schema][] {
@@ -93,7 +100,11 @@ function fieldFor(schema: Schema, id: string): Field {
       return make(
         'select',
         { id },
-        make('option', { value: '' }, byDefault === undefined ? 'as usual' : `${byDefault} (usual)`),
+        make(
+          'option',
+          { value: '' },
+          byDefault === undefined ? 'as usual' : `${byDefault} (usual)`,
+        ),
         ...(schema.enum ?? [])
           .map(String)
           .filter((value) => value !== byDefault)

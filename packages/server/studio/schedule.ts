@@ -45,7 +45,8 @@ export class Schedule {
     this.svg.addEventListener('pointerdown', (event) => this.drag(event))
     this.svg.addEventListener('pointermove', (event) => {
       const handle = this.handleAt(event)
-      this.svg.style.cursor = handle === undefined ? '' : handle === 'nu' ? 'ns-resize' : 'ew-resize'
+      this.svg.style.cursor =
+        handle === undefined ? '' : handle === 'nu' ? 'ns-resize' : 'ew-resize'
     })
     store.listen((draft) => this.show(draft))
     new ResizeObserver(([entry]) => {

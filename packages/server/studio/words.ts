@@ -108,8 +108,7 @@ export class Words {
         class: `word${value === 1 ? '' : ' set'}${isSign ? ' sign' : ''}`,
         role: 'slider',
         tabindex: 0,
-        'aria-label':
-          word.occurrences > 1 ? `${word.text}, number ${word.occurrence}` : word.text,
+        'aria-label': word.occurrences > 1 ? `${word.text}, number ${word.occurrence}` : word.text,
         'aria-valuemin': -most,
         'aria-valuemax': most,
         'aria-valuenow': value,
@@ -211,7 +210,8 @@ export function wordsOf(text: string, tokens: readonly Token[]): Word[] {
     const between = found < 0 ? '' : lower.slice(at, found)
     const last = words.at(-1)
     const isNew =
-      !last || (found < 0 ? /^\s/.test(lower.slice(at)) : between.trim() !== between || between !== '')
+      !last ||
+      (found < 0 ? /^\s/.test(lower.slice(at)) : between.trim() !== between || between !== '')
     if (found >= 0) {
       at = found + token.text.length
     } else if (isNew) {
