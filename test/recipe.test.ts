@@ -334,7 +334,7 @@ describe('a recipe', function () {
       ],
       'with a wrong type': [
         changedBy((r: { request: { nu: unknown } }) => (r.request.nu = ['0.5'])),
-        /between 0 and 1 for nu but received an array/,
+        /between 0 and 1 for nu\[0\] but received '0\.5'/,
       ],
       'with an option that is not known': [
         changedBy((r: { request: object; made: { version: string } }) => {

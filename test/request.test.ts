@@ -20,6 +20,10 @@ describe('request', () => {
       nu: 0.9,
       attention: [],
       interpolate: null,
+      layouts: null,
+      contents: null,
+      nuMap: null,
+      kMaxMap: null,
       loras: undefined, // the mixer's
       negativePrompt: '',
       guidanceScale: 7.5,
@@ -84,6 +88,10 @@ describe('request', () => {
       ...request,
       attention: [],
       interpolate: null,
+      layouts: null,
+      contents: null,
+      nuMap: null,
+      kMaxMap: null,
       sampler: 'ddim',
       spacing: undefined,
       guidanceInterval: [0, 1],
@@ -275,7 +283,7 @@ describe('request', () => {
   it('lists the options if none is near', () => {
     assert.throws(() => checkRequest({ ...smallest, somethingElseEntirely: 1 }), {
       code: 'UNKNOWN_OPTION',
-      message: /it has layout, content, kMin/,
+      message: /it has layout, layouts, content, contents, kMin/,
     })
   })
 
@@ -286,7 +294,7 @@ describe('request', () => {
       const { onProgress, signal, ...request } = checkRequest({ layout, content: 'a', seed: 1 })
       const loras = [{ file: '/home/me/style.safetensors', strength: 1 }]
       const filled = { ...request, width: 8, height: 8, loras }
-      const json = JSON.stringify(embeddedRecipe(filled, source))
+      const json = JSON.stringify(embeddedRecipe(filled, { layout: source }))
       assert.doesNotMatch(json, /home/)
       return (JSON.parse(json) as { layout: unknown }).layout
     }

@@ -87,7 +87,6 @@ export {
   type Fast,
   type FilledMixRequest,
   type Interpolation,
-  type MixOptions,
   type MixRequest,
   type SamplerName,
   type Spacing,

@@ -268,7 +268,7 @@ function refuseOther(folder: string, found: Index, own: Index): void {
     ...differences("the model's ", found.model, own.model),
   ]
   if (differing.length === 0 && !same(found.layouts, own.layouts)) {
-    differing.push('a picture')
+    differing.push('the picture of layout or of a map')
   }
   if (differing.length === 0 && found.requests !== own.requests) differing.push('the request')
   refuse(folder, differing)

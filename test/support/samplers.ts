@@ -45,9 +45,9 @@ export const schedules = cases.schedules
 const lastStates = readSafetensors(fixture('samplers.safetensors'))
 
 /** Runs the cases that are wanted, with one model for all that share a schedule. */
-export function describeRuns(wanted: (index: number) => boolean): void {
+export function describeRuns(wanted: (index: number, id: string) => boolean): void {
   const bySchedule = new Map<string, RunCase[]>()
-  for (const run of cases.runs.filter((_, i) => wanted(i))) {
+  for (const run of cases.runs.filter(({ id }, i) => wanted(i, id))) {
     const key = JSON.stringify(run.scheduler)
     bySchedule.set(key, [...(bySchedule.get(key) ?? []), run])
   }

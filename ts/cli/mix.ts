@@ -11,12 +11,7 @@ import type { Mix } from '../mix.js'
 import type { MagicMix } from '../mixer.js'
 import { tokenizePrompts } from '../request/prompts.js'
 import type { LoadOptions } from '../models/load-options.js'
-import {
-  type MixOptions,
-  type MixRequest,
-  checkRequest,
-  mixOptions,
-} from '../request/mix-options.js'
+import { type MixRequest, checkRequest, mixOptions } from '../request/mix-options.js'
 import { checkPictures } from '../request/pictures.js'
 import {
   type Arguments,
@@ -167,7 +162,7 @@ function requestOf(positionals: readonly string[], values: Values): MixRequest {
 }
 
 /** The arguments are the first of several layouts or contents, if there are flags for more. */
-export function severalOf<T extends MixOptions>(request: T): MixRequest & T {
+export function severalOf<T extends MixRequest>(request: T): MixRequest & T {
   const { layout, layouts, content, contents, ...rest } = request
   if (layouts && isPrompt(layout)) {
     throw new UsageError('--also-layout is for pictures, not for --layout-prompt')

@@ -15,12 +15,7 @@ import { modelInTheBox } from '../package-files.js'
 import { type Difference, differencesInMaking, differencesInModel } from '../recipe/differences.js'
 import { type PictureRecipe, lorasOf } from '../recipe/picture-recipe.js'
 import { readRecipe } from '../recipe/read.js'
-import {
-  type MixOptions,
-  type MixRequest,
-  checkRequest,
-  mixOptions,
-} from '../request/mix-options.js'
+import { type MixRequest, checkRequest, mixOptions } from '../request/mix-options.js'
 import type { JsonPicture } from '../request/recipe.js'
 import { type Arguments, type Command, type Values, UsageError, textOption } from './command.js'
 import { flagsOf, optionsFrom } from './flags.js'
@@ -95,7 +90,7 @@ function extensionLike(picture: string): string {
 }
 
 /** The request with what the command line says instead; of its pictures only what that names. */
-function changed({ request }: PictureRecipe, values: Values): Omit<MixOptions, 'layout'> {
+function changed({ request }: PictureRecipe, values: Values): Omit<MixRequest, 'layout'> {
   const { layout, layouts, nuMap, kMaxMap, ...rest } = request
   const changes = optionsFrom(optionsOfReplay, values)
   // A set stands for these, and they would win over it.
@@ -144,7 +139,7 @@ class Pantry {
 }
 
 /** The options of a request that hold pictures. */
-type PictureOptions = Pick<MixOptions, 'layout' | 'layouts' | 'nuMap' | 'kMaxMap'>
+type PictureOptions = Pick<MixRequest, 'layout' | 'layouts' | 'nuMap' | 'kMaxMap'>
 
 /** The pictures of the recipe, found again, and what the command line names instead. */
 async function picturesFor(

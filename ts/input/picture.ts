@@ -101,22 +101,33 @@ export async function readMap(
   mix: { width: number; height: number; fit: Fit; signal?: AbortSignal | undefined },
   place: string,
 ): Promise<ReadPicture<Float32Array>> {
-  const size = { width: mix.width / 8, height: mix.height / 8 }
+  const { width, height, fit } = mix
   return read(picture, place, 'white', mix.signal, async (source) => {
-    // No kernel with negative parts: beside an edge it would make white of what is nearly white.
-    const grey = await source
+    // By nearest pixels, so that a cell has nothing of the cells beside it.
+    const { data, info } = await source
       .autoOrient()
       .flatten({ background: 'black' })
-      .resize({ ...size, fit: mix.fit, background: 'white', kernel: 'linear' })
+      .resize({ width, height, fit, background: 'white', kernel: 'nearest' })
       .toColourspace('b-w')
       .raw({ depth: 'uchar' })
       .toBuffer({ resolveWithObject: true })
-    const { channels } = grey.info
-    return Float32Array.from(
-      { length: size.width * size.height },
-      (_, cell) => grey.data[cell * channels]! / 255,
-    )
+    return meanOfCells(data, info)
   })
+}
+
+function meanOfCells(
+  grey: Uint8Array,
+  { width, height, channels }: { width: number; height: number; channels: number },
+): Float32Array {
+  const cellsAcross = width / 8
+  const sums = new Uint32Array(cellsAcross * (height / 8))
+  for (let y = 0; y < height; y++) {
+    const row = Math.floor(y / 8) * cellsAcross
+    for (let x = 0; x < width; x++) {
+      sums[row + Math.floor(x / 8)]! += grey[(y * width + x) * channels]!
+    }
+  }
+  return Float32Array.from(sums, (sum) => sum / (64 * 255))
 }
 
 async function read<T>(

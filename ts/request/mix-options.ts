@@ -90,14 +90,10 @@ const isFewStep = (sampler: unknown) => sampler === 'lcm' || sampler === 'tcd'
 const mostFewSteps = 50
 const defaultGamma = 0.3
 
-/** A request to {@link MagicMix.mix}: `layout` or `layouts`, `content` or `contents`, and what else is wanted. */
-export type MixRequest = MixOptions &
-  ({ layout: Defined<MixOptions['layout']> } | { layouts: Defined<MixOptions['layouts']> }) &
-  ({ content: string } | { contents: Defined<MixOptions['contents']> })
-type Defined<T> = Exclude<T, undefined | null>
-
-/** The options of {@link MagicMix.mix}. */
-export interface MixOptions {
+/**
+ * A request to {@link MagicMix.mix}. Two options have to be there: `layout` or `layouts`, and `content` or `contents`.
+ */
+export interface MixRequest {
   /**
    * Where shape, colour and pose come from: a picture (path, encoded bytes, a `sharp` instance or
    * raw pixels), or a prompt. JPEG, PNG, WebP, AVIF, TIFF, GIF and SVG are read: a JPEG of at most 268
@@ -474,7 +470,7 @@ export const mixOptions = {
     crosses: true,
   }),
   signal: signal({ help: 'cancels, inside a step' }),
-} satisfies Record<Exclude<keyof MixOptions, 'preview'>, Option>
+} satisfies Record<Exclude<keyof MixRequest, 'preview'>, Option>
 
 type Interval = readonly [from: number, to: number]
 
@@ -517,7 +513,7 @@ export type CheckedMixRequest = Filled<typeof mixOptions>
 
 /** A {@link MixRequest} with every default filled in. It can be passed to `mix` again. */
 export type FilledMixRequest = {
-  [K in keyof MixOptions as K extends 'onProgress' | 'signal' | 'preview' ? never : K]-?: K extends
+  [K in keyof MixRequest as K extends 'onProgress' | 'signal' | 'preview' ? never : K]-?: K extends
     'width' | 'height'
     ? number
     : K extends 'loras'

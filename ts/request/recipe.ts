@@ -15,12 +15,7 @@ import {
   isUrl,
 } from '../input/picture-forms.js'
 import type { PictureSource } from '../input/picture.js'
-import {
-  type FilledMixRequest,
-  type MixOptions,
-  type MixRequest,
-  checkRequest,
-} from './mix-options.js'
+import { type FilledMixRequest, type MixRequest, checkRequest } from './mix-options.js'
 import { mapPictures } from './pictures.js'
 import { invalid } from '../options/validate.js'
 
@@ -29,7 +24,7 @@ export type JsonPicture = string | EncodedPicture | JsonPixels
 
 /** A {@link MixRequest} that JSON can hold, with every default filled in that is known by then. */
 export type Recipe = Omit<
-  MixOptions,
+  MixRequest,
   'layout' | 'layouts' | 'nuMap' | 'kMaxMap' | 'onProgress' | 'signal' | 'preview'
 > & {
   /** A picture, or `{ prompt }`. */

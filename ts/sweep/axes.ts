@@ -24,7 +24,6 @@ import type { ProgressListener, SweepProgressEvent } from '../progress.js'
 import type { WeightedContent } from '../request/contents.js'
 import {
   type CheckedMixRequest,
-  type MixOptions,
   type MixRequest,
   checkRequest,
   mixOptions,
@@ -64,9 +63,9 @@ export type SweepPoint = { [K in SweepOption]?: Exclude<MixRequest[K], undefined
  * A request to {@link MagicMix.sweep}: that of a mix, and what to vary. What `vary` names wins over the option
  * beside it, so that the request of a mix can be taken as it is.
  */
-export interface SweepRequest extends Omit<MixOptions, 'layout' | 'content' | 'onProgress'> {
+export interface SweepRequest extends Omit<MixRequest, 'layout' | 'content' | 'onProgress'> {
   /** As in {@link MixRequest}; may be varied instead. */
-  layout?: MixOptions['layout'] | undefined
+  layout?: MixRequest['layout'] | undefined
   /** As in {@link MixRequest}; may be varied instead. */
   content?: string | undefined
   /**
