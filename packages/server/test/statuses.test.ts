@@ -199,6 +199,30 @@ describe('the statuses of /openapi.json', () => {
     assert.equal((await send(server, route, '', text)).code, 'UNSUPPORTED_MEDIA_TYPE')
   })
 
+  it('a recipe that is read out of a picture, or refused', async () => {
+    const route = 'POST /v1/recipes'
+    const roomy = await make({ limits: { ratePerMinute: 1e6 } })
+    const mix = await mixer.mix({ ...small, width: 64, height: 64 })
+    const bytesOf = (picture: Buffer) => ({
+      payload: { picture: { bytes: picture.toString('base64') } },
+    })
+    const carrying = bytesOf(await mix.toBuffer({ format: 'png', recipe: true }))
+    assert.equal((await send(roomy, route, '', carrying)).status, 200)
+    const bare = bytesOf(await mix.toBuffer({ format: 'png', recipe: false }))
+    assert.equal((await send(roomy, route, '', bare)).code, 'RECIPE_NOT_FOUND')
+    const none = bytesOf(Buffer.from('no picture'))
+    assert.equal((await send(roomy, route, '', none)).code, 'PICTURE_UNREADABLE')
+    assert.equal((await send(server, route, '', carrying)).code, 'TOO_LARGE')
+    assert.equal((await send(server, route, '', { payload: '{' })).code, 'BAD_REQUEST')
+    assert.equal((await send(server, route, '', { payload: {} })).code, 'INVALID_ARGUMENT')
+    const path = { payload: { picture: '/etc/hostname' } }
+    assert.equal((await send(server, route, '', path)).code, 'INVALID_ARGUMENT')
+    const other = { payload: { pictures: 1 } }
+    assert.equal((await send(server, route, '', other)).code, 'UNKNOWN_OPTION')
+    const text = { payload: 'a', headers: { 'content-type': 'text/plain' } }
+    assert.equal((await send(server, route, '', text)).code, 'UNSUPPORTED_MEDIA_TYPE')
+  })
+
   it('what there is to know', async () => {
     for (const path of ['models', 'devices', 'capabilities'].map((name) => `/v1/${name}`)) {
       assert.equal((await send(server, `GET ${path}`)).status, 200)
