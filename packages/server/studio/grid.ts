@@ -151,6 +151,7 @@ export class Grid {
       ...(across?.values ?? []).map((value) => make('th', { scope: 'col' }, label(across!, value))),
     )
     const table = make('table', {}, make('thead', {}, head))
+    table.style.setProperty('--columns', String(across?.values.length ?? 1))
     table.append(make('tbody', {}, ...(down?.values ?? [undefined]).map(rowOf)))
     const scroller = make('div', {
       ...{ class: 'scroller', role: 'region', tabindex: 0, 'aria-label': 'The grid of tries' },

@@ -45,6 +45,10 @@ export class Layout {
       this.say()
       this.file.focus()
     })
+    this.image.addEventListener('error', () => {
+      // TIFF, for one: the server takes it.
+      this.say('This browser cannot show the picture; the server may still take it.')
+    })
     this.takeDrops()
     store.listen((draft, before) => this.show(draft, before))
   }
@@ -63,6 +67,7 @@ export class Layout {
 
   private async lookForRecipe(blob: Blob): Promise<void> {
     try {
+      if (!(await mayCarryRecipe(blob))) return
       const recipe = await recipeIn(this.api, blob)
       if (this.store.draft.picture?.blob !== blob) return
       const open = make('button', { type: 'button', class: 'small' }, 'Open it')
@@ -70,7 +75,7 @@ export class Layout {
       this.say('This picture carries a recipe.', open)
     } catch (error) {
       if (this.store.draft.picture?.blob !== blob || !(error instanceof Problem)) return
-      // Most pictures have none, and none that is damaged either is a reason not to mix.
+      // That it has none, or a damaged one, is no reason not to mix.
       if (!error.code.startsWith('RECIPE_')) showError('layout', error.message)
     }
   }
@@ -163,6 +168,12 @@ export function recipeIn(api: Api, picture: Blob): Promise<Recipe> {
   const form = new FormData()
   form.set('picture', picture, 'picture')
   return api.post<Recipe>('v1/recipes', form)
+}
+
+/** Wherever a recipe is, the name of what wrote it is beside it. */
+async function mayCarryRecipe(picture: Blob): Promise<boolean> {
+  const text = new TextDecoder('latin1').decode(await picture.arrayBuffer())
+  return text.includes('magicmix')
 }
 
 function hasFiles({ dataTransfer }: DragEvent): boolean {
