@@ -8,7 +8,7 @@ import type { Context } from './context.js'
 import { Hosts } from './guards/hosts.js'
 import { rateLimits } from './http/rate.js'
 import { Token } from './guards/token.js'
-import { answerErrors, problemOnSocket } from './http/errors.js'
+import { answerError, problemOnSocket } from './http/errors.js'
 import { limitIncoming } from './http/incoming.js'
 import { bodyParsers } from './http/parsers.js'
 import { openApi } from './http/open-api.js'
@@ -109,7 +109,7 @@ export async function createServer(options: ServerOptions = {}): Promise<MagicMi
       done()
     })
   }
-  answerErrors(app)
+  app.setErrorHandler(answerError)
   bodyParsers(app, limits)
   limitIncoming(app, limits)
   await rateLimits(app, limits)
@@ -163,6 +163,9 @@ function makeApp(options: ServerOptions, limits: Context['limits']) {
     },
     trustProxy: options.behindProxy ?? false,
     clientErrorHandler: problemOnSocket,
+    frameworkErrors: (error, request, reply) => {
+      answerError(error, request, reply)
+    },
     forceCloseConnections: 'idle',
     return503OnClosing: false,
   })

@@ -13,6 +13,8 @@ export function bodyParsers(app: FastifyInstance, { bodyBytes }: Limits): void {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
     const bytes = Buffer.from(body)
+    // Clients that always say JSON say it of nothing, too.
+    if (bytes.length === 0) return done(null, undefined)
     ;(request as HashedRequest).bodyHash = createHash('sha256').update(bytes).digest('hex')
     void parse(request, bytes.toString(), done)
   })

@@ -28,6 +28,7 @@ export async function readBody(
 ): Promise<Body> {
   if (request.isMultipart()) return readParts(request, schema, mostBytes)
   const { body } = request
+  if (body === undefined) throw new Problem(400, 'BAD_REQUEST', 'The request has no body')
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
     throw unprocessable('Expected an object for the request', { name: 'the request' })
   }
