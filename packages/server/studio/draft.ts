@@ -113,7 +113,7 @@ export interface Recipe {
   request: Record<string, unknown>
   layout: Record<string, unknown> | null
   pictures?: Record<string, unknown>
-  model: { name: string } & Record<string, unknown>
+  model: { name: string; hashes?: unknown } & Record<string, unknown>
   made: Record<string, unknown>
 }
 
@@ -123,19 +123,29 @@ export interface Found {
   map: Blob | null
 }
 
+/** What a server has. */
+export interface Offered {
+  /** Of requests. */
+  schema: Schema
+  models: readonly ModelHere[]
+  /** Names of LoRAs. */
+  loras: readonly string[]
+}
+
+export interface ModelHere {
+  id: string
+  isDefault: boolean
+  /** Once it was loaded. */
+  info: { hashes?: unknown; tinyDecoder?: unknown } | null
+}
+
 /**
  * The draft that makes a recipe again, and in words what could not be taken over.
- *
- * @param schema that of requests to this server
  */
 export function draftOf(
   { request, model }: Recipe,
   found: Found,
-  {
-    schema,
-    models,
-    loras,
-  }: { schema: Schema; models: readonly string[]; loras: readonly string[] },
+  { schema, models, loras }: Offered,
 ): { draft: Draft; left: string[] } {
   const left: string[] = []
   const { layout, content, attention, kMax, kMin, nu, nuMap, layouts, kMaxMap, ...rest } = request
@@ -148,7 +158,8 @@ export function draftOf(
   if (layouts) left.push('It was made of several layouts, which the studio does not take.')
   if (nuMap && !found.map) left.push('Its map of nu is not in the recipe: mixing is even again.')
   if (kMaxMap) left.push('Its map of kMax is not in the recipe, and was left out.')
-  if (!models.includes(model.name)) {
+  const here = modelHere(model, models)
+  if (!here) {
     left.push(`It was made with the model ${model.name}, which is not here.`)
   }
   const options: Record<string, unknown> = {}
@@ -168,7 +179,7 @@ export function draftOf(
   }
   const draft: Draft = {
     ...emptyDraft,
-    model: models.includes(model.name) ? model.name : undefined,
+    model: here?.id,
     kind: isPrompt ? 'prompt' : 'picture',
     picture: isPrompt ? null : found.picture,
     prompt: isPrompt ? prompt : '',
@@ -181,6 +192,16 @@ export function draftOf(
     options,
   }
   return { draft, left }
+}
+
+/** The server may call a model by another name: its weights tell. */
+function modelHere(
+  { name, hashes }: Recipe['model'],
+  models: readonly ModelHere[],
+): ModelHere | undefined {
+  const wanted = JSON.stringify(hashes)
+  const isSame = ({ info }: ModelHere) => info !== null && JSON.stringify(info.hashes) === wanted
+  return models.find(isSame) ?? models.find(({ id, info }) => id === name && !info?.hashes)
 }
 
 /** Whether leaving it out says the same. */

@@ -20,7 +20,7 @@ export function showError(option: string | undefined, message: string): void {
   const id = (line.id ||= `error-${option}`)
   const field = fieldOf(place)
   field?.setAttribute('aria-invalid', 'true')
-  field?.setAttribute('aria-errormessage', id)
+  describeBy(field, (ids) => new Set([...ids, id]))
 }
 
 export function clearError(option: string): void {
@@ -45,6 +45,14 @@ export function showProblem(error: unknown): void {
   line?.scrollIntoView({ block: 'nearest' })
 }
 
+/** As errors about the length of a prompt call it, and the option that it is. */
+const prompts = [
+  ['the content prompt', 'content'],
+  ['the layout prompt', 'layout'],
+  ['the negative prompt', 'negativePrompt'],
+  ['the prompt to interpolate with', 'interpolate'],
+] as const
+
 export function describe(error: unknown): { message: string; option: string | undefined } {
   if (!(error instanceof Problem)) {
     return { message: `Something of the page went wrong: ${String(error)}`, option: undefined }
@@ -54,6 +62,8 @@ export function describe(error: unknown): { message: string; option: string | un
   const named = [name, option, picture].find((each) => typeof each === 'string')
   // 'nu.from', 'vary.nu[1]'
   const top = typeof named === 'string' ? named.split(/[.[]/)[0] : undefined
+  const prompt = prompts.find(([words]) => words === named)
+  if (prompt) return { message: error.message, option: prompt[1] }
   if (top === 'attention') return { message: error.message, option: 'content' }
   if (top === 'nuMap' || top === 'layouts') return { message: error.message, option: 'layout' }
   return { message: error.message, option: top !== undefined && placeOf(top) ? top : undefined }
@@ -75,7 +85,14 @@ function empty(line: HTMLElement): void {
 
 function unmark(field: Element): void {
   field.removeAttribute('aria-invalid')
-  field.removeAttribute('aria-errormessage')
+  describeBy(field, (ids) => ids.filter((id) => !id.startsWith('error-')))
+}
+
+function describeBy(field: Element | null, change: (ids: string[]) => Iterable<string>): void {
+  const ids = (field?.getAttribute('aria-describedby') ?? '').split(' ').filter(Boolean)
+  const changed = [...change(ids)].join(' ')
+  if (changed === '') field?.removeAttribute('aria-describedby')
+  else field?.setAttribute('aria-describedby', changed)
 }
 
 function outerOf(details: HTMLDetailsElement): HTMLDetailsElement | null {

@@ -47,7 +47,7 @@ export class History {
 
   private item(made: Made): HTMLElement {
     const { content, seed } = made.recipe.request
-    const name = String(content as string)
+    const name = String(content)
     const open = make(
       'button',
       { type: 'button', class: 'thumb', title: `${name}, seed ${String(seed as number)}` },

@@ -2,7 +2,15 @@
 import { Api, type Capabilities, Problem } from './api.js'
 import { Archive, type Made } from './archive.js'
 import { byId, make } from './dom.js'
-import { type Found, type Recipe, Store, draftOf, formOf, stepsOf } from './draft.js'
+import {
+  type Found,
+  type ModelHere,
+  type Recipe,
+  Store,
+  draftOf,
+  formOf,
+  stepsOf,
+} from './draft.js'
 import { clearError, clearErrors, describe, showError, showProblem } from './errors.js'
 import { Grid, isOfGrid } from './grid.js'
 import { History } from './history.js'
@@ -18,12 +26,6 @@ import { Stage } from './stage.js'
 import { chooseTheme } from './theme.js'
 import { Words } from './words.js'
 
-interface ModelOfServer {
-  id: string
-  isDefault: boolean
-  info: { tinyDecoder?: unknown } | null
-}
-
 class Studio {
   private readonly stage: Stage
   private readonly history: History
@@ -37,18 +39,17 @@ class Studio {
     private readonly store: Store,
     private readonly archive: Archive,
     private readonly server: Capabilities,
-    private readonly models: readonly ModelOfServer[],
+    private readonly models: readonly ModelHere[],
   ) {
     const schema = server.requests.mix
     const { properties = {} } = schema
     this.stage = new Stage({
       cancel: () => this.running?.cancel(),
       showRecipe: (made) => this.openRecipe(made.recipe, made.picture, made),
-      asLayout: ({ picture, recipe }) =>
-        this.layout.take(picture, String(recipe.request.content as string)),
+      asLayout: ({ picture, recipe }) => this.layout.take(picture, String(recipe.request.content)),
       keepSeed: ({ recipe }) => {
         store.setOption('seed', recipe.request.seed)
-        this.stage.say(`Seed ${String(recipe.request.seed as number)} is used from now on.`)
+        this.stage.say(`Seed ${String(recipe.request.seed)} is used from now on.`)
       },
     })
     this.history = new History(archive, (made) => this.stage.show(made))
@@ -135,7 +136,7 @@ class Studio {
         const recipe = result?.recipe as Recipe
         const layout = draft.kind === 'picture' ? draft.picture : null
         await this.keep({ picture, recipe, layout: withHash(layout, recipe), map: draft.map })
-        const seed = String(recipe.request.seed as number)
+        const seed = String(recipe.request.seed)
         return `Mixed in ${duration(performance.now() - started)}, seed ${seed}.`
       },
     )
@@ -241,7 +242,7 @@ class Studio {
   private use(recipe: Recipe, found: Found): void {
     const { draft, left } = draftOf(recipe, found, {
       schema: this.server.requests.mix,
-      models: this.models.map(({ id }) => id),
+      models: this.models,
       loras: this.server.loras,
     })
     clearErrors()
@@ -311,7 +312,7 @@ async function start(): Promise<void> {
   try {
     const [server, models, archive] = await Promise.all([
       api.get<Capabilities>('v1/capabilities'),
-      api.get<{ data: ModelOfServer[] }>('v1/models'),
+      api.get<{ data: ModelHere[] }>('v1/models'),
       Archive.open(),
     ])
     await new Studio(api, new Store(), archive, server, models.data).start()

@@ -94,7 +94,7 @@ export function kindOf({ type, enum: choices }: Schema): Kind {
 }
 
 function fieldFor(schema: Schema, id: string): Field {
-  const byDefault = schema.default === undefined ? undefined : String(schema.default)
+  const byDefault = schema.default === undefined ? undefined : textOf(schema.default)
   switch (kindOf(schema)) {
     case 'choice':
       return make(
@@ -155,5 +155,9 @@ function write(field: Field, value: unknown, schema: Schema): void {
       ? ''
       : isJson
         ? JSON.stringify(value)
-        : String(value as string | number)
+        : textOf(value)
+}
+
+function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : JSON.stringify(value)
 }

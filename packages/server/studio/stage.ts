@@ -71,10 +71,10 @@ export class Stage {
     this.shown = made
     const { content, seed } = made.recipe.request
     const address = URL.createObjectURL(made.picture)
-    this.put(address, String(content as string), false)
+    this.put(address, String(content), false)
     URL.revokeObjectURL(this.download.href)
     this.download.href = address
-    this.download.download = `${fileName(String(content as string))}-${String(seed as number)}.png`
+    this.download.download = `${fileName(String(content))}-${String(seed)}.png`
     byId('tools').hidden = false
     byId('back-to-grid').hidden = !this.hasGrid
   }
