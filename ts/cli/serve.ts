@@ -41,7 +41,7 @@ interface ServerPackage {
     port: number | undefined
     token: string | undefined
     config: string | undefined
-    load: LoadOptions
+    load: LoadOptions | undefined
     log: string | undefined
     signal: AbortSignal
     onListening: (address: string) => void
@@ -51,12 +51,15 @@ interface ServerPackage {
 async function run({ positionals, values, signal }: Arguments): Promise<void> {
   if (positionals.length > 0) throw new UsageError('serve takes no arguments')
   const { serve } = await serverPackage()
+  const config = textOption(values, 'config')
+  const isGiven = Object.keys(loadFlags).some((name) => values[name] !== undefined)
   await serve({
     host: textOption(values, 'host'),
     port: numberOption(values, 'port'),
     token: textOption(values, 'token') ?? (process.env.MAGICMIX_TOKEN || undefined),
-    config: textOption(values, 'config'),
-    load: loadOptionsFrom(values),
+    config,
+    // What the environment says is not said against a config file.
+    load: isGiven || config === undefined ? loadOptionsFrom(values) : undefined,
     log: textOption(values, 'log'),
     signal,
     onListening: (address) => {

@@ -8,7 +8,7 @@ import fc from 'fast-check'
 import { requestSchema, sweepSchema } from 'magicmix'
 import sharp from 'sharp'
 
-import { anyBody } from './support/any-body.js'
+import { anyBody, anyForm } from './support/any-body.js'
 import { Client, type JsonJob, type Served, long, served, small } from './support/served.js'
 
 describe('security', () => {
@@ -225,6 +225,32 @@ describe('security', () => {
       // Else the fuzzer would see the first check alone.
       assert.ok(accepted > runs / 200, `${accepted} of ${runs} were taken`)
     })
+  })
+
+  it('forms of any kind: no crash, no 500', async () => {
+    const statuses = new Set<number>()
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom('mixes', 'sweeps', 'tokenize'),
+        anyForm,
+        async (to, form) => {
+          const { statusCode, body } = await place.server.app.inject({
+            ...{ method: 'POST', url: `/v1/${to}`, payload: form.body },
+            headers: { 'content-type': form.type },
+          })
+          assert.ok(statusCode < 500, `${statusCode}: ${body}`)
+          statuses.add(statusCode)
+          if (statusCode !== 202) return
+          const { links } = JSON.parse(body) as JsonJob
+          await place.server.app.inject({ method: 'DELETE', url: links.self ?? '' })
+        },
+      ),
+      { numRuns: Number(process.env.MAGICMIX_FUZZ_RUNS ?? 500), endOnFailure: true },
+    )
+    assert.ok(
+      [200, 400, 415, 422].every((status) => statuses.has(status)),
+      [...statuses].join(),
+    )
   })
 
   describe('pictures', () => {

@@ -16,7 +16,7 @@ export interface ServeOptions {
   token?: string | undefined
   /** A config file. What is given beside it wins. */
   config?: string | undefined
-  /** Options of the one model, where the config file has none. */
+  /** Options of the one model; not beside the models of a config file. */
   load?: LoadOptions | undefined
   log?: string | undefined
   /** Ends it: running jobs are finished. */
@@ -32,6 +32,10 @@ export async function serve(options: ServeOptions): Promise<void> {
   const { config: file } = options
   const { host, port, ...config }: Config = file === undefined ? {} : await readConfig(file)
   const token = options.token ?? config.token
+  if (config.models && options.load) {
+    const message = 'The config file has models: say there which, and how they are loaded'
+    throw new MagicMixError('INVALID_ARGUMENT', message, { name: 'model' })
+  }
   const models = config.models ?? { [nameOf(options.load?.model)]: options.load ?? {} }
   const server = await createServer({
     ...config,

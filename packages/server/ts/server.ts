@@ -161,7 +161,8 @@ function makeApp(options: ServerOptions, limits: Context['limits']) {
       // Node looks at the two only so often.
       connectionsCheckingInterval: Math.min(5000, limits.requestSeconds * 500),
     },
-    trustProxy: options.behindProxy ?? false,
+    // What comes before the nearest one anybody can say.
+    trustProxy: options.behindProxy ? (_address, hop) => hop === 0 : false,
     clientErrorHandler: problemOnSocket,
     frameworkErrors: (error, request, reply) => {
       answerError(error, request, reply)
