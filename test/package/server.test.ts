@@ -28,7 +28,8 @@ describe('magicmix-server, as a package', () => {
     const [tarball = ''] = (await readdir(user.folder)).filter((name) => name.endsWith('.tgz'))
     const { stdout } = await run('tar', ['-tzf', path.join(user.folder, tarball)])
     const files = stdout.trim().split('\n')
-    const allowed = /^package\/(package\.json|README\.md|LICENSE|dist\/[\w/-]+\.(js|d\.ts))$/
+    const allowed =
+      /^package\/(package\.json|README\.md|LICENSE|dist\/[\w/-]+\.(js|d\.ts)|dist\/studio\/[\w-]+\.(html|css|svg))$/
     assert.deepEqual(
       files.filter((name) => !allowed.test(name)),
       [],
@@ -48,6 +49,7 @@ describe('magicmix-server, as a package', () => {
     const { value } = (await lines.next()) as { value: string }
     const address = /http:\S+/.exec(value)?.[0] ?? ''
     assert.equal((await fetch(`${address}/health/ready`)).status, 200)
+    assert.match(await (await fetch(address)).text(), /magicmix studio/)
     child.kill('SIGTERM')
     assert.deepEqual(await once(child, 'exit'), [0, null])
   })
