@@ -3,7 +3,7 @@ import prettier from 'eslint-config-prettier'
 import tseslint from 'typescript-eslint'
 
 export default tseslint.config(
-  { ignores: ['build/', 'dist/', 'prebuilds/', 'node_modules/'] },
+  { ignores: ['build/', '**/dist/', 'prebuilds/', '**/node_modules/'] },
   js.configs.recommended,
   {
     files: ['**/*.ts'],

@@ -64,16 +64,15 @@ describe('examples', () => {
   describe('server.mjs', () => {
     let server: ChildProcess
     let address: string
-    let lines: AsyncIterator<string>
     before(async () => {
       server = spawn(process.execPath, [example('server.mjs')], {
         env: { ...process.env, PORT: '0' },
         stdio: ['ignore', 'pipe', 'inherit'],
       })
       if (!server.stdout) throw new Error('the server has no output')
-      lines = createInterface(server.stdout)[Symbol.asyncIterator]()
+      const lines = createInterface(server.stdout)[Symbol.asyncIterator]()
       const { value } = (await lines.next()) as { value: string }
-      address = `http://localhost:${value.replace('listening on ', '')}`
+      address = value.replace('listening on ', '')
     })
     after(async () => {
       if (server.exitCode !== null) return
@@ -81,47 +80,22 @@ describe('examples', () => {
       await once(server, 'exit')
     })
 
-    interface Event {
-      event: string
-      data: { stage?: string; step?: number; url?: string; code?: string }
-    }
-
-    async function eventsOf(query: string): Promise<Event[]> {
-      const text = await (await fetch(`${address}/mix?${query}`)).text()
-      return text
-        .trim()
-        .split('\n\n')
-        .map((block) => {
-          const [, event = '', data = ''] = /^event: (.*)\ndata: (.*)$/.exec(block) ?? []
-          return { event, data: JSON.parse(data) as Event['data'] }
-        })
-    }
-
-    it('streams progress and ends with the picture', async () => {
-      const events = await eventsOf('layout=a+photo+of+a+pear&content=a+photo+of+a+lemon&steps=5')
-      const last = events.pop()
-      assert.equal(last?.event, 'mix')
-      const png = Buffer.from(last.data.url?.split(',')[1] ?? '', 'base64')
-      assert.equal((await sharp(png).metadata()).width, 128)
-      assert.ok(events.every(({ event }) => event === 'progress'))
-      const stages = [...new Set(events.map(({ data }) => data.stage))]
-      assert.deepEqual(stages, ['encode', 'layout', 'content', 'decode'])
-    })
-
-    it('tells the client what is wrong', async () => {
-      const [event] = await eventsOf('layout=a+pear&content=a+lemon&steps=-3')
-      assert.equal(event?.event, 'failed')
-      assert.equal(event.data.code, 'INVALID_ARGUMENT')
-    })
-
-    it('cancels the mix of a client that hangs up', async () => {
-      const client = new AbortController()
-      const query = 'layout=a+photo+of+a+pear&content=a+photo+of+a+lemon&steps=900'
-      const response = await fetch(`${address}/mix?${query}`, { signal: client.signal })
-      await response.body?.getReader().read()
-      client.abort()
-      const { value } = (await lines.next()) as { value: string }
-      assert.equal(value, 'a client has gone; its mix was cancelled')
+    it('takes a mix and gives its picture', async () => {
+      const taken = await fetch(`${address}/v1/mixes`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({
+          layout: { prompt: 'a photo of a pear' },
+          content: 'a photo of a lemon',
+          steps: 5,
+        }),
+      })
+      assert.equal(taken.status, 202)
+      const mix = `${address}${taken.headers.get('location')}`
+      const events = await (await fetch(`${mix}/events`)).text()
+      assert.match(events, /event: progress\n.*event: end\ndata: {"status":"completed"/s)
+      const picture = Buffer.from(await (await fetch(`${mix}/picture`)).arrayBuffer())
+      assert.equal((await sharp(picture).metadata()).width, 128)
     })
 
     it('ends when it is told to', async () => {

@@ -73,13 +73,14 @@ export type {
 export type { Picture } from './pixels.js'
 export { Sweep, type SweepCell, type SweepPlan } from './sweep.js'
 export type { SweepSheet } from './sweep-sheet.js'
-export type {
-  SweepAxis,
-  SweepOption,
-  SweepPoint,
-  SweepRange,
-  SweepRequest,
-  Vary,
+export {
+  type SweepAxis,
+  type SweepOption,
+  type SweepPoint,
+  type SweepRange,
+  type SweepRequest,
+  type Vary,
+  sweepSchema,
 } from './sweep/axes.js'
 export {
   type Decoder,
@@ -100,6 +101,7 @@ export type {
 export type { JsonSchema } from './options/option.js'
 export type { PictureRecipe, RecipeFile, RecipeMade, RecipeModel } from './recipe/picture-recipe.js'
 export { type PictureFile, readRecipe } from './recipe/read.js'
+export { rewritePicture } from './recipe/rewrite.js'
 export { type JsonPicture, type Recipe, recipe } from './request/recipe.js'
 export type { FilledContent, WeightedContent } from './request/contents.js'
 export type { FilledNu, NuCurve, NuSchedule } from './request/nu.js'

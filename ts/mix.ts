@@ -8,13 +8,13 @@ import type { NativeMixResult, NativeState } from './native/contract.js'
 import { isUrl } from './input/picture-forms.js'
 import { type Sharp, sharp } from './sharp.js'
 import { type Option, checkOptions, choice, flag } from './options/option.js'
-import { withRecipe } from './recipe/carry.js'
+import { type WrittenFormat, withRecipe } from './recipe/carry.js'
 import type { PictureRecipe } from './recipe/picture-recipe.js'
 import type { FilledMixRequest } from './request/mix-options.js'
 import { invalid, nonEmptyText, oneOf } from './options/validate.js'
 
 /** Formats that a mix can be written in. */
-export type PictureFormat = 'png' | 'jpeg' | 'webp' | 'avif' | 'tiff'
+export type PictureFormat = WrittenFormat
 
 const formatsByExtension: Readonly<Record<string, PictureFormat>> = {
   '.png': 'png',

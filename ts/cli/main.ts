@@ -18,6 +18,7 @@ import { command as inspect } from './inspect.js'
 import { command as mix } from './mix.js'
 import { command as pull } from './pull.js'
 import { command as replay } from './replay.js'
+import { command as serve } from './serve.js'
 import { command as sweep } from './sweep.js'
 
 const exitCode = { done: 0, failed: 1, usage: 2 }
@@ -29,6 +30,7 @@ const stopSignals = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const
 const commands: Readonly<Record<string, Command>> = {
   mix,
   sweep,
+  serve,
   replay,
   demo,
   pull,

@@ -2,7 +2,7 @@
 import { types } from 'node:util'
 
 import { UsageError } from '../errors.js'
-import { number } from '../options/option.js'
+import { namesFile, number } from '../options/option.js'
 import { type UnknownRecord, integerBetween, invalid, isRecord } from '../options/validate.js'
 import { nonEmptyText, refuseUnknownKeys, text } from '../options/validate.js'
 import {
@@ -52,8 +52,8 @@ const base64 = { type: 'string', contentEncoding: 'base64', minLength: 1 }
 const side = { type: 'integer', minimum: 1, maximum: 1 << 15 }
 
 const pictureSchemas = [
-  { type: 'string', minLength: 1 },
-  closed({ path: { type: 'string', minLength: 1 } }, { sha256: hash }),
+  { type: 'string', minLength: 1, ...namesFile },
+  closed({ path: { type: 'string', minLength: 1, ...namesFile } }, { sha256: hash }),
   closed({ bytes: base64 }, { sha256: hash }),
   closed({
     data: base64,

@@ -1,6 +1,6 @@
 /** Low-rank changes to a model's weights. */
 import { UsageError } from '../errors.js'
-import { type Option, filledText, list, number, object } from '../options/option.js'
+import { type Option, fileName, list, number, object } from '../options/option.js'
 
 /** A LoRA, and how strong it is. */
 export interface Lora {
@@ -20,7 +20,7 @@ export interface Lora {
 export type FilledLora = { [K in keyof Lora]-?: Exclude<Lora[K], undefined> }
 
 const loraOptions = {
-  file: filledText({ help: 'the file, or hf:NAME', required: true }),
+  file: fileName({ help: 'the file, or hf:NAME', required: true }),
   strength: number(-10, 10, { help: '1 is as it was trained, 0 nothing of it', default: 1 }),
 } satisfies Record<keyof Lora, Option>
 

@@ -119,6 +119,22 @@ export function filledText<const R extends Row<string>>(row: R) {
   return { ...row, check: nonEmptyText, range: '', schema: { type: 'string', minLength: 1 } }
 }
 
+/**
+ * Marks the schema of a text that names a file on this machine or on the hub: where requests come from elsewhere, such
+ * as a server, it is not taken.
+ */
+export const namesFile = { 'x-names-file': true } as const
+
+/** A text that names a file. */
+export function fileName<const R extends Row<string>>(row: R) {
+  return {
+    ...row,
+    check: nonEmptyText,
+    range: '',
+    schema: { type: 'string', minLength: 1, ...namesFile },
+  }
+}
+
 export function choice<const V extends string, const R extends Row<V>>(
   values: readonly V[],
   row: R,

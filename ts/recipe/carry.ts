@@ -15,10 +15,14 @@ const mostInJpeg = 60_000
 /** EXIF holds 64 KiB, in UTF-16. */
 const mostParameters = 16_000
 
+/** Formats that carry one. */
+export type WrittenFormat = 'png' | 'jpeg' | 'webp' | 'avif' | 'tiff'
+export const writtenFormats: readonly WrittenFormat[] = ['png', 'jpeg', 'webp', 'avif', 'tiff']
+
 /** The bytes of `picture` in a format, with its recipe. */
 export async function withRecipe(
   picture: Sharp,
-  format: 'png' | 'jpeg' | 'webp' | 'avif' | 'tiff',
+  format: WrittenFormat,
   recipe: PictureRecipe,
 ): Promise<ReturnType<typeof Buffer.alloc>> {
   const json = asciiJson(recipe)

@@ -3,7 +3,15 @@ import path from 'node:path'
 
 import { MagicMixError } from '../errors.js'
 import { isUrl } from '../input/picture-forms.js'
-import { type Option, isMissing, takesNumbers } from '../options/option.js'
+import {
+  type JsonSchema,
+  type Option,
+  type OptionTable,
+  isMissing,
+  namesFile,
+  schemaOf,
+  takesNumbers,
+} from '../options/option.js'
 import {
   type UnknownRecord,
   integerBetween,
@@ -104,6 +112,18 @@ export interface CheckedSweep {
 }
 
 const mostCells = 1024
+const anyNumber = { type: 'number' }
+const rangeSchema: JsonSchema = {
+  type: 'object',
+  properties: {
+    ...{ from: anyNumber, to: anyNumber },
+    step: { type: 'number', exclusiveMinimum: 0 },
+    count: { type: 'integer', minimum: 2, maximum: mostCells },
+  },
+  required: ['from', 'to'],
+  oneOf: [{ required: ['step'] }, { required: ['count'] }],
+  additionalProperties: false,
+}
 const notVaried = ['onProgress', 'signal', 'previewEvery', 'trace']
 const variable = Object.keys(mixOptions).filter((name) => !notVaried.includes(name))
 
@@ -114,6 +134,7 @@ export const sweepOptions = {
     range: '`{ option: values }`',
     required: true,
     check: checkVary,
+    schema: varySchema(),
     cli: {
       flag: 'vary',
       value: 'NAME=VALUES',
@@ -129,9 +150,38 @@ export const sweepOptions = {
       if (typeof value !== 'string' || value === '') throw invalid(name, 'a folder', value)
       return value
     },
+    schema: { type: 'string', minLength: 1, ...namesFile },
     cli: { flag: 'cells', value: 'FOLDER' },
   },
 } satisfies Record<string, Option>
+
+/** Of every option a list of its values, of numbers also a range. */
+function varySchema(): JsonSchema {
+  const table: OptionTable = mixOptions
+  const values = variable.map((name) => {
+    const option = table[name]!
+    const list = { type: 'array', items: option.schema ?? {}, minItems: 1, maxItems: mostCells }
+    return [name, takesNumbers(option) ? { anyOf: [list, rangeSchema] } : list]
+  })
+  return {
+    type: 'object',
+    properties: Object.fromEntries(values) as JsonSchema,
+    minProperties: 1,
+    maxProperties: 3,
+    additionalProperties: false,
+  }
+}
+
+/**
+ * JSON Schema (draft 2020-12) of a request to {@link MagicMix.sweep} in its JSON form: everything but `onProgress`
+ * and `signal`. `content` and `layout` may be varied instead of given.
+ */
+export const sweepSchema: JsonSchema = {
+  $schema: 'https://json-schema.org/draft/2020-12/schema',
+  title: 'SweepRequest',
+  ...schemaOf({ ...mixOptions, ...sweepOptions }),
+  required: ['vary'],
+}
 
 /**
  * Checks `request`, whatever it is, and every cell that follows from it.

@@ -1,0 +1,26 @@
+/** What the routes of a server know. */
+import type { Jobs, Order } from './jobs/jobs.js'
+import type { Limits } from './limits.js'
+import type { Models } from './models/models.js'
+import type { Guard } from './request/guard.js'
+import type { RequestSchemas } from './request/schemas.js'
+
+export interface Context {
+  jobs: Jobs
+  models: Models
+  limits: Limits
+  /** Names that requests may have for LoRAs. */
+  loras: readonly string[]
+  /** Of the bodies of mixes and sweeps. */
+  schemas: RequestSchemas
+  /** What is taken from clients at all. */
+  guard: Guard
+  /** What `mix` and `sweep` would refuse. */
+  check: (order: Order) => Promise<void>
+  /** Milliseconds between two comments of an event stream. */
+  heartbeat: number
+  /** Aborts when the server closes: event streams end then. */
+  closing: AbortSignal
+  /** No more jobs are taken. */
+  isDraining: () => boolean
+}

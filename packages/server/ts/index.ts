@@ -1,0 +1,29 @@
+/**
+ * magicmix over HTTP. Begin at {@link createServer}.
+ *
+ * @packageDocumentation
+ */
+import './types.js'
+
+export type { Context } from './context.js'
+export type {
+  Blob,
+  Counts,
+  EventName,
+  Job,
+  JobEvent,
+  JobKind,
+  JobStatus,
+  Jobs,
+  JobsOptions,
+  Order,
+  Report,
+  Work,
+} from './jobs/jobs.js'
+export { MemoryJobs } from './jobs/memory-jobs.js'
+export { type Limits, limitRows } from './limits.js'
+export type { LogLevel, ServerOptions } from './options.js'
+export { type JobError, Problem, type ProblemCode, type ProblemJson } from './problem.js'
+export { type ServeOptions, serve } from './serve.js'
+export { type MagicMixServer, createServer } from './server.js'
+export type { NamedLoras } from './work/work.js'

@@ -1,0 +1,84 @@
+/** What `magicmix serve` runs. */
+import path from 'node:path'
+
+import { type LoadOptions, MagicMixError } from 'magicmix'
+
+import { type Config, readConfig } from './config.js'
+import { inTheBox } from './models/sources.js'
+import { type LogLevel, logLevels } from './options.js'
+import { createServer } from './server.js'
+
+export interface ServeOptions {
+  /** Default 127.0.0.1. */
+  host?: string | undefined
+  /** Default 7860; 0 is any that is free. */
+  port?: number | undefined
+  token?: string | undefined
+  /** A config file. What is given beside it wins. */
+  config?: string | undefined
+  /** Options of the one model; not beside the models of a config file. */
+  load?: LoadOptions | undefined
+  log?: string | undefined
+  /** Ends it: running jobs are finished. */
+  signal: AbortSignal
+  /** Told the address once it answers. */
+  onListening?: ((address: string) => void) | undefined
+}
+
+const usualPort = 7860
+
+/** Resolves when the server has ended. */
+export async function serve(options: ServeOptions): Promise<void> {
+  const { config: file } = options
+  const { host, port, ...config }: Config = file === undefined ? {} : await readConfig(file)
+  const token = options.token ?? config.token
+  if (config.models && options.load) {
+    const message = 'The config file has models: say there which, and how they are loaded'
+    throw new MagicMixError('INVALID_ARGUMENT', message, { name: 'model' })
+  }
+  const models = config.models ?? { [nameOf(options.load?.model)]: options.load ?? {} }
+  const server = await createServer({
+    ...config,
+    models,
+    ...{ token, log: levelOf(options.log) ?? config.log ?? 'warn', processMetrics: true },
+  })
+  try {
+    const address = await server.listen({
+      host: options.host ?? host,
+      port: options.port ?? port ?? usualPort,
+    })
+    options.onListening?.(address)
+    await aborted(options.signal)
+    await server.drain()
+  } finally {
+    await server.close()
+  }
+}
+
+/** `sd-v1-4` of `models/sd-v1-4.safetensors`. */
+function nameOf(model: string | undefined): string {
+  if (model === undefined) return inTheBox
+  if (model.startsWith('hf:')) return model.slice(3)
+  return path.parse(path.resolve(model)).name
+}
+
+/** From a command line. */
+function levelOf(text: string | undefined): LogLevel | undefined {
+  if (text === undefined || logLevels.includes(text as LogLevel))
+    return text as LogLevel | undefined
+  const expected = `one of ${logLevels.join(', ')}`
+  throw new MagicMixError(
+    'INVALID_ARGUMENT',
+    `Expected ${expected} for log but received '${text}'`,
+    {
+      ...{ name: 'log', expected, received: text },
+    },
+  )
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve()
+    signal.addEventListener('abort', () => resolve(), { once: true })
+  })
+}
