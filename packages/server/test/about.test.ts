@@ -50,7 +50,7 @@ describe('what a server says of itself', () => {
     const { layout } = mix.properties as { layout: { anyOf: { required: string[] }[] } }
     assert.deepEqual(
       layout.anyOf.map(({ required }) => required[0]),
-      ['prompt', 'bytes', 'data'],
+      ['bytes', 'data', 'prompt'],
     )
   })
 

@@ -112,7 +112,10 @@ describe('security', () => {
   it('every text of a request is a prompt, a colour or a choice, or it is known to name a file', () => {
     const known = [
       ...['content', 'negativePrompt', 'background', 'attention.text', 'interpolate.prompt'],
-      ...['layout.prompt', 'layout.bytes', 'layout.sha256', 'layout.data'],
+      ...['layout.prompt', 'contents.prompt', 'contents.attention.text'],
+      ...['layout', 'layouts', 'layouts.picture', 'nuMap', 'kMaxMap'].flatMap((name) =>
+        ['bytes', 'sha256', 'data'].map((field) => `${name}.${field}`),
+      ),
     ]
     const free = [requestSchema, sweepSchema].flatMap((schema) => freeTexts(schema, []))
     const names = new Set(free.map((path) => path.replace(/^vary\./, '')))
@@ -261,6 +264,27 @@ describe('security', () => {
         ...{ ...small, layout: { bytes: png.toString('base64') } },
       })
       assert.deepEqual([bomb.status, bomb.body.code], [422, 'PICTURE_UNREADABLE'])
+      const picture = { bytes: png.toString('base64') }
+      const { layout: _, ...rest } = small
+      for (const request of [
+        { ...small, nuMap: picture },
+        { ...small, kMaxMap: picture },
+        { ...rest, layouts: [picture] },
+        { ...rest, layouts: [{ picture, weight: 1 }] },
+        {
+          ...rest,
+          layouts: [{ picture: { data: 'AAAA', width: 30_000, height: 30_000, channels: 3 } }],
+        },
+      ]) {
+        const { status, body } = await client.send('POST', '/v1/mixes', request)
+        assert.deepEqual(
+          [status, body.code],
+          [422, 'PICTURE_UNREADABLE'],
+          Object.keys(request).join(),
+        )
+      }
+      const varied = { ...rest, vary: { layouts: [[{ picture, weight: 1 }]] } }
+      assert.equal((await client.send('POST', '/v1/sweeps', varied)).status, 422)
       const raw = { data: 'AAAA', width: 30_000, height: 30_000, channels: 3 }
       const pixels = await client.send('POST', '/v1/mixes', { ...small, layout: raw })
       assert.equal(pixels.status, 422)

@@ -20,14 +20,15 @@ const formats: readonly RegExp[] = [
 ]
 
 /**
- * `{ bytes, sha256? }` anywhere in a value as a `Buffer`. The value has been checked against its schema, so it is
+ * `{ bytes, sha256? }` anywhere in a value as a `Buffer`, also in `{ picture, weight }`. The value has been checked against its schema, so it is
  * as deep as that at most.
  */
 export function withBuffers(value: unknown, name: string): unknown {
   if (Array.isArray(value)) return value.map((each, i) => withBuffers(each, `${name}[${i}]`))
   if (typeof value !== 'object' || value === null || Buffer.isBuffer(value)) return value
-  const { bytes, sha256 } = value as { bytes?: unknown; sha256?: unknown }
+  const { bytes, sha256, picture } = value as Partial<Record<string, unknown>>
   if (typeof bytes === 'string') return decoded(bytes, sha256, name)
+  if (picture !== undefined) return { ...value, picture: withBuffers(picture, `${name}.picture`) }
   return value
 }
 
@@ -46,7 +47,8 @@ function decoded(base64: string, sha256: unknown, name: string): Buffer {
 export function picturesIn(value: unknown, name: string): NamedPicture[] {
   if (Buffer.isBuffer(value)) return [{ name, bytes: value }]
   if (Array.isArray(value)) return value.flatMap((each, i) => picturesIn(each, `${name}[${i}]`))
-  const { data, width, height } = Object(value) as Partial<Record<string, unknown>>
+  const { data, width, height, picture } = Object(value) as Partial<Record<string, unknown>>
+  if (picture !== undefined) return picturesIn(picture, `${name}.picture`)
   if (typeof data !== 'string' || typeof width !== 'number' || typeof height !== 'number') return []
   return [{ name, pixels: { width, height, bytes: data.length } }]
 }
