@@ -67,7 +67,7 @@ houses['packages/server/ts'] = {
   levels: [
     ['base'],
     ['jobs', 'models', 'guards'],
-    ['work'],
+    ['work', 'redis'],
     ['request'],
     ['routes', 'http'],
     ['facade'],

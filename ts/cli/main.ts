@@ -20,6 +20,7 @@ import { command as pull } from './pull.js'
 import { command as replay } from './replay.js'
 import { command as serve } from './serve.js'
 import { command as sweep } from './sweep.js'
+import { command as worker } from './worker.js'
 
 const exitCode = { done: 0, failed: 1, usage: 2 }
 
@@ -31,6 +32,7 @@ const commands: Readonly<Record<string, Command>> = {
   mix,
   sweep,
   serve,
+  worker,
   replay,
   demo,
   pull,

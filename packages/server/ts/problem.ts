@@ -16,6 +16,9 @@ export type ServerCode =
   | 'UNSUPPORTED_MEDIA_TYPE'
   | 'RATE_LIMITED'
   | 'DRAINING'
+  | 'NO_WORKER'
+  | 'WORKER_LOST'
+  | 'QUEUE_UNAVAILABLE'
 
 export type ProblemCode = ServerCode | MagicMixErrorCode
 
