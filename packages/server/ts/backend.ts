@@ -8,12 +8,13 @@ import type { Limits } from './limits.js'
 import { type ModelSet, Models } from './models/models.js'
 import { sourcesOf } from './models/sources.js'
 import type { ServerOptions } from './options.js'
+import type { WorkerCard } from './redis/crew.js'
 import type { Metrics } from './routes/metrics.js'
 import { workWith } from './work/work.js'
 
 export interface Backend {
   models: ModelSet
-  workers: () => object[]
+  workers: () => readonly WorkerCard[]
   makeJobs: (options: Omit<JobsOptions, 'work'>) => Jobs
 }
 
@@ -50,12 +51,16 @@ async function redisBackend(
     const message = `redis does not go with ${name}: workers have the models`
     throw new MagicMixError('INVALID_ARGUMENT', message, { name })
   }
-  const { RedisJobs, RedisPlace, RemoteModels } = await import('./redis/index.js')
-  const place = await RedisPlace.open(redis, limits, (err) => log.warn({ err }, 'redis'))
+  const { RedisJobs, RedisPlace, RemoteModels, oncePerOutage } = await import('./redis/index.js')
+  const place = await RedisPlace.open(
+    redis,
+    limits,
+    oncePerOutage((err) => log.warn({ err }, 'redis')),
+  )
   const names = Object.keys(options.models ?? {})
   return {
     models: new RemoteModels(place, names, options.defaultModel),
-    workers: () => [...place.crew.workers],
+    workers: () => place.crew.workers,
     makeJobs: (given) => new RedisJobs(place, given),
   }
 }

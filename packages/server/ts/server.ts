@@ -54,7 +54,7 @@ export async function createServer(options: ServerOptions = {}): Promise<MagicMi
   const limits = limitsFrom(options.limits)
   const { app, log } = makeApp(options, limits)
   const metrics = new Metrics(options.processMetrics ?? false)
-  const { models, makeJobs } = await backendOf(options, limits, log, metrics)
+  const { models, workers, makeJobs } = await backendOf(options, limits, log, metrics)
   const loras = options.loras ?? {}
   const schemas = requestSchemas(options.redis ? undefined : models.names, Object.keys(loras))
   const guard = new Guard(schemas, limits)
@@ -72,7 +72,7 @@ export async function createServer(options: ServerOptions = {}): Promise<MagicMi
   setMaxListeners(0, closing.signal) // every event stream has one
   let isDraining = false
   const context: Context = {
-    ...{ jobs, models, limits, schemas, guard, loras: Object.keys(loras) },
+    ...{ jobs, models, workers, limits, schemas, guard, loras: Object.keys(loras) },
     check: (order) => checkOrder(order, { models, loras, guard }),
     heartbeat: options.heartbeat ?? 15_000,
     closing: closing.signal,

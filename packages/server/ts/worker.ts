@@ -40,7 +40,8 @@ export async function worker(options: WorkerOptions): Promise<void> {
     onLoad: (model, ms) => log.info({ model, ms: Math.round(ms) }, 'model loaded'),
     onUnload: (model) => log.info({ model }, 'model unloaded'),
   })
-  const { RedisWorker } = await import('./redis/index.js')
+  const { RedisWorker, oncePerOutage } = await import('./redis/index.js')
+  const troubled = oncePerOutage((err: unknown) => log.warn({ err }, 'redis'))
   const worker = await RedisWorker.start({
     ...{ redis, models, limits: limitsFrom(config.limits) },
     work: workWith(models, config.loras ?? {}),
@@ -56,7 +57,7 @@ export async function worker(options: WorkerOptions): Promise<void> {
   }
 
   function note(event: WorkerEvent): void {
-    if (event.event === 'error') log.warn({ err: event.error }, 'redis')
+    if (event.event === 'error') troubled(event.error)
     else if ('error' in event) log.warn({ job: event.job, err: event.error }, event.event)
     else log.info({ job: event.job }, event.event)
   }

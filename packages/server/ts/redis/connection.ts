@@ -28,3 +28,16 @@ function connected(
   redis.on('error', onError)
   return redis
 }
+
+/** Passes on an error only if it is another than the last one, or that was a while ago: an outage is the same one many times. */
+export function oncePerOutage<E>(tell: (error: E) => void): (error: E) => void {
+  let last = ''
+  let at = -Infinity
+  return (error) => {
+    const text = String(error)
+    const now = performance.now()
+    if (text !== last || now - at > 30_000) tell(error)
+    last = text
+    at = now
+  }
+}

@@ -7,6 +7,7 @@ import type { EventStreams } from './events.js'
 import { healthRoutes } from './health.js'
 import { mixRoutes } from './mixes.js'
 import { sweepRoutes } from './sweeps.js'
+import { workerRoutes } from './workers.js'
 
 export type RouteGroup = (app: FastifyInstance, context: Context, streams: EventStreams) => void
 
@@ -15,4 +16,5 @@ export const routeGroups: readonly RouteGroup[] = [
   sweepRoutes,
   aboutRoutes,
   healthRoutes,
+  workerRoutes,
 ]
