@@ -1,4 +1,4 @@
-/** Every program under bench/ and models/eval, run for a moment. Their figures mean nothing here. */
+/** Every program under bench/, models/eval and packages/server/bench, run for a moment. Their figures mean nothing here. */
 import assert from 'node:assert/strict'
 import { rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -39,6 +39,11 @@ const programs: [program: string, args: string[], prints: RegExp][] = [
     'models/eval/few_steps.ts',
     [pictures, '--seeds', '1', '--contents', '1', '--only', 'lcm 4, nu 0.5'],
     /^\| lcm 4, nu 0\.5 +\| [\d.]+ \|/m,
+  ],
+  [
+    'packages/server/bench/run.ts',
+    ['--seconds', '0.2', '--mixes', '1', '--clients', '5', '--steps', '2'],
+    /"addedMs": [\d.-]+/,
   ],
   ['bench/load.ts', ['1'], /^require of magicmix: [\d.]+ ms$/m],
 ]

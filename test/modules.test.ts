@@ -20,6 +20,8 @@ const names = [
   'readRecipe',
   'recipe',
   'requestSchema',
+  'rewritePicture',
+  'sweepSchema',
 ]
 
 /** A package that depends on magicmix, as a user's does. */
@@ -51,7 +53,7 @@ describe('modules', () => {
       console.log([${names.join(', ')}].map((each) => typeof each).join())`
     assert.equal(
       await runFile('imported.mjs', source),
-      names.map((name) => (name === 'requestSchema' ? 'object' : 'function')).join(),
+      names.map((name) => (name.endsWith('Schema') ? 'object' : 'function')).join(),
     )
   })
 

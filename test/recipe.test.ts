@@ -7,7 +7,8 @@ import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 
 import fc from 'fast-check'
-import { MagicMix, type Mix, MagicMixError, type PictureFormat, readRecipe } from 'magicmix'
+import { MagicMix, type Mix, MagicMixError, type PictureFormat } from 'magicmix'
+import { readRecipe, rewritePicture } from 'magicmix'
 import type { LayoutPicture, LoadOptions, MixRequest, PictureRecipe } from 'magicmix'
 import sharp from 'sharp'
 
@@ -281,6 +282,21 @@ describe('a recipe', function () {
     ] as const) {
       await assert.rejects(mix.toBuffer(options as never), { code })
     }
+  })
+
+  it('goes along into another format', async () => {
+    const png = await mix.toBuffer({ format: 'png', recipe: true })
+    for (const format of formats) {
+      const rewritten = await rewritePicture(png, format)
+      assert.deepEqual(await readRecipe(rewritten), mix.recipe, format)
+      const own = await sharp(await mix.toBuffer(format))
+        .raw()
+        .toBuffer()
+      assert.deepEqual(await sharp(rewritten).raw().toBuffer(), own, format)
+    }
+    await assert.rejects(rewritePicture(png, 'gif' as 'png'), { code: 'INVALID_ARGUMENT' })
+    const without = await mix.toBuffer('png')
+    await assert.rejects(rewritePicture(without, 'webp'), { code: 'RECIPE_NOT_FOUND' })
   })
 
   it('too long for a JPEG is refused there, not left out', async () => {

@@ -2,9 +2,10 @@
 import assert from 'node:assert/strict'
 
 import Ajv from 'ajv/dist/2020'
-import { recipe, requestSchema } from 'magicmix'
+import { recipe, requestSchema, sweepSchema } from 'magicmix'
 
 import { checkRequest } from '../dist/request/mix-options.js'
+import { checkSweep } from '../dist/sweep/axes.js'
 
 const validate = new Ajv({ allErrors: true, strict: false }).compile(requestSchema)
 const smallest = { layout: 'corgi.jpg', content: 'a cat' }
@@ -102,5 +103,45 @@ describe('requestSchema', () => {
     }
     assert.equal(properties.nu?.default, 0.9)
     assert.deepEqual(requestSchema.required, ['layout', 'content'])
+  })
+})
+
+describe('sweepSchema', () => {
+  const validateSweep = new Ajv({ allErrors: true, strict: false }).compile(sweepSchema)
+  const sweeps: object[] = [
+    { ...smallest },
+    ...[
+      ...[{}, { nu: [] }, { nu: 0.5 }, { nu: [0.5] }, { nu: [0.5, 1.5] }, { nuu: [0.5] }],
+      ...[{ trace: [true, false] }, { previewEvery: [1, 2] }, { cells: ['a'] }],
+      ...[
+        { nu: [0.1], kMax: [1], seed: [1] },
+        { nu: [0.1], kMax: [1], seed: [1], eta: [0] },
+      ],
+      ...[{ nu: { from: 0, to: 1, step: 0.5 } }, { nu: { from: 0, to: 1, count: 3 } }],
+      ...[{ nu: { from: 0, to: 1 } }, { nu: { from: 0, to: 1, step: 0.5, count: 3 } }],
+      ...[{ nu: { from: 0, to: 1, step: 0 } }, { nu: { from: 0, to: 1, count: 1 } }],
+      ...[{ content: { from: 0, to: 1, step: 1 } }, { content: ['a', 'b'] }, { layout: ['a.png'] }],
+      ...[{ layout: [{ prompt: 'a' }, { bytes: 'AAAA' }] }, { loras: [[], [{ file: 'a' }]] }],
+      ...[{ guidanceInterval: [[0, 1]] }, { guidanceInterval: [0, 1] }, { cache: [null, {}] }],
+    ].map((vary) => ({ ...smallest, vary })),
+    { vary: { content: ['a'], layout: ['b'] } },
+    { ...smallest, vary: { nu: [0.5] }, cells: 'folder' },
+    { ...smallest, vary: { nu: [0.5] }, cells: '' },
+    { ...smallest, vary: { nu: [0.5] }, sells: 'folder' },
+  ]
+
+  it('accepts and refuses what sweep does', () => {
+    const isAccepted = (sweep: object) => {
+      try {
+        checkSweep(sweep)
+        return true
+      } catch {
+        return false
+      }
+    }
+    const disagreements = sweeps.filter((sweep) => validateSweep(sweep) !== isAccepted(sweep))
+    assert.deepEqual(disagreements, [])
+    const count = sweeps.filter(isAccepted).length
+    assert.ok(count > 8 && sweeps.length - count > 12, `${count} of ${sweeps.length}`)
   })
 })

@@ -46,7 +46,7 @@ interface ServerPackage {
     port: number | undefined
     token: string | undefined
     config: string | undefined
-    load: LoadOptions
+    load: LoadOptions | undefined
     redis: string | undefined
     log: string | undefined
     signal: AbortSignal
@@ -57,12 +57,15 @@ interface ServerPackage {
 async function run({ positionals, values, signal }: Arguments): Promise<void> {
   if (positionals.length > 0) throw new UsageError('serve takes no arguments')
   const { serve } = await serverPackage<ServerPackage>('serve')
+  const config = textOption(values, 'config')
+  const isGiven = Object.keys(loadFlags).some((name) => values[name] !== undefined)
   await serve({
     host: textOption(values, 'host'),
     port: numberOption(values, 'port'),
     token: textOption(values, 'token') ?? (process.env.MAGICMIX_TOKEN || undefined),
-    config: textOption(values, 'config'),
-    load: loadOptionsFrom(values),
+    config,
+    // What the environment says is not said against a config file.
+    load: isGiven || config === undefined ? loadOptionsFrom(values) : undefined,
     redis: textOption(values, 'redis') ?? (process.env.MAGICMIX_REDIS || undefined),
     log: textOption(values, 'log'),
     signal,

@@ -41,7 +41,7 @@ interface WorkerPackage {
   worker(options: {
     redis: string | undefined
     config: string | undefined
-    load: LoadOptions
+    load: LoadOptions | undefined
     log: string | undefined
     signal: AbortSignal
     onReady: (models: readonly string[]) => void
@@ -51,10 +51,12 @@ interface WorkerPackage {
 async function run({ positionals, values, signal }: Arguments): Promise<void> {
   if (positionals.length > 0) throw new UsageError('worker takes no arguments')
   const { worker } = await serverPackage<WorkerPackage>('worker')
+  const config = textOption(values, 'config')
+  const isGiven = Object.keys(loadFlags).some((name) => values[name] !== undefined)
   await worker({
     redis: textOption(values, 'redis') ?? (process.env.MAGICMIX_REDIS || undefined),
-    config: textOption(values, 'config'),
-    load: loadOptionsFrom(values),
+    config,
+    load: isGiven || config === undefined ? loadOptionsFrom(values) : undefined,
     log: textOption(values, 'log'),
     signal,
     onReady: (models) => {

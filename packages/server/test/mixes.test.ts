@@ -177,6 +177,16 @@ describe('/v1/mixes', () => {
     assert.equal(wrong.status, 422)
   })
 
+  it('takes no body for what has none, whatever is said of its type', async () => {
+    const { links } = await client.submit('/v1/mixes', long)
+    const json = { 'content-type': 'application/json' }
+    const cancelled = await client.send('POST', `${links.self}/cancel`, undefined, json)
+    assert.equal(cancelled.status, 202)
+    assert.equal((await client.send('DELETE', links.self ?? '', undefined, json)).status, 204)
+    assert.equal((await client.send('POST', '/v1/mixes', undefined, json)).status, 400)
+    assert.equal((await client.send('POST', '/v1/mixes')).status, 400)
+  })
+
   it('says of a refused request what is wrong with it', async () => {
     for (const [body, code, detail] of [
       [{ ...small, nu: 2 }, 'INVALID_ARGUMENT', /between 0 and 1 for nu/],

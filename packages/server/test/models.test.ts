@@ -54,6 +54,25 @@ describe('models by name', () => {
     assert.match(text, /magicmix_model_loads_total{model="three"} 1/)
   })
 
+  it('are unloaded once they are idle, if there was no other way', async () => {
+    await start({ models: { one: load, two: load }, memory: 1 })
+    const long = { ...small, model: 'one', steps: 60 }
+    const first = await client.submit('/v1/mixes', long)
+    const second = await client.submit('/v1/mixes', { ...small, model: 'two' })
+    for (const job of [first, second]) {
+      assert.equal((await client.finish(job)).status, 'completed')
+    }
+    assert.equal((await loaded()).length, 1)
+  })
+
+  it('that are being loaded do not keep a job that is cancelled', async () => {
+    await start({ models: { one: load } })
+    const job = await client.submit('/v1/mixes', small)
+    await client.send('POST', `${job.links.self}/cancel`)
+    assert.equal((await client.finish(job)).status, 'cancelled')
+    assert.equal((await mix('one')).status, 'completed')
+  })
+
   it('are checked as far as that goes before they are loaded', async () => {
     await start({ models: { one: load } })
     const bad = await client.send('POST', '/v1/mixes', { ...small, nu: 3 })

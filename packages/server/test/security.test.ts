@@ -8,7 +8,7 @@ import fc from 'fast-check'
 import { requestSchema, sweepSchema } from 'magicmix'
 import sharp from 'sharp'
 
-import { anyBody } from './support/any-body.js'
+import { anyBody, anyForm } from './support/any-body.js'
 import { Client, type JsonJob, type Served, long, served, small } from './support/served.js'
 
 describe('security', () => {
@@ -85,8 +85,9 @@ describe('security', () => {
       ...['mix_..%2f', '%E0%A4%A', 'mix_%0a', '*'],
     ]) {
       for (const rest of ['', '/picture', '/events']) {
-        const { status } = await client.send('GET', `/v1/mixes/${id}${rest}`)
-        assert.ok([400, 404, 414].includes(status), `${id}${rest}: ${status}`)
+        const { status, body } = await client.send('GET', `/v1/mixes/${id}${rest}`)
+        assert.ok([400, 404].includes(status), `${id}${rest}: ${status}`)
+        assert.equal(body.status, status, `${id.slice(0, 20)}${rest} is no problem of ours`)
       }
     }
   })
@@ -151,6 +152,21 @@ describe('security', () => {
       assert.equal((await client.send('POST', '/v1/mixes', many)).status, 413)
     })
 
+    it('that are too much together: 429, until others have come', async () => {
+      const small = await served({ limits: { bodyBytes: 100_000, queueBytes: 150_000 } })
+      const port = Number(new URL(small.address).port)
+      const slow = connect(port, '127.0.0.1')
+      slow.write('POST /v1/tokenize HTTP/1.1\r\nhost: localhost\r\ncontent-length: 90000\r\n')
+      slow.write('content-type: application/json\r\n\r\n{')
+      const other = new Client(small.address)
+      const text = JSON.stringify({ text: 'a'.repeat(80_000) })
+      const status = async () => (await other.send('POST', '/v1/tokenize', text)).status
+      await eventually(async () => assert.equal(await status(), 429))
+      slow.destroy()
+      await eventually(async () => assert.equal(await status(), 422))
+      await small.end()
+    })
+
     it('that are compressed: 415', async () => {
       const { app } = place.server
       const { statusCode } = await app.inject({
@@ -209,6 +225,32 @@ describe('security', () => {
       // Else the fuzzer would see the first check alone.
       assert.ok(accepted > runs / 200, `${accepted} of ${runs} were taken`)
     })
+  })
+
+  it('forms of any kind: no crash, no 500', async () => {
+    const statuses = new Set<number>()
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom('mixes', 'sweeps', 'tokenize'),
+        anyForm,
+        async (to, form) => {
+          const { statusCode, body } = await place.server.app.inject({
+            ...{ method: 'POST', url: `/v1/${to}`, payload: form.body },
+            headers: { 'content-type': form.type },
+          })
+          assert.ok(statusCode < 500, `${statusCode}: ${body}`)
+          statuses.add(statusCode)
+          if (statusCode !== 202) return
+          const { links } = JSON.parse(body) as JsonJob
+          await place.server.app.inject({ method: 'DELETE', url: links.self ?? '' })
+        },
+      ),
+      { numRuns: Number(process.env.MAGICMIX_FUZZ_RUNS ?? 500), endOnFailure: true },
+    )
+    assert.ok(
+      [200, 400, 415, 422].every((status) => statuses.has(status)),
+      [...statuses].join(),
+    )
   })
 
   describe('pictures', () => {
@@ -298,12 +340,10 @@ describe('security', () => {
       assert.ok(Number(third.headers.get('retry-after')) > 0)
       controller.abort()
       await client.send('DELETE', job.links.self ?? '')
-      for (let i = 0; i < 50; i++) {
+      await eventually(async () => {
         const { text } = (await client.send<{ text: string }>('GET', '/metrics')).body
-        if (/^magicmix_event_streams 0$/m.test(text)) return
-        await new Promise((resolve) => setTimeout(resolve, 20))
-      }
-      assert.fail('streams stay open')
+        assert.match(text, /^magicmix_event_streams 0$/m)
+      })
     })
   })
 
@@ -316,6 +356,18 @@ describe('security', () => {
     for (const { links } of jobs) await client.send('DELETE', links.self ?? '')
   })
 })
+
+/** What comes true within some seconds. */
+async function eventually(check: () => Promise<void>): Promise<void> {
+  for (let tries = 0; tries < 100; tries++) {
+    try {
+      return await check()
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+  }
+  await check()
+}
 
 /** Where a schema has a text that may be anything. */
 function freeTexts(schema: unknown, path: readonly string[]): string[] {

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 
+import { MagicMix } from 'magicmix'
 import { type ServerOptions, createServer } from 'magicmix-server'
 
 import { readConfig } from '../dist/config.js'
@@ -108,6 +109,13 @@ describe('magicmix serve', () => {
     ] as const) {
       await assert.rejects(createServer(options as ServerOptions), complaint)
     }
+    const mixer = await MagicMix.load({ device: 'cpu', threads: 1 })
+    await assert.rejects(createServer({ mixer, models: { default: {} } }), /another name/)
+    await mixer.dispose()
+    await writeFile(file, 'models:\n  a: {}\n')
+    const both = await start(['--config', file, '--precision', 'f32'])
+    assert.deepEqual(await both.exit, [2, null])
+    assert.match(both.complaints(), /The config file has models/)
     await writeFile(file, '')
     assert.deepEqual(await readConfig(file), {})
     const { exit, complaints } = await start(['--log', 'loud'])

@@ -44,6 +44,28 @@ describe('/v1/sweeps', () => {
     assert.equal((await client.send('GET', `/v1/mixes/${body.id}`)).status, 404)
   })
 
+  it('keeps the sheet of what was there when it was cancelled', async () => {
+    const sweep = await client.submit('/v1/sweeps', {
+      ...{ ...small, steps: 60 },
+      vary: { nu: { from: 0, to: 0.5, step: 0.1 } },
+    })
+    const leaving = new AbortController()
+    const { signal } = leaving
+    const response = await fetch(place.address + sweep.links.events, { signal })
+    let text = ''
+    for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
+      text += Buffer.from(chunk).toString()
+      if (text.includes('event: cell')) break
+    }
+    leaving.abort()
+    await client.send('POST', `${sweep.links.self}/cancel`)
+    const { status, result } = await client.finish(sweep)
+    assert.equal(status, 'cancelled')
+    assert.ok((result?.cells as object[]).length >= 1)
+    const sheet = await client.picture(sweep.links.sheet ?? '')
+    assert.equal(sheet.response.status, 200)
+  })
+
   it('lets mixes pass while it runs, and is cancelled', async () => {
     const sweep = await client.submit('/v1/sweeps', {
       ...{ ...small, steps: 150, width: 256, height: 256 },

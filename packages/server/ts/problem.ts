@@ -126,7 +126,7 @@ function problemOfFastify(error: unknown): Problem | undefined {
   if (statusCode === 413) return new Problem(413, 'TOO_LARGE', message)
   if (statusCode === 415) return new Problem(415, 'UNSUPPORTED_MEDIA_TYPE', typesTaken)
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
-    return new Problem(400, 'BAD_REQUEST', message)
+    return new Problem(400, 'BAD_REQUEST', message.slice(0, 200))
   }
   return undefined
 }

@@ -16,7 +16,7 @@ export interface ServeOptions {
   token?: string | undefined
   /** A config file. What is given beside it wins. */
   config?: string | undefined
-  /** Options of the one model, where the config file has none. */
+  /** Options of the one model; not beside the models of a config file. */
   load?: LoadOptions | undefined
   /** Address of a Redis: workers do the work. */
   redis?: string | undefined
@@ -68,6 +68,10 @@ export function modelsOf(
   { models }: Pick<Config, 'models'>,
   isElsewhere: boolean,
 ): ServerOptions['models'] {
+  if (models && load) {
+    const message = 'The config file has models: say there which, and how they are loaded'
+    throw new MagicMixError('INVALID_ARGUMENT', message, { name: 'model' })
+  }
   if (models !== undefined || (isElsewhere && load?.model === undefined)) return models
   return { [nameOf(load?.model)]: load ?? {} }
 }

@@ -9,7 +9,8 @@ import type { Context } from './context.js'
 import { Hosts } from './guards/hosts.js'
 import { rateLimits } from './http/rate.js'
 import { Token } from './guards/token.js'
-import { answerErrors, problemOnSocket } from './http/errors.js'
+import { answerError, problemOnSocket } from './http/errors.js'
+import { limitIncoming } from './http/incoming.js'
 import { bodyParsers } from './http/parsers.js'
 import { openApi } from './http/open-api.js'
 import { limitsFrom } from './limits.js'
@@ -17,6 +18,7 @@ import type { ServerOptions } from './options.js'
 import { checkOrder } from './request/check.js'
 import { Guard } from './request/guard.js'
 import { requestSchemas } from './request/schemas.js'
+import { Turns } from './request/turns.js'
 import { routeGroups } from './routes/all.js'
 import { EventStreams } from './routes/events.js'
 import { Metrics, metricsRoutes } from './routes/metrics.js'
@@ -71,9 +73,10 @@ export async function createServer(options: ServerOptions = {}): Promise<MagicMi
   const closing = new AbortController()
   setMaxListeners(0, closing.signal) // every event stream has one
   let isDraining = false
+  const turns = new Turns()
   const context: Context = {
     ...{ jobs, models, workers, limits, schemas, guard, loras: Object.keys(loras) },
-    check: (order) => checkOrder(order, { models, loras, guard }),
+    check: (order) => turns.take(() => checkOrder(order, { models, loras, guard })),
     heartbeat: options.heartbeat ?? 15_000,
     closing: closing.signal,
     isDraining: () => isDraining,
@@ -93,8 +96,9 @@ export async function createServer(options: ServerOptions = {}): Promise<MagicMi
       done()
     })
   }
-  answerErrors(app)
+  app.setErrorHandler(answerError)
   bodyParsers(app, limits)
+  limitIncoming(app, limits)
   await rateLimits(app, limits)
   await openApi(app, options.token !== undefined)
   app.addSchema(problemSchema)
@@ -144,8 +148,12 @@ function makeApp(options: ServerOptions, limits: Context['limits']) {
       // Node looks at the two only so often.
       connectionsCheckingInterval: Math.min(5000, limits.requestSeconds * 500),
     },
-    trustProxy: options.behindProxy ?? false,
+    // What comes before the nearest one anybody can say.
+    trustProxy: options.behindProxy ? (_address, hop) => hop === 0 : false,
     clientErrorHandler: problemOnSocket,
+    frameworkErrors: (error, request, reply) => {
+      answerError(error, request, reply)
+    },
     forceCloseConnections: 'idle',
     return503OnClosing: false,
   })

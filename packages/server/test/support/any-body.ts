@@ -71,3 +71,38 @@ export const anyBody: fc.Arbitrary<string> = fc.oneof(
     .tuple(requests, fc.nat({ max: 200 }))
     .map(([request, at]) => JSON.stringify(request).slice(0, at)),
 )
+
+const boundary = 'b'
+const partName = fc.constantFrom(...names, 'request', '', '__proto__', 'x"\r\ny', 'layout')
+const part = fc
+  .record({
+    name: partName,
+    file: fc.option(fc.constantFrom('a.png', '../../a', ''), { nil: undefined }),
+    value: fc.oneof(
+      anyBody,
+      prompt,
+      fc.uint8Array({ maxLength: 300 }).map((bytes) => Buffer.from(bytes).toString('latin1')),
+    ),
+    end: fc.constantFrom('\r\n', '\r\n', '\r\n', '\n', ''),
+  })
+  .map(({ name, file, value, end }) => {
+    const disposition = `form-data; name="${name}"${file === undefined ? '' : `; filename="${file}"`}`
+    return `--${boundary}\r\ncontent-disposition: ${disposition}\r\n\r\n${value}${end}`
+  })
+
+/** All that a text to be cut into tokens needs. */
+const text = `--${boundary}\r\ncontent-disposition: form-data; name="text"\r\n\r\na cat\r\n`
+
+/** Bodies of multipart, most of them with mistakes, and the type that they are sent with. */
+export const anyForm = fc.record({
+  type: fc.constantFrom(
+    ...[`multipart/form-data; boundary=${boundary}`, `multipart/form-data; boundary="${boundary}"`],
+    ...['multipart/form-data', 'multipart/mixed; boundary=b', 'application/x-www-form-urlencoded'],
+  ),
+  body: fc
+    .tuple(
+      fc.oneof(fc.array(part, { maxLength: 4 }), fc.constantFrom([text], [text, text])),
+      fc.constantFrom(`--${boundary}--\r\n`, `--${boundary}--\r\n`, ''),
+    )
+    .map(([parts, end]) => Buffer.from(parts.join('') + end, 'latin1')),
+})

@@ -1,22 +1,23 @@
 /** Errors on their way to clients. */
 import type { Socket } from 'node:net'
 
-import type { FastifyInstance, FastifyReply } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 
 import { Problem, problemOf } from '../problem.js'
 
 const mediaType = 'application/problem+json'
 
-export function answerErrors(app: FastifyInstance): void {
-  app.setErrorHandler((error, request, reply) => {
-    const problem = problemOf(error)
-    if (!problem) request.log.error({ err: error }, 'a bug')
-    else if (problem !== error && problem.status >= 500) request.log.warn({ err: error }, 'failed')
-    return sendProblem(
-      reply,
-      problem ?? new Problem(500, 'INTERNAL', 'A bug of the server; its log says more'),
-    )
-  })
+/** For fastify: of its own, before there is a route, and of routes. */
+export function answerError(
+  error: unknown,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): FastifyReply {
+  const problem = problemOf(error)
+  if (!problem) request.log.error({ err: error }, 'a bug')
+  else if (problem !== error && problem.status >= 500) request.log.warn({ err: error }, 'failed')
+  const bug = new Problem(500, 'INTERNAL', 'A bug of the server; its log says more')
+  return sendProblem(reply, problem ?? bug)
 }
 
 export function notFoundHandler() {

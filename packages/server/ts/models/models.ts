@@ -97,11 +97,11 @@ export class Models implements ModelSet {
     entry.users++
     entry.lastUse = ++this.uses
     try {
-      const mixer = entry.mixer ?? (await this.load(entry))
-      signal.throwIfAborted()
+      const mixer = entry.mixer ?? (await unlessAborted(this.load(entry), signal))
       return await work(mixer)
     } finally {
       entry.users--
+      void this.trim(entry)
       for (const wake of this.idle) wake()
       this.idle.clear()
     }
@@ -130,7 +130,8 @@ export class Models implements ModelSet {
     if ('mixer' in source) return source.mixer
     const started = performance.now()
     // What it took the last time it will take again.
-    await this.makeRoom(entry, entry.info?.memory.weights ?? 0)
+    const weights = entry.info?.memory.weights ?? 0
+    while (this.isOver(weights) && (await this.unloadLeastUsed(entry))) continue
     for (;;) {
       try {
         if (this.isDisposed) throw new MagicMixError('DISPOSED', 'The server was closed')
@@ -138,7 +139,7 @@ export class Models implements ModelSet {
         entry.mixer = mixer
         entry.info = mixer.model
         this.options.onLoad?.(name, performance.now() - started)
-        await this.makeRoom(entry, 0)
+        await this.trim(entry)
         return mixer
       } catch (error) {
         const isShort = error instanceof MagicMixError && error.code === 'OUT_OF_MEMORY'
@@ -147,34 +148,44 @@ export class Models implements ModelSet {
     }
   }
 
-  /** As far as others can be unloaded. */
-  private async makeRoom(entry: Entry, bytes: number): Promise<void> {
+  private isOver(more = 0): boolean {
     const { memory = Infinity } = this.options
-    const taken = () =>
-      [...this.entries.values()].reduce(
-        (sum, { mixer }) => sum + (mixer?.model.memory.weights ?? 0),
-        bytes,
-      )
-    while (taken() > memory && (await this.unloadLeastUsed(entry))) continue
+    const loaded = [...this.entries.values()].map(({ mixer }) => mixer?.model.memory.weights ?? 0)
+    return loaded.reduce((sum, bytes) => sum + bytes, more) > memory
   }
 
-  /** False if there is none: that of `entry`, and those that were given, stay. */
+  /** Unloads what nobody uses, as long as there is too much. */
+  private async trim(entry: Entry): Promise<void> {
+    for (let least = this.leastUsed(entry); least && this.isOver();) {
+      await this.unload(least)
+      least = this.leastUsed(entry)
+    }
+  }
+
+  /** Waits for one to become idle; false if there is none that could. */
   private async unloadLeastUsed(entry: Entry): Promise<boolean> {
     for (;;) {
-      const others = [...this.entries.values()].filter(
-        (each) => each !== entry && each.mixer && 'load' in each.source,
-      )
-      const [least] = others
-        .filter(({ users }) => users === 0)
-        .sort((a, b) => a.lastUse - b.lastUse)
+      const least = this.leastUsed(entry)
       if (least) {
         await this.unload(least)
         return true
       }
-      // Two that wait for each other would wait for ever: one that is only being loaded is not waited for.
-      if (!others.some(({ users }) => users > 0)) return false
+      // One that is itself only being loaded is not waited for: it may wait for us.
+      if (!this.others(entry).some(({ users }) => users > 0)) return false
       await new Promise<void>((resolve) => this.idle.add(resolve))
     }
+  }
+
+  private leastUsed(entry: Entry): Entry | undefined {
+    const idle = this.others(entry).filter(({ users }) => users === 0)
+    return idle.sort((a, b) => a.lastUse - b.lastUse)[0]
+  }
+
+  /** That could be unloaded. */
+  private others(entry: Entry): Entry[] {
+    return [...this.entries.values()].filter(
+      (each) => each !== entry && each.mixer && 'load' in each.source,
+    )
   }
 
   private async unload(entry: Entry): Promise<void> {
@@ -184,4 +195,14 @@ export class Models implements ModelSet {
     await mixer.dispose()
     this.options.onUnload?.(name)
   }
+}
+
+/** What others wait for as well goes on. */
+function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const stop = () => reject(signal.reason as Error)
+    if (signal.aborted) stop()
+    signal.addEventListener('abort', stop, { once: true })
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop))
+  })
 }

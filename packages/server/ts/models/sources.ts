@@ -17,7 +17,13 @@ export function sourcesOf({ mixer, models, defaultModel }: NamedModels) {
   const sources: Record<string, ModelSource> = {}
   if (mixer) sources[defaultModel ?? 'default'] = { mixer }
   const named = models ?? (mixer ? {} : { [inTheBox]: {} })
-  for (const [name, load] of Object.entries(named)) sources[name] ??= { load }
+  for (const [name, load] of Object.entries(named)) {
+    if (Object.hasOwn(sources, name)) {
+      const message = `Expected another name than '${name}', which is the mixer's, in models`
+      throw new MagicMixError('INVALID_ARGUMENT', message, { name: 'models', received: name })
+    }
+    sources[name] = { load }
+  }
   const byDefault = defaultModel ?? Object.keys(sources)[0]
   if (byDefault === undefined || !Object.hasOwn(sources, byDefault)) {
     throw new MagicMixError(

@@ -1,10 +1,11 @@
 /** The body of a request: JSON, or multipart with pictures as parts. */
 import { createHash } from 'node:crypto'
 
+import type { Multipart } from '@fastify/multipart'
 import type { FastifyRequest } from 'fastify'
 import type { JsonSchema } from 'magicmix'
 
-import { Problem, unprocessable } from '../problem.js'
+import { Problem, problemOf, unprocessable } from '../problem.js'
 
 /** What a client has sent; pictures of parts are `Buffer`s, others still in base64. */
 export interface Body {
@@ -28,6 +29,7 @@ export async function readBody(
 ): Promise<Body> {
   if (request.isMultipart()) return readParts(request, schema, mostBytes)
   const { body } = request
+  if (body === undefined) throw new Problem(400, 'BAD_REQUEST', 'The request has no body')
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
     throw unprocessable('Expected an object for the request', { name: 'the request' })
   }
@@ -49,10 +51,10 @@ async function readParts(
     if (bytes > mostBytes)
       throw new Problem(413, 'TOO_LARGE', `At most ${mostBytes} bytes are taken`)
   }
-  for await (const part of request.parts()) {
+  for await (const part of partsOf(request)) {
     const { fieldname: name } = part
     if (part.type === 'file') {
-      const file = await part.toBuffer()
+      const file = await ofForm(part.toBuffer())
       count(file.length)
       hash.update(`${name}:${file.length}:`).update(file)
       parts[name] = [...(Object.hasOwn(parts, name) ? (parts[name] ?? []) : []), file]
@@ -66,6 +68,25 @@ async function readParts(
     else fields[name] = fieldOf(text, name, schema)
   }
   return { fields, parts, fingerprint: hash.digest('hex') }
+}
+
+/** Its parser has errors of its own for what is no form. */
+async function* partsOf(request: FastifyRequest): AsyncGenerator<Multipart, void, undefined> {
+  const parts = request.parts()
+  for (;;) {
+    const next = await ofForm(parts.next())
+    if (next.done) return
+    yield next.value
+  }
+}
+
+async function ofForm<T>(reading: Promise<T>): Promise<T> {
+  try {
+    return await reading
+  } catch (error) {
+    const problem = error instanceof Error ? error.message : String(error)
+    throw problemOf(error) ?? new Problem(400, 'BAD_REQUEST', `The form cannot be read: ${problem}`)
+  }
 }
 
 /** The part `request`: everything else as JSON. */

@@ -1,12 +1,11 @@
 /** What clients may not ask for, whatever `mix` would say: files of this machine, and more than the limits. */
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js'
-import type { JsonSchema } from 'magicmix'
+import { type JsonSchema, requestSchema, sweepSchema } from 'magicmix'
 
 import type { JobKind } from '../jobs/jobs.js'
 import type { Limits } from '../limits.js'
 import { unprocessable } from '../problem.js'
 import { type RequestSchemas, namesFile, takesPicture } from './schemas.js'
-import { requestSchema, sweepSchema } from 'magicmix'
 
 type Fields = Readonly<Record<string, unknown>>
 
@@ -22,7 +21,7 @@ interface Guarded {
 export class Guard {
   private readonly guarded: ReadonlyMap<string, Guarded>
   private readonly isVary: ValidateFunction
-  private readonly known: Readonly<Record<JobKind, ReadonlySet<string>>>
+  private readonly withheld: Readonly<Record<JobKind, ReadonlySet<string>>>
 
   constructor(
     schemas: RequestSchemas,
@@ -42,11 +41,11 @@ export class Guard {
         }),
     )
     this.isVary = ajv.compile(propertiesOf(schemas.sweep).vary ?? {})
-    const not = (offered: JsonSchema, own: JsonSchema) =>
+    const without = (offered: JsonSchema, own: JsonSchema) =>
       new Set(Object.keys(propertiesOf(own)).filter((name) => !(name in propertiesOf(offered))))
-    this.known = {
-      mix: not(schemas.mix, requestSchema),
-      sweep: not(schemas.sweep, sweepSchema),
+    this.withheld = {
+      mix: without(schemas.mix, requestSchema),
+      sweep: without(schemas.sweep, sweepSchema),
     }
   }
 
@@ -58,7 +57,8 @@ export class Guard {
   /** @throws Problem 422 for a form that names a file, or that nobody has */
   check(kind: JobKind, request: Fields): void {
     for (const name of Object.keys(request)) {
-      if (this.known[kind].has(name)) throw unprocessable(`${name} is not offered here`, { name })
+      if (this.withheld[kind].has(name))
+        throw unprocessable(`${name} is not offered here`, { name })
     }
     for (const [name, { validate, schema }] of this.guarded) {
       const { [name]: value } = request

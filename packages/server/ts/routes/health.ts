@@ -7,12 +7,14 @@ import { json, object, problems } from './schemas.js'
 export function healthRoutes(app: FastifyInstance, context: Context): void {
   const config = { isOpen: true, rateLimit: false as const }
   const number = { type: 'integer' }
+  const security: [] = []
   app.get(
     '/health/live',
     {
       config,
       schema: {
         tags: ['health'],
+        security,
         summary: 'Whether the process answers',
         response: { 200: json('It does', object({ status: { const: 'live' } })), ...onlyHost() },
       },
@@ -25,6 +27,7 @@ export function healthRoutes(app: FastifyInstance, context: Context): void {
       config,
       schema: {
         tags: ['health'],
+        security,
         summary: 'Whether new jobs are taken',
         response: {
           200: json('Yes', readiness('ready')),

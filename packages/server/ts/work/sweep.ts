@@ -25,20 +25,24 @@ export async function workOnSweep(
   const sweep = mixer.sweep({ ...(request as unknown as SweepRequest), signal, onProgress })
   const sheet = new GrowingSheet(sweep, report)
   report.result(resultOf(sweep))
-  for await (const cell of sweep) {
-    const { index, mix } = cell
-    await told.done()
-    report.blob(`cell/${index}`, await mix.toBuffer({ format: 'png', recipe: true }))
-    report.result(resultOf(sweep))
-    report.event('cell', cellOf(cell))
-    await sheet.grow()
+  try {
+    for await (const cell of sweep) {
+      const { index, mix } = cell
+      await told.done()
+      report.blob(`cell/${index}`, await mix.toBuffer({ format: 'png', recipe: true }))
+      report.result(resultOf(sweep))
+      report.event('cell', cellOf(cell))
+      await sheet.grow()
+    }
+  } finally {
+    await sheet.complete() // of what is there, however it ended
   }
-  await sheet.draw()
 }
 
 /** A sheet of many cells takes longer to draw than a cell to mix: it is drawn for a tenth of the time at most. */
 class GrowingSheet {
   private next = 0
+  private drawn = 0
 
   constructor(
     private readonly sweep: Sweep,
@@ -49,8 +53,13 @@ class GrowingSheet {
     if (performance.now() >= this.next) await this.draw()
   }
 
-  async draw(): Promise<void> {
+  async complete(): Promise<void> {
+    if (this.drawn < this.sweep.finished.length) await this.draw()
+  }
+
+  private async draw(): Promise<void> {
     const started = performance.now()
+    this.drawn = this.sweep.finished.length
     this.report.blob('sheet', await this.sweep.sheet().toBuffer('png'))
     const now = performance.now()
     this.next = now + 10 * (now - started)
