@@ -86,6 +86,9 @@ const ofRequests: ReadonlySet<MagicMixErrorCode> = new Set([
   ...(['RECIPE_NOT_FOUND', 'RECIPE_INVALID', 'RECIPE_MISMATCH'] as const),
 ])
 
+/** Whether it is the request that was wrong. */
+export const isOfRequests = (code: ProblemCode) => ofRequests.has(code as MagicMixErrorCode)
+
 const retry = (seconds: number) => ({ 'retry-after': String(seconds) })
 
 /** The problem that an error is to a client; undefined for a bug. */

@@ -6,6 +6,7 @@ import { aboutRoutes } from './about.js'
 import type { EventStreams } from './events.js'
 import { healthRoutes } from './health.js'
 import { mixRoutes } from './mixes.js'
+import { openAiRoutes } from './openai.js'
 import { sweepRoutes } from './sweeps.js'
 import { workerRoutes } from './workers.js'
 
@@ -17,4 +18,5 @@ export const routeGroups: readonly RouteGroup[] = [
   aboutRoutes,
   healthRoutes,
   workerRoutes,
+  openAiRoutes,
 ]
