@@ -7,6 +7,7 @@ import type { EventStreams } from './events.js'
 import { healthRoutes } from './health.js'
 import { mixRoutes } from './mixes.js'
 import { openAiRoutes } from './openai.js'
+import { sdapiRoutes } from './sdapi.js'
 import { sweepRoutes } from './sweeps.js'
 import { workerRoutes } from './workers.js'
 
@@ -19,4 +20,5 @@ export const routeGroups: readonly RouteGroup[] = [
   healthRoutes,
   workerRoutes,
   openAiRoutes,
+  sdapiRoutes,
 ]
