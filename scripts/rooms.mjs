@@ -69,6 +69,7 @@ houses['packages/server/ts'] = {
     ['jobs', 'models', 'guards'],
     ['work', 'redis'],
     ['request'],
+    ['mcp'],
     ['routes', 'http'],
     ['facade'],
   ],

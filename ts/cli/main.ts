@@ -15,6 +15,7 @@ import { command as demo } from './demo.js'
 import { command as devices } from './devices.js'
 import { command as doctor } from './doctor.js'
 import { command as inspect } from './inspect.js'
+import { command as mcp } from './mcp.js'
 import { command as mix } from './mix.js'
 import { command as pull } from './pull.js'
 import { command as replay } from './replay.js'
@@ -33,6 +34,7 @@ const commands: Readonly<Record<string, Command>> = {
   sweep,
   serve,
   worker,
+  mcp,
   replay,
   demo,
   pull,

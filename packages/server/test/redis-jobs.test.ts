@@ -116,25 +116,6 @@ describe('RedisJobs', function () {
       assert.deepEqual(got, request)
     })
 
-    it('works on what is urgent first', async () => {
-      const here = await server()
-      const order: unknown[] = []
-      const priorities = [3, 7, undefined, 0, 3]
-      const all = []
-      for (const [i, priority] of priorities.entries()) {
-        all.push(await here.jobs.submit(orderOf({ name: String(i) }, { priority })))
-      }
-      const places = await Promise.all(all.map(({ job }) => here.jobs.get(job.id)))
-      const positions = places.map((job) => job !== 'gone' && job?.position)
-      assert.deepEqual(positions, [2, 5, 3, 1, 4])
-      await worker(({ request }) => {
-        order.push(request.name)
-        return Promise.resolve()
-      })
-      for (const { job } of all) await ended(here, job.id)
-      assert.deepEqual(order, ['3', '0', '2', '4', '1'])
-    })
-
     it('tries again what may pass, and nothing else', async () => {
       const here = await server()
       let begun = 0

@@ -31,6 +31,8 @@ const closeMs = 2000
 export interface MagicMixServer {
   /** The instance of fastify, for its `inject`. */
   readonly app: FastifyInstance
+  /** What its routes know: for tools that put jobs into it in another way. */
+  readonly context: Context
   /**
    * Begins to answer; resolves to its address. Default 127.0.0.1 and any free port.
    *
@@ -124,6 +126,7 @@ export async function createServer(options: ServerOptions = {}): Promise<MagicMi
 
   return {
     app,
+    context,
     listen: async ({ host = '127.0.0.1', port = 0 } = {}) => {
       if (token === undefined) refuseStrangers(host)
       return app.listen({ host, port })

@@ -26,6 +26,8 @@ export interface Order {
   priority?: number | undefined
 }
 
+export const usualPriority = 3
+
 /** A job as clients see it. */
 export interface Job {
   id: string

@@ -1,7 +1,14 @@
 /** The jobs in Redis, as TypeScript sees them. */
 import type { Redis } from 'ioredis'
 
-import type { Job, JobEvent, JobKind, JobStatus, Order } from '../jobs/jobs.js'
+import {
+  type Job,
+  type JobEvent,
+  type JobKind,
+  type JobStatus,
+  type Order,
+  usualPriority,
+} from '../jobs/jobs.js'
 import type { Limits } from '../limits.js'
 import type { JobError } from '../problem.js'
 import { type ScriptName, runScript } from './scripts.js'
@@ -195,8 +202,6 @@ export class Store {
     return runScript(this.redis, this.prefix, name, args)
   }
 }
-
-const usualPriority = 3
 
 function jobFrom(fields: Record<string, string>): Job {
   const { id = '', kind, model = '', status, createdAt = '' } = fields

@@ -5,6 +5,7 @@ import type { Context } from '../context.js'
 import { aboutRoutes } from './about.js'
 import type { EventStreams } from './events.js'
 import { healthRoutes } from './health.js'
+import { mcpRoutes } from './mcp.js'
 import { mixRoutes } from './mixes.js'
 import { openAiRoutes } from './openai.js'
 import { sdapiRoutes } from './sdapi.js'
@@ -21,4 +22,5 @@ export const routeGroups: readonly RouteGroup[] = [
   workerRoutes,
   openAiRoutes,
   sdapiRoutes,
+  mcpRoutes,
 ]

@@ -95,7 +95,7 @@ export function sdapiRoutes(app: FastifyInstance, context: Context): void {
       routes.post('/txt2img', { schema }, async (request, reply) => {
         // Its strength is that of the second pass, which there is none of.
         const { prompt, denoising_strength: _, ...fields } = await fieldsOf(request, context)
-        const { options, harmless: given } = await commonOf(fields, context)
+        const { options, harmless: given } = commonOf(fields, context)
         refuseOthers(given, harmless)
         // Without a layout of its own the prompt is that, too.
         const layout = options.layout ?? { prompt: prompt ?? '' }
@@ -104,7 +104,7 @@ export function sdapiRoutes(app: FastifyInstance, context: Context): void {
       routes.post('/img2img', { schema }, async (request, reply) => {
         const { prompt, init_images, resize_mode, mask, ...rest } = await fieldsOf(request, context)
         const { inpainting_mask_invert, ...fields } = rest
-        const { options, harmless: given } = await commonOf(fields, context)
+        const { options, harmless: given } = commonOf(fields, context)
         refuseOthers(given, { ...harmless, ...inpainting })
         if (!Array.isArray(init_images) || init_images.length !== 1) {
           throw unprocessable('Expected one picture for init_images: it is the layout', {
@@ -226,10 +226,7 @@ async function fieldsOf(request: FastifyRequest, { limits }: Context): Promise<F
 }
 
 /** Options of ours, and what is left. */
-async function commonOf(
-  fields: Fields,
-  context: Context,
-): Promise<{ options: Fields; harmless: Fields }> {
+function commonOf(fields: Fields, context: Context): { options: Fields; harmless: Fields } {
   const { negative_prompt, seed, steps, cfg_scale, width, height, sampler_name, ...others } = fields
   const { sampler_index, scheduler, denoising_strength, eta, batch_size, n_iter, ...more } = others
   const { override_settings, alwayson_scripts, ...harmless } = more
@@ -259,14 +256,16 @@ async function commonOf(
 }
 
 function samplerOf(name: unknown, scheduler: unknown): Fields {
-  const isAutomatic = scheduler == null || /^automatic$/i.test(String(scheduler))
-  if (!isAutomatic && !/^karras$/i.test(String(scheduler))) {
+  const isNamed = (names: RegExp) => typeof scheduler === 'string' && names.test(scheduler)
+  const isAutomatic = scheduler == null || isNamed(/^automatic$/i)
+  if (!isAutomatic && !isNamed(/^karras$/i)) {
     throw unprocessable('Expected Automatic or Karras for scheduler', { name: 'scheduler' })
   }
   const spacing = isAutomatic ? {} : { spacing: 'karras' }
   if (name == null || name === '') return spacing
+  const lower = typeof name === 'string' ? name.toLowerCase() : ''
   const key = Object.keys(samplers).find(
-    (each) => each.toLowerCase() === String(name).toLowerCase() || samplers[each]?.sampler === name,
+    (each) => each.toLowerCase() === lower || samplers[each]?.sampler === lower,
   )
   if (key === undefined) {
     const message = `Expected one of ${Object.keys(samplers).join(', ')} for sampler_name`
