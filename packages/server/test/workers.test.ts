@@ -235,6 +235,27 @@ describe('magicmix worker', function () {
     assert.deepEqual(again, events.slice(-2))
   })
 
+  it('waits for Redis when it starts, until it is told to end; a server says that there is none', async () => {
+    await writeFile(config, JSON.stringify({ redis: { ...options, url: 'redis://127.0.0.1:1' } }))
+    const run = (name: string) => {
+      const child = spawn(process.execPath, [main, name, '--config', config, '--log', 'warn'], {
+        stdio: ['ignore', 'ignore', 'pipe'],
+      })
+      children.push(child)
+      return child
+    }
+    const waiting = run('worker')
+    const complaint = await once(waiting.stderr, 'data')
+    assert.match(String(complaint[0]), /ECONNREFUSED/)
+    waiting.kill('SIGTERM')
+    assert.deepEqual(await once(waiting, 'exit'), [0, null])
+    const server = run('serve')
+    let text = ''
+    server.stderr.on('data', (chunk: Buffer) => (text += chunk.toString()))
+    assert.deepEqual(await once(server, 'exit'), [2, null])
+    assert.match(text, /Redis at 127\.0\.0\.1:1 cannot be used: .*ECONNREFUSED/)
+  })
+
   it('says what is wrong with how it was called', async () => {
     const child = spawn(process.execPath, [main, 'worker'], {
       stdio: ['ignore', 'ignore', 'pipe'],

@@ -42,11 +42,16 @@ export async function worker(options: WorkerOptions): Promise<void> {
   })
   const { RedisWorker, oncePerOutage } = await import('./redis/index.js')
   const troubled = oncePerOutage((err: unknown) => log.warn({ err }, 'redis'))
-  const worker = await RedisWorker.start({
-    ...{ redis, models, limits: limitsFrom(config.limits) },
+  const starting = RedisWorker.start({
+    ...{ redis, models, limits: limitsFrom(config.limits), signal: options.signal },
     work: workWith(models, config.loras ?? {}),
     onEvent: (event) => note(event),
   })
+  const worker = await starting.catch((error: unknown) => {
+    if (options.signal.aborted) return undefined
+    throw error
+  })
+  if (!worker) return
   try {
     options.onReady?.(models.names)
     await aborted(options.signal)

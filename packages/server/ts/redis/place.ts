@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 
 import { Queue } from 'bullmq'
 import type { Redis } from 'ioredis'
+import { MagicMixError } from 'magicmix'
 
 import type { Limits } from '../limits.js'
 import { impatient, patient } from './connection.js'
@@ -38,15 +39,22 @@ export class RedisPlace {
     this.crew = new Crew(redis, options)
   }
 
-  /** @throws MagicMixError if the options are wrong; an error of the connection if Redis does not answer */
+  /** @throws MagicMixError INVALID_ARGUMENT if the options are wrong, or Redis does not answer */
   static async open(given: RedisOptions, limits: Limits, onError: OnError): Promise<RedisPlace> {
     const options = filledRedis(given)
-    const redis = impatient(options, onError)
+    let why = 'it does not answer'
+    const redis = impatient(options, (error) => {
+      why = error.message
+      onError(error)
+    })
     try {
       await redis.ping()
-    } catch (error) {
+    } catch {
       redis.disconnect()
-      throw error
+      const { host } = new URL(options.url)
+      throw new MagicMixError('INVALID_ARGUMENT', `Redis at ${host} cannot be used: ${why}`, {
+        name: 'redis',
+      })
     }
     const place = new RedisPlace(options, redis, patient(options, onError), limits, onError)
     await place.watchCrew()

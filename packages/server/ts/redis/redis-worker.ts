@@ -25,6 +25,8 @@ export interface RedisWorkerOptions {
   work: Work
   models: ModelSet
   limits: Limits
+  /** Gives up waiting for Redis while it starts. */
+  signal?: AbortSignal | undefined
   /** Told what happens: for a log. */
   onEvent: (event: WorkerEvent) => void
 }
@@ -66,7 +68,7 @@ export class RedisWorker {
     private readonly store: Store,
   ) {}
 
-  /** Resolves when it takes jobs. */
+  /** Resolves when it takes jobs, which may be long after: it waits for Redis to be there. */
   static async start(options: RedisWorkerOptions): Promise<RedisWorker> {
     const redisOptions = filledRedis(options.redis)
     const onError = (error: unknown) => options.onEvent({ event: 'error', error })
@@ -74,7 +76,13 @@ export class RedisWorker {
     const listening = patient(redisOptions, onError)
     const store = new Store(redis, redisOptions, options.limits)
     const worker = new RedisWorker(options, redisOptions, redis, listening, store)
+    const giveUp = () => {
+      redis.disconnect()
+      listening.disconnect()
+    }
+    options.signal?.addEventListener('abort', giveUp, { once: true })
     await worker.begin()
+    options.signal?.removeEventListener('abort', giveUp)
     return worker
   }
 
