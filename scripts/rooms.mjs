@@ -67,8 +67,9 @@ houses['packages/server/ts'] = {
   levels: [
     ['base'],
     ['jobs', 'models', 'guards'],
-    ['work'],
+    ['work', 'redis'],
     ['request'],
+    ['mcp'],
     ['routes', 'http'],
     ['facade'],
   ],

@@ -15,11 +15,13 @@ import { command as demo } from './demo.js'
 import { command as devices } from './devices.js'
 import { command as doctor } from './doctor.js'
 import { command as inspect } from './inspect.js'
+import { command as mcp } from './mcp.js'
 import { command as mix } from './mix.js'
 import { command as pull } from './pull.js'
 import { command as replay } from './replay.js'
 import { command as serve } from './serve.js'
 import { command as sweep } from './sweep.js'
+import { command as worker } from './worker.js'
 
 const exitCode = { done: 0, failed: 1, usage: 2 }
 
@@ -31,6 +33,8 @@ const commands: Readonly<Record<string, Command>> = {
   mix,
   sweep,
   serve,
+  worker,
+  mcp,
   replay,
   demo,
   pull,

@@ -1,8 +1,8 @@
 /** `magicmix serve`: the package magicmix-server, which this one does not depend on. */
-import { messageOf } from '../errors.js'
 import type { LoadOptions } from '../models/load-options.js'
 import { type Arguments, type Command, UsageError, numberOption, textOption } from './command.js'
 import { loadFlags, loadOptionsFrom } from './model-options.js'
+import { serverPackage } from './server-package.js'
 
 export const command: Command = {
   name: 'serve',
@@ -24,6 +24,11 @@ MAGICMIX_TOKEN=... magicmix serve --host 0.0.0.0 --model sd-v1-4.safetensors`,
       help: 'what clients have to show; better in MAGICMIX_TOKEN, which others cannot see',
     },
     config: { type: 'string', value: 'FILE', help: 'a config file: several models, limits, names' },
+    redis: {
+      type: 'string',
+      value: 'URL',
+      help: 'put jobs into this Redis, where `magicmix worker` takes them from; or in MAGICMIX_REDIS',
+    },
     log: {
       type: 'string',
       value: 'LEVEL',
@@ -42,6 +47,7 @@ interface ServerPackage {
     token: string | undefined
     config: string | undefined
     load: LoadOptions | undefined
+    redis: string | undefined
     log: string | undefined
     signal: AbortSignal
     onListening: (address: string) => void
@@ -50,7 +56,7 @@ interface ServerPackage {
 
 async function run({ positionals, values, signal }: Arguments): Promise<void> {
   if (positionals.length > 0) throw new UsageError('serve takes no arguments')
-  const { serve } = await serverPackage()
+  const { serve } = await serverPackage<ServerPackage>('serve')
   const config = textOption(values, 'config')
   const isGiven = Object.keys(loadFlags).some((name) => values[name] !== undefined)
   await serve({
@@ -60,22 +66,11 @@ async function run({ positionals, values, signal }: Arguments): Promise<void> {
     config,
     // What the environment says is not said against a config file.
     load: isGiven || config === undefined ? loadOptionsFrom(values) : undefined,
+    redis: textOption(values, 'redis') ?? (process.env.MAGICMIX_REDIS || undefined),
     log: textOption(values, 'log'),
     signal,
     onListening: (address) => {
       console.log(values.json ? JSON.stringify({ address }) : `magicmix serves at ${address}`)
     },
   })
-}
-
-async function serverPackage(): Promise<ServerPackage> {
-  const name = 'magicmix-server'
-  try {
-    return (await import(name)) as ServerPackage
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    const isMissing = code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND'
-    if (!isMissing || !messageOf(error).includes(name)) throw error
-    throw new UsageError(`serve is in a package of its own: npm install ${name}`)
-  }
 }

@@ -152,6 +152,20 @@ describe('/v1/mixes', () => {
     assert.deepEqual([late.status, late.body.code], [409, 'CONFLICT'])
   })
 
+  it('lets the urgent go first', async () => {
+    const running = await client.submit('/v1/mixes', long)
+    const usual = await client.submit('/v1/mixes', small)
+    const urgent = await client.send<JsonJob>('POST', '/v1/mixes', small, { 'job-priority': '0' })
+    assert.equal(urgent.body.position, 1)
+    for (const { links } of [running, usual, urgent.body]) {
+      await client.send('DELETE', links.self ?? '')
+    }
+    for (const priority of ['8', '-1', '1.5', 'high']) {
+      const wrong = await client.send('POST', '/v1/mixes', small, { 'job-priority': priority })
+      assert.deepEqual([wrong.status, wrong.body.code], [422, 'INVALID_ARGUMENT'])
+    }
+  })
+
   it('forgets what is deleted, running or not', async () => {
     const running = await client.submit('/v1/mixes', long)
     assert.equal((await client.send('DELETE', running.links.self ?? '')).status, 204)

@@ -224,7 +224,9 @@ describe('the statuses of /openapi.json', () => {
   })
 
   it('what there is to know', async () => {
-    for (const path of ['models', 'devices', 'capabilities'].map((name) => `/v1/${name}`)) {
+    for (const path of ['models', 'devices', 'capabilities', 'workers'].map(
+      (name) => `/v1/${name}`,
+    )) {
       assert.equal((await send(server, `GET ${path}`)).status, 200)
     }
     for (const path of ['/health/live', '/health/ready', '/metrics']) {

@@ -21,6 +21,7 @@ const kinds: Readonly<Record<keyof Config, string>> = {
   models: 'an object',
   defaultModel: 'a string',
   memory: 'a number',
+  redis: 'an object',
   loras: 'an object',
   token: 'a string',
   hosts: 'a list',

@@ -1,13 +1,16 @@
 /** What the routes of a server know. */
 import type { Jobs, Order } from './jobs/jobs.js'
 import type { Limits } from './limits.js'
-import type { Models } from './models/models.js'
+import type { ModelSet } from './models/models.js'
+import type { WorkerCard } from './redis/crew.js'
 import type { Guard } from './request/guard.js'
 import type { RequestSchemas } from './request/schemas.js'
 
 export interface Context {
   jobs: Jobs
-  models: Models
+  models: ModelSet
+  /** Who works on jobs, where that is not this process. */
+  workers: () => readonly WorkerCard[]
   limits: Limits
   /** Names that requests may have for LoRAs. */
   loras: readonly string[]

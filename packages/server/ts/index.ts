@@ -27,3 +27,6 @@ export { type JobError, Problem, type ProblemCode, type ProblemJson } from './pr
 export { type ServeOptions, serve } from './serve.js'
 export { type MagicMixServer, createServer } from './server.js'
 export type { NamedLoras } from './work/work.js'
+export { type McpOptions, mcp } from './mcp.js'
+export type { RedisOptions } from './redis/options.js'
+export { type WorkerOptions, worker } from './worker.js'

@@ -3,6 +3,7 @@ import type { LoadOptions, MagicMix } from 'magicmix'
 
 import type { Jobs, JobsOptions } from './jobs/jobs.js'
 import type { Limits } from './limits.js'
+import type { RedisOptions } from './redis/options.js'
 import type { NamedLoras } from './work/work.js'
 
 /** Options of {@link createServer}. */
@@ -34,7 +35,12 @@ export interface ServerOptions {
   processMetrics?: boolean | undefined
   /** Milliseconds between two comments of a silent event stream. Default 15000. */
   heartbeat?: number | undefined
-  /** Where jobs are kept and worked on. Default: in this process. */
+  /**
+   * Jobs are in Redis, and `magicmix worker` works on them wherever it runs: this server has no models of its own, and `models` are
+   * no more than names. Default: all in this process.
+   */
+  redis?: RedisOptions | undefined
+  /** Where jobs are kept and worked on. Default: in this process, or in `redis`. */
   jobs?: ((options: JobsOptions) => Jobs) | undefined
 }
 

@@ -16,6 +16,9 @@ export type ServerCode =
   | 'UNSUPPORTED_MEDIA_TYPE'
   | 'RATE_LIMITED'
   | 'DRAINING'
+  | 'NO_WORKER'
+  | 'WORKER_LOST'
+  | 'QUEUE_UNAVAILABLE'
 
 export type ProblemCode = ServerCode | MagicMixErrorCode
 
@@ -82,6 +85,9 @@ const ofRequests: ReadonlySet<MagicMixErrorCode> = new Set([
   ...(['PHRASE_NOT_FOUND', 'PHRASE_TRUNCATED', 'PICTURE_UNREADABLE'] as const),
   ...(['RECIPE_NOT_FOUND', 'RECIPE_INVALID', 'RECIPE_MISMATCH'] as const),
 ])
+
+/** Whether it is the request that was wrong. */
+export const isOfRequests = (code: ProblemCode) => ofRequests.has(code as MagicMixErrorCode)
 
 const retry = (seconds: number) => ({ 'retry-after': String(seconds) })
 

@@ -5,7 +5,7 @@ import { type LoadOptions, MagicMixError } from 'magicmix'
 
 import { type Config, readConfig } from './config.js'
 import { inTheBox } from './models/sources.js'
-import { type LogLevel, logLevels } from './options.js'
+import { type LogLevel, type ServerOptions, logLevels } from './options.js'
 import { createServer } from './server.js'
 
 export interface ServeOptions {
@@ -18,6 +18,8 @@ export interface ServeOptions {
   config?: string | undefined
   /** Options of the one model; not beside the models of a config file. */
   load?: LoadOptions | undefined
+  /** Address of a Redis: workers do the work. */
+  redis?: string | undefined
   log?: string | undefined
   /** Ends it: running jobs are finished. */
   signal: AbortSignal
@@ -32,14 +34,11 @@ export async function serve(options: ServeOptions): Promise<void> {
   const { config: file } = options
   const { host, port, ...config }: Config = file === undefined ? {} : await readConfig(file)
   const token = options.token ?? config.token
-  if (config.models && options.load) {
-    const message = 'The config file has models: say there which, and how they are loaded'
-    throw new MagicMixError('INVALID_ARGUMENT', message, { name: 'model' })
-  }
-  const models = config.models ?? { [nameOf(options.load?.model)]: options.load ?? {} }
+  const redis = redisOf(options.redis, config)
+  const models = modelsOf(options.load, config, redis !== undefined)
   const server = await createServer({
     ...config,
-    models,
+    ...{ models, redis },
     ...{ token, log: levelOf(options.log) ?? config.log ?? 'warn', processMetrics: true },
   })
   try {
@@ -55,6 +54,28 @@ export async function serve(options: ServeOptions): Promise<void> {
   }
 }
 
+/** Of a command line and a config file: what is given on the command line wins. */
+export function redisOf(
+  url: string | undefined,
+  { redis }: Pick<Config, 'redis'>,
+): ServerOptions['redis'] {
+  return url === undefined ? redis : { ...redis, url }
+}
+
+/** Without names a server of workers knows those that workers have. */
+export function modelsOf(
+  load: LoadOptions | undefined,
+  { models }: Pick<Config, 'models'>,
+  isElsewhere: boolean,
+): ServerOptions['models'] {
+  if (models && load) {
+    const message = 'The config file has models: say there which, and how they are loaded'
+    throw new MagicMixError('INVALID_ARGUMENT', message, { name: 'model' })
+  }
+  if (models !== undefined || (isElsewhere && load?.model === undefined)) return models
+  return { [nameOf(load?.model)]: load ?? {} }
+}
+
 /** `sd-v1-4` of `models/sd-v1-4.safetensors`. */
 function nameOf(model: string | undefined): string {
   if (model === undefined) return inTheBox
@@ -63,7 +84,7 @@ function nameOf(model: string | undefined): string {
 }
 
 /** From a command line. */
-function levelOf(text: string | undefined): LogLevel | undefined {
+export function levelOf(text: string | undefined): LogLevel | undefined {
   if (text === undefined || logLevels.includes(text as LogLevel))
     return text as LogLevel | undefined
   const expected = `one of ${logLevels.join(', ')}`
@@ -76,7 +97,7 @@ function levelOf(text: string | undefined): LogLevel | undefined {
   )
 }
 
-function aborted(signal: AbortSignal): Promise<void> {
+export function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) resolve()
     signal.addEventListener('abort', () => resolve(), { once: true })

@@ -4,6 +4,7 @@ import { setMaxListeners } from 'node:events'
 import fastify, { type FastifyInstance } from 'fastify'
 import { MagicMixError } from 'magicmix'
 
+import { backendOf } from './backend.js'
 import type { Context } from './context.js'
 import { Hosts } from './guards/hosts.js'
 import { rateLimits } from './http/rate.js'
@@ -12,10 +13,7 @@ import { answerError, problemOnSocket } from './http/errors.js'
 import { limitIncoming } from './http/incoming.js'
 import { bodyParsers } from './http/parsers.js'
 import { openApi } from './http/open-api.js'
-import { MemoryJobs } from './jobs/memory-jobs.js'
 import { limitsFrom } from './limits.js'
-import { Models } from './models/models.js'
-import { sourcesOf } from './models/sources.js'
 import type { ServerOptions } from './options.js'
 import { checkOrder } from './request/check.js'
 import { Guard } from './request/guard.js'
@@ -25,7 +23,6 @@ import { routeGroups } from './routes/all.js'
 import { EventStreams } from './routes/events.js'
 import { Metrics, metricsRoutes } from './routes/metrics.js'
 import { jobSchema, problemSchema } from './routes/schemas.js'
-import { workWith } from './work/work.js'
 
 /** How long connections have at the end. */
 const closeMs = 2000
@@ -34,6 +31,8 @@ const closeMs = 2000
 export interface MagicMixServer {
   /** The instance of fastify, for its `inject`. */
   readonly app: FastifyInstance
+  /** What its routes know: for tools that put jobs into it in another way. */
+  readonly context: Context
   /**
    * Begins to answer; resolves to its address. Default 127.0.0.1 and any free port.
    *
@@ -59,21 +58,11 @@ export async function createServer(options: ServerOptions = {}): Promise<MagicMi
   const limits = limitsFrom(options.limits)
   const { app, log } = makeApp(options, limits)
   const metrics = new Metrics(options.processMetrics ?? false)
-  const models = new Models({
-    ...sourcesOf(options),
-    memory: options.memory,
-    onLoad: (model, ms) => {
-      metrics.load(model)
-      log.info({ model, ms: Math.round(ms) }, 'model loaded')
-    },
-    onUnload: (model) => log.info({ model }, 'model unloaded'),
-  })
+  const { models, workers, makeJobs } = await backendOf(options, limits, log, metrics)
   const loras = options.loras ?? {}
-  const schemas = requestSchemas(models.names, Object.keys(loras))
+  const schemas = requestSchemas(options.redis ? undefined : models.names, Object.keys(loras))
   const guard = new Guard(schemas, limits)
-  const makeJobs = options.jobs ?? ((given) => new MemoryJobs(given))
   const jobs = makeJobs({
-    work: workWith(models, loras),
     limits,
     onEnd: (job, error) => {
       metrics.end(job)
@@ -88,7 +77,7 @@ export async function createServer(options: ServerOptions = {}): Promise<MagicMi
   let isDraining = false
   const turns = new Turns()
   const context: Context = {
-    ...{ jobs, models, limits, schemas, guard, loras: Object.keys(loras) },
+    ...{ jobs, models, workers, limits, schemas, guard, loras: Object.keys(loras) },
     check: (order) => turns.take(() => checkOrder(order, { models, loras, guard })),
     heartbeat: options.heartbeat ?? 15_000,
     closing: closing.signal,
@@ -137,6 +126,7 @@ export async function createServer(options: ServerOptions = {}): Promise<MagicMi
 
   return {
     app,
+    context,
     listen: async ({ host = '127.0.0.1', port = 0 } = {}) => {
       if (token === undefined) refuseStrangers(host)
       return app.listen({ host, port })

@@ -70,6 +70,11 @@ export function jobsContract(make: MakeJobs): void {
     made = undefined
   })
 
+  /** Whoever is told of ends may be told a moment later than readers of events. */
+  async function told(count: number): Promise<void> {
+    while (ended.length < count) await new Promise((resolve) => setTimeout(resolve, 1))
+  }
+
   async function eventsOf(jobs: Jobs, id: string, after = 0): Promise<JobEvent[]> {
     const events = []
     for await (const event of jobs.events(id, after, new AbortController().signal))
@@ -94,9 +99,32 @@ export function jobsContract(make: MakeJobs): void {
       results.map(({ status, result }) => [status, result?.name]),
       names.map((name) => ['completed', name]),
     )
+    await told(names.length)
     assert.deepEqual(
       ended.map(({ result }) => result?.name),
       names,
+    )
+  })
+
+  it('works on what is urgent first', async () => {
+    const jobs = await start()
+    const first = (await jobs.submit(orderOf({ name: 'first', ms: 60_000 }))).job
+    for (;;) if ((await jobOf(jobs, first.id)).status === 'running') break
+    const ids = []
+    for (const [i, priority] of [3, 7, undefined, 0, 3].entries()) {
+      ids.push((await jobs.submit(orderOf({ name: String(i) }, { priority }))).job.id)
+    }
+    const waiting = await Promise.all(ids.map((id) => jobOf(jobs, id)))
+    assert.deepEqual(
+      waiting.map(({ position }) => position),
+      [2, 5, 3, 1, 4],
+    )
+    await jobs.cancel(first.id)
+    for (const id of ids) await eventsOf(jobs, id)
+    await told(6)
+    assert.deepEqual(
+      ended.slice(1).map(({ result }) => result?.name),
+      ['3', '0', '2', '4', '1'],
     )
   })
 

@@ -22,7 +22,11 @@ export interface Order {
   bytes: number
   /** Of an Idempotency-Key: the key, and what tells this body from another. */
   once?: { key: string; fingerprint: string } | undefined
+  /** 0, the first, to 7; those of the same one in the order in which they came. Default 3. */
+  priority?: number | undefined
 }
+
+export const usualPriority = 3
 
 /** A job as clients see it. */
 export interface Job {

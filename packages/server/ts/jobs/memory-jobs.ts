@@ -14,6 +14,7 @@ import {
   type Order,
   type Work,
   isFinished,
+  usualPriority,
 } from './jobs.js'
 
 interface Entry {
@@ -69,7 +70,7 @@ export class MemoryJobs implements Jobs {
       this.entries.set(entry.job.id, entry)
       if (order.once) this.byKey.set(order.once.key, entry.job.id)
       const lane = laneOf(order)
-      this.waiting.set(lane, [...(this.waiting.get(lane) ?? []), entry])
+      this.waiting.set(lane, queued(this.waiting.get(lane) ?? [], entry))
       this.waitingBytes += order.bytes
       this.advance(lane)
       return { job: this.view(entry), isNew: true }
@@ -270,6 +271,13 @@ export class MemoryJobs implements Jobs {
     const at = (this.waiting.get(lane) ?? []).findIndex((entry) => entry.job === job)
     return { ...job, position: at + 1 }
   }
+}
+
+/** Behind all that are as urgent, or more. */
+function queued(waiting: readonly Entry[], entry: Entry): Entry[] {
+  const rank = ({ order }: Entry) => order?.priority ?? usualPriority
+  const at = waiting.findIndex((each) => rank(each) > rank(entry))
+  return at < 0 ? [...waiting, entry] : [...waiting.slice(0, at), entry, ...waiting.slice(at)]
 }
 
 function laneOf({ model, kind }: Order): string {

@@ -1,5 +1,5 @@
 /** Models by name: loaded when they are first needed, and the least used unloaded where memory is short. */
-import { type LoadOptions, MagicMix, MagicMixError } from 'magicmix'
+import { type LoadOptions, MagicMix, MagicMixError, type Token } from 'magicmix'
 
 import { Problem } from '../problem.js'
 
@@ -25,6 +25,18 @@ export interface ModelDescription {
   info: MagicMix['model'] | null
 }
 
+/** Models as routes know them: of this process, or of workers elsewhere. */
+export interface ModelSet {
+  readonly names: string[]
+  /** The one of requests that name none. */
+  readonly byDefault: string
+  /** The one that is here already. */
+  loaded(name: string): MagicMix | undefined
+  describe(): ModelDescription[]
+  tokenize(name: string, text: string, signal: AbortSignal): Promise<Token[]>
+  dispose(): Promise<void>
+}
+
 interface Entry {
   name: string
   source: ModelSource
@@ -36,7 +48,7 @@ interface Entry {
   info: MagicMix['model'] | null
 }
 
-export class Models {
+export class Models implements ModelSet {
   private readonly entries: Map<string, Entry>
   private uses = 0
   private readonly idle = new Set<() => void>()
@@ -93,6 +105,10 @@ export class Models {
       for (const wake of this.idle) wake()
       this.idle.clear()
     }
+  }
+
+  tokenize(name: string, text: string, signal: AbortSignal): Promise<Token[]> {
+    return this.use(name, signal, (mixer) => Promise.resolve(mixer.tokenize(text)))
   }
 
   /** Unloads all that were loaded here. */

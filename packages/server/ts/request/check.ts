@@ -2,7 +2,7 @@
 import { type MixRequest, recipe } from 'magicmix'
 
 import type { Order } from '../jobs/jobs.js'
-import type { Models } from '../models/models.js'
+import type { ModelSet } from '../models/models.js'
 import { unprocessable } from '../problem.js'
 import { type NamedLoras, withFiles } from '../work/work.js'
 import type { Guard } from './guard.js'
@@ -14,7 +14,7 @@ import type { Guard } from './guard.js'
  */
 export async function checkOrder(
   { kind, model, request }: Order,
-  { models, loras, guard }: { models: Models; loras: NamedLoras; guard: Guard },
+  { models, loras, guard }: { models: ModelSet; loras: NamedLoras; guard: Guard },
 ): Promise<void> {
   const complete = withFiles(request, loras)
   const mixer = models.loaded(model)

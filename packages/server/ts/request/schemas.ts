@@ -14,9 +14,12 @@ export interface RequestSchemas {
 
 type Properties = Readonly<Record<string, JsonSchema>>
 
-/** @param loras names that `loras` may have */
+/**
+ * @param models names that `model` may have; undefined where they come and go
+ * @param loras names that `loras` may have
+ */
 export function requestSchemas(
-  models: readonly string[],
+  models: readonly string[] | undefined,
   loras: readonly string[],
 ): RequestSchemas {
   const of = (schema: JsonSchema) => {
@@ -31,7 +34,8 @@ export function requestSchemas(
           name === 'vary' ? withoutProperties(each, notOffered) : each,
         ]),
     )
-    const model = { enum: models, description: 'name of the model; see /v1/models' }
+    const names = models === undefined ? { type: 'string' } : { enum: models }
+    const model = { ...names, description: 'name of the model; see /v1/models' }
     return { ...remote, title, properties: { model, ...properties } }
   }
   return { mix: of(requestSchema), sweep: of(sweepSchema) }

@@ -10,15 +10,20 @@ export interface Submission extends Pick<Body, 'fields' | 'fingerprint'> {
   parts?: Body['parts']
   /** Of the Idempotency-Key header. */
   key?: string | undefined
+  priority?: number | undefined
 }
 
 /** @throws Problem, MagicMixError: what is wrong with the request, or that there is no place for it */
 export async function submit(
   context: Context,
-  { kind, fields, parts = {}, fingerprint, key }: Submission,
+  { kind, fields, parts = {}, fingerprint, key, priority }: Submission,
 ): Promise<{ job: Job; isNew: boolean }> {
   const { models, guard, jobs } = context
   const { model = models.byDefault, ...request } = fields
+  if (models.names.length === 0) {
+    const message = 'No worker has come with a model yet; try again later'
+    throw new Problem(503, 'NO_WORKER', message, {}, { 'retry-after': '10' })
+  }
   if (typeof model !== 'string' || !models.names.includes(model)) {
     const message = `There is no such model here; there are ${models.names.join(', ')}`
     throw new Problem(422, 'MODEL_NOT_FOUND', message, { name: 'model' })
@@ -30,7 +35,7 @@ export async function submit(
   )
   for (const picture of pictures) await checkPicture(picture, context.limits)
   const bytes = pictures.reduce((sum, picture) => sum + bytesOf(picture), 1024)
-  const order: Order = { kind, model, request: complete, bytes }
+  const order: Order = { kind, model, request: complete, bytes, priority }
   if (key !== undefined) order.once = { key, fingerprint: `${kind} ${fingerprint}` }
   await context.check(order)
   return jobs.submit(order)

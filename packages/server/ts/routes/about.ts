@@ -146,9 +146,7 @@ export function aboutRoutes(app: FastifyInstance, context: Context): void {
       if (typeof model !== 'string')
         throw unprocessable('Expected a name for model', { name: 'model' })
       const signal = request.signal ?? new AbortController().signal
-      const tokens = await models.use(model, signal, (mixer) =>
-        Promise.resolve(mixer.tokenize(text)),
-      )
+      const tokens = await models.tokenize(model, text, signal)
       return { tokens, fits: tokens.length <= 77, maxTokens: 77 }
     },
   )

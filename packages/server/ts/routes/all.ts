@@ -5,10 +5,14 @@ import type { Context } from '../context.js'
 import { aboutRoutes } from './about.js'
 import type { EventStreams } from './events.js'
 import { healthRoutes } from './health.js'
+import { mcpRoutes } from './mcp.js'
 import { mixRoutes } from './mixes.js'
 import { recipeRoutes } from './recipes.js'
 import { studioRoutes } from './studio.js'
+import { openAiRoutes } from './openai.js'
+import { sdapiRoutes } from './sdapi.js'
 import { sweepRoutes } from './sweeps.js'
+import { workerRoutes } from './workers.js'
 
 export type RouteGroup = (app: FastifyInstance, context: Context, streams: EventStreams) => void
 
@@ -19,4 +23,8 @@ export const routeGroups: readonly RouteGroup[] = [
   healthRoutes,
   recipeRoutes,
   studioRoutes,
+  workerRoutes,
+  openAiRoutes,
+  sdapiRoutes,
+  mcpRoutes,
 ]

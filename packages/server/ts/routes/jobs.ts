@@ -63,6 +63,12 @@ export function jobRoutes(
               maxLength: 255,
               description: 'the same key with the same body gives the same job',
             },
+            'job-priority': {
+              type: 'integer',
+              minimum: 0,
+              maximum: 7,
+              description: 'who comes first: 0 before 7, 3 if nothing is said',
+            },
           },
         },
         body: {
@@ -85,7 +91,7 @@ export function jobRoutes(
     async (request, reply) => {
       const key = keyOf(request)
       const body = await readBody(request, schemas[kind], limits.bodyBytes)
-      const { job } = await submit(context, { kind, ...body, key })
+      const { job } = await submit(context, { kind, ...body, key, priority: priorityOf(request) })
       return reply.code(202).header('location', selfOf(job)).send(asJson(job))
     },
   )
@@ -164,6 +170,15 @@ function keyOf({ headers }: FastifyRequest): string | undefined {
   if (typeof key === 'string' && /^[\x21-\x7e]{1,255}$/.test(key)) return key
   throw unprocessable('Expected 1 to 255 printable characters for Idempotency-Key', {
     name: 'Idempotency-Key',
+  })
+}
+
+function priorityOf({ headers }: FastifyRequest): number | undefined {
+  const { 'job-priority': priority } = headers
+  if (priority === undefined) return undefined
+  if (typeof priority === 'string' && /^[0-7]$/.test(priority)) return Number(priority)
+  throw unprocessable('Expected a whole number from 0 to 7 for Job-Priority', {
+    name: 'Job-Priority',
   })
 }
 

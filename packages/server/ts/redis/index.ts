@@ -1,0 +1,6 @@
+/** Everything that needs the packages for Redis. */
+export { oncePerOutage } from './connection.js'
+export { RedisPlace } from './place.js'
+export { RedisJobs } from './redis-jobs.js'
+export { RedisWorker, type RedisWorkerOptions, type WorkerEvent } from './redis-worker.js'
+export { RemoteModels } from './remote-models.js'
