@@ -97,6 +97,22 @@ describe('the API of the AUTOMATIC1111 web UI', () => {
     assert.deepEqual(await sharp(picture).raw().toBuffer(), Buffer.from(own.data))
     assert.equal((await readRecipe(picture)).request.kMax, 0.75)
 
+    // What is black in a mask stays.
+    const left = await sharp({
+      create: { width: 64, height: 128, channels: 3, background: '#000' },
+    })
+      .extend({ right: 64, background: '#fff' })
+      .png()
+      .toBuffer()
+    const masked = await post('img2img', {
+      ...{ ...asked, denoising_strength: 0.75, mask: left.toString('base64') },
+    })
+    const mapped = await place.mixer.mix({
+      ...{ layout: file, content, steps, seed: 3, kMax: 0.75, fit: 'cover', kMaxMap: left },
+    })
+    const bytes = Buffer.from(masked.body.images[0] ?? '', 'base64')
+    assert.deepEqual(await sharp(bytes).raw().toBuffer(), Buffer.from(mapped.data))
+
     const read = await post<{ info: string; items: { magicmix: string } }>('png-info', {
       image: picture.toString('base64'),
     })

@@ -85,13 +85,13 @@ function jobTool(
   kind: JobKind,
   description: string,
 ): Offered {
-  const { properties, required, ...rest } = context.schemas[kind] as Fields
+  // Many programs take no rules above the properties; what is missing `mix` says.
+  const { properties, required, allOf, ...rest } = context.schemas[kind] as Fields
   const layoutFile = { type: 'string', description: 'a picture for `layout`, by its name' }
   const inputSchema = {
     ...rest,
     properties: { ...(properties as Fields), ...(folder ? { layoutFile } : {}) },
-    // Either will do.
-    required: ((required ?? []) as string[]).filter((name) => !(folder && name === 'layout')),
+    ...(required === undefined ? {} : { required }),
     type: 'object',
   }
   const call: Handler = async ({ layoutFile, ...fields }, extra) => {

@@ -99,19 +99,27 @@ export function encoded(value: unknown, name: string): { bytes: string } {
   return { bytes: value.replace(/^data:[\w/.+-]{1,60};base64,/, '').replace(/\s+/g, '') }
 }
 
-/** A mask as a map of `nu`, where there is such an option. */
+/** A mask as a map of `kMax`: where it is black the picture stays as it is. */
 export async function maskAsMap(
-  { guard, limits }: Context,
+  { limits }: Context,
   mask: Buffer,
   { name, byAlpha, invert }: { name: string; byAlpha: boolean; invert: boolean },
 ): Promise<Buffer> {
-  if (!guard.pictures.includes('nuMap'))
-    throw unprocessable(`${name} is not offered here`, { name })
   await checkPicture({ name, bytes: mask }, limits)
   const picture = sharp(mask, { limitInputPixels: limits.picturePixels })
   try {
-    const plane = byAlpha ? picture.ensureAlpha().extractChannel('alpha') : picture.greyscale()
-    return await (invert ? plane.negate() : plane).removeAlpha().png().toBuffer()
+    // sharp has an order of its own for what stands in one chain.
+    const whole = picture.ensureAlpha().toColourspace('srgb').raw({ depth: 'uchar' })
+    const { data, info } = await whole.toBuffer({ resolveWithObject: true })
+    const { width, height, channels } = info
+    const plane = Buffer.alloc(width * height)
+    for (let i = 0; i < plane.length; i++) {
+      const value = data[i * channels + (byAlpha ? channels - 1 : 0)] ?? 0
+      plane[i] = invert ? 255 - value : value
+    }
+    return await sharp(plane, { raw: { width, height, channels: 1 } })
+      .png()
+      .toBuffer()
   } catch {
     const message = `${name} is damaged, cut off or of an unusual kind`
     throw new Problem(422, 'PICTURE_UNREADABLE', message, { picture: name })

@@ -73,7 +73,7 @@ export function openAiRoutes(app: FastifyInstance, context: Context): void {
       const pictures: Body['parts'] = { layout: image }
       if (mask?.[0]) {
         const form = { name: 'mask', byAlpha: true, invert: true }
-        pictures.nuMap = [await maskAsMap(context, mask[0], form)]
+        pictures.kMaxMap = [await maskAsMap(context, mask[0], form)]
       }
       return answer(context, reply, 'image_edit', fields, pictures)
     })

@@ -119,7 +119,7 @@ export function sdapiRoutes(app: FastifyInstance, context: Context): void {
           content: prompt ?? '',
           layout: encoded(init_images[0], 'init_images[0]'),
           fit,
-          ...(mask == null ? {} : { nuMap: await mapOf(mask, inpainting_mask_invert === 1) }),
+          ...(mask == null ? {} : { kMaxMap: await mapOf(mask, inpainting_mask_invert === 1) }),
         }
         return answer(reply, fields, together(laidOut, options))
       })
