@@ -64,6 +64,7 @@ describe('a mix', () => {
       fast: 'off',
       gamma: 0.3,
       trace: false,
+      score: false,
     })
   })
 

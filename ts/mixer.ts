@@ -33,6 +33,7 @@ import { type Prompts, tokenizePrompts } from './request/prompts.js'
 import { nativeConditioning } from './request/conditioning.js'
 import { type Origin, lorasOf, originOf, pictureRecipe } from './recipe/picture-recipe.js'
 import type { Recipe } from './request/recipe.js'
+import { callsOfScore } from './score.js'
 import { Stop } from './stop.js'
 import { type Layout, type SharedWork, Sweep, type SweepWork } from './sweep.js'
 import { type SweepRequest, checkSweep } from './sweep/axes.js'
@@ -49,6 +50,8 @@ export interface MixPlan {
     layout: number
     /** For the content. */
     content: number
+    /** To judge the mix; see {@link MixRequest.score}. */
+    score: number
   }
 }
 
@@ -510,11 +513,15 @@ function nativeRequest(
 }
 
 /** Calls of the UNet, as the engine makes them: state i is at fraction 1 - i / steps of the time. */
-function stepsOf({ layout, kMin, kMax, steps }: CheckedMixRequest): MixPlan['steps'] {
+function stepsOf({ layout, kMin, kMax, steps, score }: CheckedMixRequest): MixPlan['steps'] {
   const indexAt = (k: number) => steps - Math.floor(k * steps + 1e-9)
   const first = indexAt(kMax)
-  const lastLayout = Math.max(first, indexAt(kMin) - 1)
-  return { layout: isPrompt(layout) ? lastLayout : 0, content: steps - first }
+  const lastLayout = score ? steps : Math.max(first, indexAt(kMin) - 1)
+  return {
+    layout: isPrompt(layout) ? lastLayout : 0,
+    content: steps - first,
+    score: score ? callsOfScore : 0,
+  }
 }
 
 function mixEvent(event: NativeProgress): ProgressEvent {

@@ -4,6 +4,7 @@
 #include "diffusion/samplers.h"
 #include "engine/guided_unet.h"
 #include "engine/reporter.h"
+#include "engine/score.h"
 #include "mix/preview.h"
 #include "model/finite.h"
 #include "model/pixels.h"
@@ -41,7 +42,8 @@ MixRun::MixRun(Networks &networks, const Loras &loras, Kept &kept, SharedStates 
       stepNoise_(generator_, size_.values(), request.layout.isPrompt() ? 0 : mixing_.iMax),
       sampler_(makeSampler(samplerOptions(request), networks.schedule(), stepNoise_)),
       reporter_(std::make_unique<Reporter>(progress, begin_.layoutSteps() + request.steps -
-                                                         begin_.content)) {}
+                                                         begin_.content +
+                                                         (request.score ? kScoreCalls : 0))) {}
 
 MixRun::~MixRun() = default;
 
@@ -50,6 +52,11 @@ void MixRun::requireMemory() const {
         request_.size(),
         GuidedUnet::sessionsFor(request_, networks_.schedule(), timestepsToVisit()),
         networks_.hasTinyDecoder() && (request_.decoder == "tiny" || request_.previewEvery > 0));
+    if (request_.score) { // when the mix's own sessions are gone
+        const int prompts = request_.layout.isPrompt() ? 3 : 2;
+        networks_.requireMemoryToMix(request_.size(), {PromptJudge::useFor(request_, prompts)},
+                                     false);
+    }
 }
 
 MixResult MixRun::run() {
@@ -57,8 +64,9 @@ MixResult MixRun::run() {
     encodeLayout();
     layOut();
     mixContent();
-    decode();
     result_.timings.steps = reporter_->unetSteps();
+    score();
+    decode();
     result_.timings.total = millisecondsSince(start_);
     return std::move(result_);
 }
@@ -67,14 +75,17 @@ MixResult MixRun::run() {
 // Encode: the prompts to keys and values, the picture to a latent
 
 void MixRun::encodePrompts() {
-    reporter_->begin(Stage::Encode, 3);
+    const Tokens empty = emptyPrompt(networks_.architecture.texts[0].padding);
+    const bool needsEmpty = request_.score && request_.negativePrompt != empty;
+    reporter_->begin(Stage::Encode, needsEmpty ? 4 : 3);
     if (const auto &other = request_.interpolate) {
         content_ = contextOf(
             interpolate(encoded(request_.content), encoded(other->tokens), other->weight));
     } else {
         content_ = contextOf(request_.content);
     }
-    negative_ = contextOfNegative();
+    negative_ = contextOfNone(request_.negativePrompt);
+    if (request_.score) empty_ = needsEmpty ? contextOfNone(empty) : negative_;
     if (request_.layout.isPrompt()) layoutPrompt_ = contextOf(request_.layout.tokens);
 }
 
@@ -85,10 +96,11 @@ Conditioning MixRun::encoded(const Tokens &tokens) {
     return conditioning;
 }
 
-PromptPointer MixRun::contextOfNegative() {
+/// Of a prompt in the place of which some families take zeros if it is empty.
+PromptPointer MixRun::contextOfNone(const Tokens &tokens) {
     const Architecture &architecture = networks_.architecture;
-    const bool isEmpty = request_.negativePrompt == emptyPrompt(architecture.texts[0].padding);
-    if (!isEmpty || !architecture.zerosForEmptyPrompt) return contextOf(request_.negativePrompt);
+    const bool isEmpty = tokens == emptyPrompt(architecture.texts[0].padding);
+    if (!isEmpty || !architecture.zerosForEmptyPrompt) return contextOf(tokens);
     reporter_->done();
     return std::make_shared<PromptContext>(
         noPrompt(networks_.unet().network, architecture.texts.back().pooledWidth));
@@ -182,9 +194,6 @@ void MixRun::mixContent() {
                        leaver(path_.content, first, sharing_.keepContent));
     if (unet_) result_.unetCalls = unet_->calls();
     unet_.reset();
-    for (PromptPointer *prompt : {&content_, &negative_, &layoutPrompt_, &scaledContent_}) {
-        prompt->reset();
-    }
 }
 
 Sampler::Run MixRun::runFrom(const std::shared_ptr<const SharedState> &there) {
@@ -249,6 +258,35 @@ std::vector<float> MixRun::tinyPicture(const Latent &latent) {
     std::vector<float> planes = tinyDecoder_->decode(latent, cancel_);
     requireFinite(planes, "the tiny decoder");
     return planes;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Score: how much of prompts and layout is in the latent
+
+void MixRun::score() {
+    if (request_.score) {
+        reporter_->begin(Stage::Score, kScoreCalls);
+        const auto start = Clock::now();
+        std::vector<const PromptContext *> prompts{empty_.get(), content_.get()};
+        if (layoutPrompt_) prompts.push_back(layoutPrompt_.get());
+        auto last = start;
+        const std::vector<double> presences =
+            PromptJudge(networks_, request_, prompts, cancel_)
+                .presences(mixed_, [&](double timestep) {
+                    reporter_->unetStepTook(millisecondsSince(last));
+                    last = Clock::now();
+                    reporter_->done(timestep);
+                });
+        Scores &scores = result_.scores.emplace();
+        scores.content = presences[0];
+        if (layoutPrompt_) scores.layoutPrompt = presences[1];
+        scores.layout = structureKept(layoutPrompt_ ? layout_(request_.steps) : z0_, mixed_, size_);
+        result_.timings.score = millisecondsSince(start);
+    }
+    for (PromptPointer *prompt :
+         {&content_, &negative_, &empty_, &layoutPrompt_, &scaledContent_}) {
+        prompt->reset();
+    }
 }
 
 // ---------------------------------------------------------------------------------------------

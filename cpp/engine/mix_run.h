@@ -42,13 +42,14 @@ private:
     void encodeLayout();
     void layOut();
     void mixContent();
+    void score();
     void decode();
 
     std::shared_ptr<const Picture> preview(const Latent &clean);
     /// The picture of a latent, in planes.
     std::vector<float> tinyPicture(const Latent &latent);
     Conditioning encoded(const Tokens &tokens);
-    PromptPointer contextOfNegative();
+    PromptPointer contextOfNone(const Tokens &tokens);
     PromptPointer contextOf(const Tokens &tokens);
     PromptPointer contextOf(const Conditioning &conditioning);
     Latent encodedPicture();
@@ -79,6 +80,7 @@ private:
     std::unique_ptr<Reporter> reporter_;
 
     PromptPointer content_, negative_, layoutPrompt_;
+    PromptPointer empty_; // of a mix that is scored
     PromptPointer scaledContent_;
     std::vector<float> contentScales_; // of scaledContent_
     Latent z0_, noise_;

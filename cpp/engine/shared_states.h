@@ -85,8 +85,8 @@ Beginning beginningOf(const Trail &trail, const typename TrailTree<Value>::Path 
     }
     if (trail.layout.empty()) return begin;
 
-    if (begin.content == iMax)
-        begin.lastLayout = trail.mixing.lastLayout();
+    if (begin.content == iMax || trail.scored)
+        begin.lastLayout = trail.lastLayout;
     else if (begin.content < iMin)
         begin.lastLayout = iMin - 1;
     for (std::size_t k = 1; k < path.layout.size() && isThere(*path.layout[k]); k++) {

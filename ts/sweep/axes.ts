@@ -24,7 +24,7 @@ import { coarseToFine } from './order.js'
 /** The options of a mix that a sweep can vary: all that make a difference to the picture. */
 export type SweepOption = Exclude<
   keyof MixRequest,
-  'onProgress' | 'signal' | 'preview' | 'previewEvery' | 'trace'
+  'onProgress' | 'signal' | 'preview' | 'previewEvery' | 'trace' | 'score'
 >
 
 /** Evenly spaced numbers, both ends included: by `step`, or so many by `count`. */
@@ -103,7 +103,7 @@ export interface CheckedSweep {
 }
 
 const mostCells = 1024
-const notVaried = ['onProgress', 'signal', 'previewEvery', 'trace']
+const notVaried = ['onProgress', 'signal', 'previewEvery', 'trace', 'score']
 const variable = Object.keys(mixOptions).filter((name) => !notVaried.includes(name))
 
 /** The options of `sweep` beside those of `mix`. */
