@@ -11,7 +11,7 @@ import { type Option, checkOptions, choice, flag } from './options/option.js'
 import { withRecipe } from './recipe/carry.js'
 import type { PictureRecipe } from './recipe/picture-recipe.js'
 import type { FilledMixRequest } from './request/mix-options.js'
-import type { MixScore } from './score.js'
+import type { MixScore } from './request/score.js'
 import { invalid, nonEmptyText, oneOf } from './options/validate.js'
 
 /** Formats that a mix can be written in. */

@@ -12,7 +12,7 @@ import { invalid } from './options/validate.js'
 import type { ProgressEvent, SweepProgressEvent } from './progress.js'
 import type { CheckedMixRequest, FilledMixRequest } from './request/mix-options.js'
 import type { Prompts } from './request/prompts.js'
-import { type BestOptions, bestOptions, callsOfScore, indexOfBest } from './score.js'
+import { type BestOptions, bestOptions, callsOfScore, indexOfBest } from './request/score.js'
 import {
   type CheckedSweep,
   type PlannedCell,

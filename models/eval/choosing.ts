@@ -13,7 +13,7 @@ import path from 'node:path'
 import { parseArgs } from 'node:util'
 
 import { MagicMix, type Mix, type MixRequest, type MixScore, type Picture } from 'magicmix'
-import { indexOfBest } from '../../dist/score.js'
+import { indexOfBest } from '../../dist/request/score.js'
 
 import { mean, photoOf, rankCorrelation } from './measure.js'
 import { Classifier, type Concept, concepts, overlap, silhouette } from './metrics.js'

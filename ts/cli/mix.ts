@@ -13,7 +13,7 @@ import type { MagicMix } from '../mixer.js'
 import { tokenizePrompts } from '../request/prompts.js'
 import type { LoadOptions } from '../models/load-options.js'
 import { type MixRequest, checkRequest, mixOptions } from '../request/mix-options.js'
-import type { MixScore } from '../score.js'
+import type { MixScore } from '../request/score.js'
 import {
   type Arguments,
   type Command,

@@ -10,7 +10,7 @@ import type { ModelConfig, NativeLoadOptions } from '../models/load-options.js'
 import type { ModelFamily, ModelFormat, ModelInfo } from '../models/model-info.js'
 import type { Crossing } from '../options/option.js'
 import type { NativeConditioning } from '../request/conditioning.js'
-import type { MixScore } from '../score.js'
+import type { MixScore } from '../request/score.js'
 import type { SamplerName, Spacing, mixOptions } from '../request/mix-options.js'
 
 /** An operation on the model's own thread. */

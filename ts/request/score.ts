@@ -1,5 +1,5 @@
 /** How much of its prompts and of its layout is in a mix, and choosing by it. */
-import { type Option, number } from './options/option.js'
+import { type Option, number } from '../options/option.js'
 
 /**
  * How much of its prompts, and of its layout, is in a mix, as the model itself sees it: see {@link MixRequest.score}. To
