@@ -123,6 +123,10 @@ describe('score', () => {
       assert.deepEqual(a.score, b.score)
     })
 
+    it('say that an empty content wants nothing else', async () => {
+      assert.equal((await mixer.mix({ ...ten, content: '', score: true })).score!.content, 1)
+    })
+
     it('say that a layout prompt alone is all of its layout', async () => {
       const { score } = await mixer.mix({ ...fromPrompt, content: 'a loaf', kMax: 1, score: true })
       assert.equal(score!.layout, 1)
