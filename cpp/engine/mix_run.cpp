@@ -48,14 +48,16 @@ MixRun::MixRun(Networks &networks, const Loras &loras, Kept &kept, SharedStates 
 MixRun::~MixRun() = default;
 
 void MixRun::requireMemory() const {
+    const bool withTinyDecoder =
+        networks_.hasTinyDecoder() && (request_.decoder == "tiny" || request_.previewEvery > 0);
     networks_.requireMemoryToMix(
         request_.size(),
         GuidedUnet::sessionsFor(request_, networks_.schedule(), timestepsToVisit()),
-        networks_.hasTinyDecoder() && (request_.decoder == "tiny" || request_.previewEvery > 0));
+        withTinyDecoder);
     if (request_.score) { // when the mix's own sessions are gone
         const int prompts = request_.layout.isPrompt() ? 3 : 2;
         networks_.requireMemoryToMix(request_.size(), {PromptJudge::useFor(request_, prompts)},
-                                     false);
+                                     withTinyDecoder);
     }
 }
 

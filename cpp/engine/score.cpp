@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace magicmix {
 namespace {
@@ -71,10 +72,11 @@ void PromptErrors::add(const Latent &noise, const Latent &forEmpty, const Latent
 }
 
 double presence(const PromptErrors &coarse, const PromptErrors &fine) {
-    constexpr double tiny = 1e-12; // a prompt that is the empty one wants nothing else
-    const double explained = (coarse.empty - coarse.prompt) / std::max(coarse.empty, tiny);
-    const double wanted = fine.between / std::max(fine.empty, tiny);
-    return 1 / (1 + std::sqrt(wanted) * std::exp(-kCoarseWeight * explained));
+    // A prompt that is the empty one wants nothing else.
+    constexpr double least = std::numeric_limits<double>::min();
+    const double explained = (coarse.empty - coarse.prompt) / std::max(coarse.empty, least);
+    const double wanted = std::max(fine.between / std::max(fine.empty, least), least);
+    return 1 / (1 + std::exp(std::log(wanted) / 2 - kCoarseWeight * explained));
 }
 
 double structureKept(const Latent &layout, const Latent &mixed, CellSize size) {
