@@ -64,10 +64,14 @@ async function main(): Promise<void> {
   const lines = await study.judged(pairs.slice(0, Number(values.pairs)), false)
   const ofPrompts = await study.judged(pairs.slice(0, Number(values.prompts)), true)
 
-  console.log(agreement('pictures as layouts', lines))
-  if (ofPrompts.length > 0) console.log(agreement('prompts as layouts', ofPrompts))
-  console.log(choices('pairs that the constants were chosen by', lines.slice(0, chosenBy)))
-  if (lines.length > chosenBy) console.log(choices('all others', lines.slice(chosenBy)))
+  const parts = [
+    { title: 'pairs that the constants were chosen by', part: lines.slice(0, chosenBy) },
+    { title: 'all others', part: lines.slice(chosenBy) },
+  ]
+  for (const { title, part } of parts.filter((each) => each.part.length > 0)) {
+    console.log(`${agreement(title, part)}\n${choices(part)}\n`)
+  }
+  if (ofPrompts.length > 0) console.log(agreement('layout prompts', ofPrompts))
 }
 
 /** The same order always. */
@@ -246,7 +250,7 @@ function areaUnderCurve(values: readonly number[], there: readonly boolean[]): n
 
 type Choose = (mixes: readonly Judged[]) => Judged
 
-function choices(title: string, lines: readonly Line[]): string {
+function choices(lines: readonly Line[]): string {
   const fixed = nus.map((nu, i) => ({
     name: `nu ${nu}`,
     choose: (mixes: readonly Judged[]) => mixes[i]!,
@@ -289,7 +293,7 @@ function choices(title: string, lines: readonly Line[]): string {
     'to the best fixed',
     'of the best',
   ]
-  return `${title}: ${lines.length} pairs\n\n${table([head, ...rows])}\n`
+  return table([head, ...rows])
 }
 
 /** As the judge sees it. */
