@@ -474,6 +474,15 @@ Napi::Value toJs(Napi::Env env, const Progress &progress) {
     return object;
 }
 
+Napi::Value toJs(Napi::Env env, const Scores &scores) {
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("content", scores.content);
+    if (scores.layoutPrompt) object.Set("layoutPrompt", *scores.layoutPrompt);
+    object.Set("layout", scores.layout);
+    object.Set("unetCalls", kScoreCalls);
+    return object;
+}
+
 Napi::Value toJs(Napi::Env env, const MixResult &result) {
     const auto state = [&](const State &value) {
         Napi::Object object = Napi::Object::New(env);
@@ -485,6 +494,7 @@ Napi::Value toJs(Napi::Env env, const MixResult &result) {
     Napi::Object timings = Napi::Object::New(env);
     timings.Set("encode", result.timings.encode);
     timings.Set("steps", numbers(env, result.timings.steps));
+    timings.Set("score", result.timings.score);
     timings.Set("decode", result.timings.decode);
     timings.Set("total", result.timings.total);
 
@@ -500,6 +510,7 @@ Napi::Value toJs(Napi::Env env, const MixResult &result) {
     object.Set("trace", arrayOf(env, result.trace, state));
     object.Set("layoutTrace", arrayOf(env, result.layoutTrace, state));
     object.Set("unetCalls", calls);
+    object.Set("scores", result.scores ? toJs(env, *result.scores) : env.Null());
     object.Set("timings", timings);
     return object;
 }

@@ -21,6 +21,7 @@ const calls = [
     'magicmix sweep',
     table('sweep/axes.js', 'sweepOptions'),
   ],
+  ['`sweep.best`', 'magicmix sweep', table('request/score.js', 'bestOptions')],
   ['`mix.toBuffer`', 'magicmix mix', table('mix.js', 'bufferOptions')],
   ['`MagicMix.load`', 'magicmix mix', table('models/load-options.js', 'loadOptions')],
   ['`convert`', 'magicmix convert', table('models/convert-options.js', 'convertOptions')],

@@ -9,6 +9,7 @@ import { runNode } from './support/programs.js'
 
 const box = path.join(packageRoot, 'models', 'world-128')
 const pictures = path.join(tmpdir(), `magicmix-few-steps-${process.pid}`)
+const figures = path.join(tmpdir(), `magicmix-choosing-${process.pid}`)
 const tiny = ['--size', '64x64', '--threads', '1']
 
 const programs: [program: string, args: string[], prints: RegExp][] = [
@@ -45,12 +46,19 @@ const programs: [program: string, args: string[], prints: RegExp][] = [
     ['--seconds', '0.2', '--mixes', '1', '--clients', '5', '--steps', '2'],
     /"addedMs": [\d.-]+/,
   ],
+  [
+    'models/eval/choosing.ts',
+    [figures, '--pairs', '2', '--prompts', '1', '--steps', '4'],
+    /^\| by scores, balance 0\.5 +\| [\d.]+ \|/m,
+  ],
   ['bench/load.ts', ['1'], /^require of magicmix: [\d.]+ ms$/m],
 ]
 
 describe('bench', function () {
   this.timeout(300_000)
-  after(() => rmSync(pictures, { recursive: true, force: true }))
+  after(() => {
+    for (const folder of [pictures, figures]) rmSync(folder, { recursive: true, force: true })
+  })
 
   for (const [program, args, prints] of programs) {
     it(program, async () => {

@@ -220,14 +220,15 @@ describe('command line', () => {
     assert.deepEqual([width, height, format], [32, 32, 'png'])
   })
 
-  it('writes the recipe into the picture', async () => {
+  it('writes the recipe into the picture, and says the scores', async () => {
     const args = ['mix', '--layout-prompt', 'a hill', 'Käse', '-o', 'recipe.png', '-m', model]
-    await magicmix([...args, '--seed', '5', ...heads, ...small])
+    const { stdout } = await magicmix([...args, '--seed', '5', '--score', ...heads, ...small])
+    assert.match(stdout, /, content 0\.\d\d, layout prompt 0\.\d\d, layout [01]\.\d\d\)\n$/)
     const { request } = await readRecipe(path.join(folder, 'recipe.png'))
-    const { layout, content, seed } = request
+    const { layout, content, seed, score } = request
     assert.deepEqual(
-      { layout, content, seed },
-      { layout: { prompt: 'a hill' }, content: 'Käse', seed: 5 },
+      { layout, content, seed, score },
+      { layout: { prompt: 'a hill' }, content: 'Käse', seed: 5, score: true },
     )
   })
 

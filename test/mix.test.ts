@@ -68,6 +68,7 @@ describe('a mix', () => {
       fast: 'off',
       gamma: 0.3,
       trace: false,
+      score: false,
     })
   })
 

@@ -173,10 +173,10 @@ describe('mixing in place and in time', function () {
       assert.ok(distance(kept.data) < distance(free.data), `${distance(kept.data)}`)
 
       const request = { ...common, ...window, layout: { prompt: 'a loaf' } }
-      assert.deepEqual((await mixer.check(request)).steps, { layout: 6, content: 6 })
+      assert.deepEqual((await mixer.check(request)).steps, { layout: 6, content: 6, score: 0 })
       const mapped = { ...request, kMaxMap: black }
       const { steps } = await mixer.check(mapped)
-      assert.deepEqual(steps, { layout: 10, content: 6 })
+      assert.deepEqual(steps, { layout: 10, content: 6, score: 0 })
       assert.equal((await mixer.mix(mapped)).unetCalls.full, 16)
     })
 

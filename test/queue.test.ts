@@ -258,13 +258,14 @@ describe('check', () => {
     ['a prompt', { ...smallRequest, steps: 11, kMax: 0.7, kMin: 0.2 }],
     ['a prompt without mixing', { ...smallRequest, steps: 11, kMax: 0.5, kMin: 0.5 }],
     ['one step', { ...smallRequest, steps: 1, kMax: 1, kMin: 0 }],
+    ['a prompt, which is scored,', { ...smallRequest, steps: 5, score: true }],
   ]
   for (const [what, request] of requests) {
     it(`says the size and the steps that a mix of ${what} will have`, async () => {
       const plan = await mixer.check(request)
-      const steps = { layout: 0, content: 0 }
-      const onProgress = (event: ProgressEvent) => {
-        if (event.stage === 'layout' || event.stage === 'content') steps[event.stage] = event.steps
+      const steps = { layout: 0, content: 0, score: 0 }
+      const onProgress = ({ stage, steps: all }: ProgressEvent) => {
+        if (stage in steps) steps[stage as keyof typeof steps] = all
       }
       const { width, height } = await mixer.mix({ ...request, onProgress })
       assert.deepEqual(plan, { width, height, steps })

@@ -44,6 +44,7 @@ describe('request', () => {
       fast: 'off',
       gamma: 0.3,
       trace: false,
+      score: false,
       onProgress: undefined,
       signal: undefined,
     })
@@ -81,6 +82,7 @@ describe('request', () => {
       decoder: 'tiny',
       previewEvery: 5,
       trace: true,
+      score: true,
       onProgress,
       signal,
     }
@@ -214,6 +216,7 @@ describe('request', () => {
     ['truncate as text', { truncate: 'yes' }, /Expected true or false for truncate/],
     ['a negative preview', { previewEvery: -1 }, /previewEvery/],
     ['trace as number', { trace: 1 }, /trace/],
+    ['score as number', { score: 1 }, /score/],
     ['onProgress that is no function', { onProgress: {} }, /Expected a function for onProgress/],
     [
       'a controller as signal',

@@ -84,6 +84,26 @@ describe('magicmix sweep', function () {
     assert.match(other.stderr, /received cells: its sweep\.json is of another sweep: kMax differs/)
   })
 
+  it('says which cell is the best by its scores', async () => {
+    const vary = ['--vary', 'nu=0.1,0.9', '-o', 'scored.png', ...model]
+    const args = ['layout.png', 'a cat', ...small, ...vary]
+    const { code, stdout, stderr } = await magicmix([...args, '--score', '--balance', '0'])
+    assert.equal(code, 0, stderr)
+    const shares = /content 0\.\d\d, layout [01]\.\d\d/.source
+    assert.match(stdout, new RegExp(`^Best by the scores: nu 0\\.1 \\(${shares}\\)$`, 'm'))
+
+    const json = await magicmix([...args, '--score', '--json'])
+    const { best, cells } = JSON.parse(json.stdout) as {
+      best: number
+      cells: { score: { content: number } }[]
+    }
+    assert.ok(cells[best]!.score.content > 0)
+    const refused = await magicmix([...args, '--balance', '0'])
+    assert.deepEqual([refused.code, /--balance needs --score/.test(refused.stderr)], [2, true])
+    const wrong = await magicmix([...args, '--score', '--balance', '2'])
+    assert.deepEqual([wrong.code, /balance/.test(wrong.stderr)], [2, true])
+  })
+
   it('leaves a sheet of what is there when it is stopped', async () => {
     const many = ['--vary', 'seed=1:500:1', '--steps', '20', '-o', 'stopped.png', ...model]
     const size = ['--width', '64', '--height', '64']
@@ -113,7 +133,7 @@ describe('magicmix sweep', function () {
     ['nothing to vary', ['layout.png', 'a'], /at least one --vary/],
     ['no values', ['layout.png', 'a', '--vary', 'nu'], /NAME=VALUES for --vary but received 'nu'/],
     ['an unknown name', ['layout.png', 'a', '--vary', 'nuu=1'], /no option 'nuu'; did you mean 'nu'/],
-    ['no number', ['layout.png', 'a', '--vary', 'nu=0.3,x'], /numbers for --vary nu but received 'x'/],
+    ['no number', ['layout.png', 'a', '--vary', 'nu=0.3,x'], /X\.\.Y.* for --nu but received 'x'/],
     ['half a range', ['layout.png', 'a', '--vary', 'nu=0:1'], /FROM:TO:STEP for --vary nu.*'0:1'/],
     ['a name twice', ['layout.png', 'a', '--vary', 'nu=0', '--vary', 'nu=1'], /nu is given twice/],
     ['no flag', ['layout.png', 'a', '--vary', 'truncate=1'], /true or false for --vary truncate/],

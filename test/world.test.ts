@@ -55,6 +55,13 @@ describe('the model in the box', () => {
     compare('rgb', rgb, 1e-3) // stored in half precision
   })
 
+  it('scores a mix as PyTorch does', async () => {
+    const request = { layout, content: 'a photo of a tiger', seed: 1, steps: 10, score: true }
+    const { score } = await mixer.mix(request)
+    // What diffusers' UNet makes of this latent, with the noise of torch.manual_seed(0).
+    assert.ok(Math.abs(score!.content - 0.9001) < 1e-3, `${score!.content}`)
+  })
+
   it('mixes in its native size by default', async () => {
     assert.equal(mixer.model.nativeSize, 128)
     const content = 'a photo of a tiger'

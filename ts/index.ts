@@ -71,6 +71,7 @@ export type {
   WeightsProgressEvent,
 } from './progress.js'
 export type { Picture } from './pixels.js'
+export type { BestOptions, MixScore } from './request/score.js'
 export { Sweep, type SweepCell, type SweepPlan } from './sweep.js'
 export type { SweepSheet } from './sweep-sheet.js'
 export {

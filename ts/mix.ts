@@ -11,6 +11,7 @@ import { type Option, checkOptions, choice, flag } from './options/option.js'
 import { type WrittenFormat, withRecipe } from './recipe/carry.js'
 import type { PictureRecipe } from './recipe/picture-recipe.js'
 import type { FilledMixRequest } from './request/mix-options.js'
+import type { MixScore } from './request/score.js'
 import { invalid, nonEmptyText, oneOf } from './options/validate.js'
 
 /** Formats that a mix can be written in. */
@@ -61,6 +62,8 @@ export interface MixTimings {
   step: number
   /** Every step of the sampler, those of a layout prompt first. */
   steps: number[]
+  /** Judging it; 0 unless `score` asks for it. */
+  score: number
   /** From the last latent to pixels. */
   decode: number
   /** From the call of `mix` to the result, waiting in the queue and reading the picture included. */
@@ -107,6 +110,8 @@ export class Mix {
   readonly timings: MixTimings
   /** What the UNet was called for. */
   readonly unetCalls: UnetCalls
+  /** With `score: true` how much of its prompts, and of its layout, is in it; else null. */
+  readonly score: MixScore | null
   /**
    * With `trace: true` the states at every index from where mixing begins to the clean latent;
    * else empty.
@@ -114,7 +119,7 @@ export class Mix {
   readonly trace: MixState[]
   /**
    * With `trace: true` and a layout prompt the states of the layout's own run, from pure noise to
-   * where mixing ends; else empty.
+   * where mixing ends, or with `score: true` to its clean latent; else empty.
    */
   readonly layoutTrace: MixState[]
 
@@ -142,10 +147,11 @@ export class Mix {
     this.data = new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength)
     this.seed = request.seed
     this.request = request
-    const { encode, steps, decode } = result.timings
+    const { encode, steps, score, decode } = result.timings
     const step = steps.reduce((sum, time) => sum + time, 0) / Math.max(1, steps.length)
-    this.timings = { ...times, encode, step, steps, decode }
+    this.timings = { ...times, encode, step, steps, score, decode }
     this.unetCalls = result.unetCalls
+    this.score = result.scores
     const shape: MixState['shape'] = [1, 4, result.height / 8, result.width / 8]
     const withShape = (state: NativeState): MixState => ({ ...state, shape: [...shape] })
     this.trace = result.trace.map(withShape)
@@ -208,6 +214,7 @@ export class Mix {
       request: this.recipe.request,
       timings: this.timings,
       unetCalls: this.unetCalls,
+      ...(this.score ? { score: this.score } : {}),
     }
   }
 }

@@ -35,6 +35,7 @@ import { type Prompts, tokenizePrompts } from './request/prompts.js'
 import { nativeConditioning } from './request/conditioning.js'
 import { type Origin, lorasOf, originOf, pictureRecipe } from './recipe/picture-recipe.js'
 import type { Recipe } from './request/recipe.js'
+import { callsOfScore } from './request/score.js'
 import { Stop } from './stop.js'
 import { type SharedWork, Sweep, type SweepWork } from './sweep.js'
 import { type SweepRequest, checkSweep } from './sweep/axes.js'
@@ -51,6 +52,8 @@ export interface MixPlan {
     layout: number
     /** For the content. */
     content: number
+    /** To judge the mix; see {@link MixRequest.score}. */
+    score: number
   }
 }
 
@@ -509,12 +512,16 @@ function nativeRequest(
 
 /** Calls of the UNet, as the engine makes them: state i is at fraction 1 - i / steps of the time. */
 function stepsOf(request: CheckedMixRequest): MixPlan['steps'] {
-  const { kMin, kMax, steps, kMaxMap } = request
+  const { kMin, kMax, steps, kMaxMap, score } = request
   const indexAt = (k: number) => steps - Math.floor(k * steps + 1e-9)
   const first = indexAt(kMax)
-  // A cell may stay the layout's to the end.
-  const lastLayout = kMaxMap ? steps : Math.max(first, indexAt(kMin) - 1)
-  return { layout: isPrompt(layoutOf(request)) ? lastLayout : 0, content: steps - first }
+  // A cell may stay the layout's to the end; a score looks at the layout's own picture.
+  const lastLayout = kMaxMap || score ? steps : Math.max(first, indexAt(kMin) - 1)
+  return {
+    layout: isPrompt(layoutOf(request)) ? lastLayout : 0,
+    content: steps - first,
+    score: score ? callsOfScore : 0,
+  }
 }
 
 function mixEvent(event: NativeProgress): ProgressEvent {

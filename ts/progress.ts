@@ -11,10 +11,10 @@ export type ProgressListener<Event> = (event: Event) => unknown
 export interface ProgressEvent {
   /**
    * 'download': a LoRA comes from the hub; 'queued': other mixes come first; 'encode': the picture and the prompts are encoded; 'layout': the
-   * layout of a layout prompt is made; 'content': the steps of the mix; 'decode': the latent is
+   * layout of a layout prompt is made; 'content': the steps of the mix; 'score': it is judged; 'decode': the latent is
    * decoded to pixels.
    */
-  stage: 'download' | 'queued' | 'encode' | 'layout' | 'content' | 'decode'
+  stage: 'download' | 'queued' | 'encode' | 'layout' | 'content' | 'score' | 'decode'
   /** Steps of this stage that are done; of 'download' files. */
   step: number
   /** Steps that this stage has. */

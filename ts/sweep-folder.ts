@@ -12,6 +12,7 @@ import { isRecord } from './options/validate.js'
 import type { PictureRecipe } from './recipe/picture-recipe.js'
 import { readRecipe } from './recipe/read.js'
 import type { FilledMixRequest } from './request/mix-options.js'
+import type { MixScore } from './request/score.js'
 import { sharp } from './sharp.js'
 import type { RequestPictures } from './request/pictures.js'
 import type { SweepCell } from './sweep.js'
@@ -61,6 +62,8 @@ interface IndexedCell {
   sha256: string
   timings: MixTimings
   unetCalls: UnetCalls
+  /** Of a sweep with scores. */
+  score?: MixScore
 }
 
 const indexName = 'sweep.json'
@@ -114,9 +117,10 @@ export class SweepFolder {
     await writing(this.folder, async () => {
       await replace(path.join(this.folder, file), await mix.withRecipe('png'))
     })
-    const { width, height, seed, timings, unetCalls } = mix
+    const { width, height, seed, timings, unetCalls, score } = mix
     const sha256 = hash(mix.data)
-    const cell = { index, at: labelOf(at), file, width, height, seed, sha256, timings, unetCalls }
+    const made = { width, height, seed, sha256, timings, unetCalls, ...(score ? { score } : {}) }
+    const cell = { index, at: labelOf(at), file, ...made }
     this.index.cells.push(cell)
     try {
       await this.writeIndex()
@@ -256,8 +260,18 @@ function isIndex(index: unknown): index is Index {
         path.basename(cell.file) === cell.file &&
         isRecord(cell.timings) &&
         Array.isArray(cell.timings.steps) &&
-        isRecord(cell.unetCalls),
+        isRecord(cell.unetCalls) &&
+        isScore(cell.score),
     )
+  )
+}
+
+function isScore(score: unknown): boolean {
+  return (
+    score === undefined ||
+    (isRecord(score) &&
+      [score.content, score.layout, score.unetCalls].every(Number.isFinite) &&
+      (score.layoutPrompt === undefined || Number.isFinite(score.layoutPrompt)))
   )
 }
 
@@ -315,7 +329,7 @@ function notOurs(folder: string, why: string): MagicMixError {
 /** The mix of a cell that is in the folder; nothing if its file is not as it was written. */
 async function restored(
   folder: string,
-  { file, width, height, seed, sha256, timings, unetCalls }: IndexedCell,
+  { file, width, height, seed, sha256, timings, unetCalls, score }: IndexedCell,
   { request, at, index, pictures: number }: Owner['cells'][number],
   { pictures, loras, seedGiven }: Owner,
   seedOfFolder: number,
@@ -339,11 +353,12 @@ async function restored(
     ...pictures[number]!.kept,
     loras: request.loras ?? [...loras],
   }
-  const { load, queued, total, encode, steps, decode } = timings
-  const result = { width, height, data, trace: [], layoutTrace: [], unetCalls }
+  const { load, queued, total, ...inner } = timings
+  const states = { trace: [], layoutTrace: [] }
+  const result = { width, height, data, ...states, unetCalls, scores: score ?? null }
   const mix = Mix.of(
     filled,
-    { ...result, timings: { encode, steps, decode, total } },
+    { ...result, timings: { ...inner, total } },
     { load, queued, total },
     recipe,
   )

@@ -1,15 +1,18 @@
 /** Many mixes that share their work, for a sheet to choose from. */
-import { type CallSite, CallersOwn } from './errors.js'
+import { type CallSite, CallersOwn, callSite } from './errors.js'
 import { isPrompt } from './input/layout.js'
 import type { FilledLora } from './input/lora.js'
 import type { Mix } from './mix.js'
 import type { ModelInfo } from './models/model-info.js'
 import type { NativePlannedCell, NativeSharing } from './native/contract.js'
 import { refuseAborted } from './native/job.js'
+import { checkOptions } from './options/option.js'
+import { invalid } from './options/validate.js'
 import type { ProgressEvent, SweepProgressEvent } from './progress.js'
 import type { CheckedMixRequest } from './request/mix-options.js'
 import type { RequestPictures } from './request/pictures.js'
 import type { Prompts } from './request/prompts.js'
+import { type BestOptions, bestOptions, callsOfScore, indexOfBest } from './request/score.js'
 import {
   type CheckedSweep,
   type PlannedCell,
@@ -35,7 +38,10 @@ export interface SweepCell {
 export interface SweepPlan {
   /** Mixes. */
   readonly cells: number
-  /** Calls of the UNet, layouts' runs included: as many as {@link Mix.unetCalls} of all cells are together. */
+  /**
+   * Calls of the UNet, layouts' runs and scores included: as many as {@link Mix.unetCalls} and
+   * {@link MixScore.unetCalls} of all cells are together.
+   */
   readonly unetCalls: number
   /** What as many mixes by themselves would take. */
   readonly unetCallsOfSingleMixes: number
@@ -174,6 +180,37 @@ export class Sweep implements AsyncIterable<SweepCell> {
     return SweepSheet.of(captionsOf(this.axes, requests), cells, { width, height })
   }
 
+  /**
+   * Of the cells that are there the best by their scores; nothing while there is none. The request has to ask for them
+   * with `score: true`. They tell mixes of one content apart, so vary something else. May be called at any time.
+   *
+   * @throws {@link MagicMixError} INVALID_ARGUMENT, UNKNOWN_OPTION
+   * @example
+   * ```ts
+   * const sweep = mixer.sweep({ ...request, score: true, vary: { nu: [0.3, 0.5, 0.7, 0.9] } })
+   * for await (const { mix } of sweep) console.log(mix.score)
+   * await sweep.best()?.mix.toFile('best.png')
+   * ```
+   */
+  best(options: BestOptions = {}): SweepCell | undefined {
+    const site = callSite(Sweep.prototype.best)
+    try {
+      const { balance } = checkOptions(bestOptions, options, 'best', '', 'the options of best')
+      if (!this.jobs[0]!.request.score) {
+        throw invalid('score', 'true, for best to choose by,', false)
+      }
+      const cells = this.finished
+      return cells[
+        indexOfBest(
+          cells.map(({ mix }) => mix.score!),
+          balance,
+        )
+      ]
+    } catch (error) {
+      throw site.errorFor(error)
+    }
+  }
+
   /** Makes the cells, one after the other. */
   async *[Symbol.asyncIterator](): AsyncGenerator<SweepCell, void, undefined> {
     for (const index of this.checked.order) {
@@ -276,17 +313,21 @@ export class Sweep implements AsyncIterable<SweepCell> {
     return planned
   }
 
-  private eventOf(event: ProgressEvent, { index, at, unetCalls }: Job): SweepProgressEvent {
+  private eventOf(event: ProgressEvent, job: Job): SweepProgressEvent {
+    const { index, at, unetCalls, request } = job
     const { stage, step, steps } = event
+    const ofScore = request.score ? callsOfScore : 0
     // The steps of a layout prompt come first.
     const ofCell =
-      stage === 'content'
-        ? unetCalls - steps + step
-        : stage === 'decode'
-          ? unetCalls
-          : stage === 'layout'
-            ? step
-            : 0
+      stage === 'decode'
+        ? unetCalls
+        : stage === 'score'
+          ? unetCalls - steps + step
+          : stage === 'content'
+            ? unetCalls - ofScore - steps + step
+            : stage === 'layout'
+              ? step
+              : 0
     const done = this.callsDone + ofCell
     const all = this.callsPlanned
     const elapsed = performance.now() - this.started

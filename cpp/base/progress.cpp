@@ -9,6 +9,7 @@ const char *stageName(Stage stage) {
     case Stage::Encode: return "encode";
     case Stage::Layout: return "layout";
     case Stage::Content: return "content";
+    case Stage::Score: return "score";
     case Stage::Decode: return "decode";
     }
     return "load";

@@ -7,7 +7,7 @@
 
 namespace magicmix {
 
-enum class Stage { Load, Convert, Encode, Layout, Content, Decode };
+enum class Stage { Load, Convert, Encode, Layout, Content, Score, Decode };
 const char *stageName(Stage stage);
 
 struct Progress {

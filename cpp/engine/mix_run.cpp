@@ -4,6 +4,7 @@
 #include "diffusion/samplers.h"
 #include "engine/guided_unet.h"
 #include "engine/reporter.h"
+#include "engine/score.h"
 #include "mix/preview.h"
 #include "model/finite.h"
 #include "model/pixels.h"
@@ -51,14 +52,23 @@ MixRun::MixRun(Networks &networks, const Loras &loras, Kept &kept, SharedStates 
       stepNoise_(generator_, size_.values(), request.layout.isPrompt() ? 0 : mixing_.iMax),
       sampler_(makeSampler(samplerOptions(request), networks.schedule(), stepNoise_)),
       reporter_(std::make_unique<Reporter>(progress, begin_.layoutSteps() + request.steps -
-                                                         begin_.content)) {}
+                                                         begin_.content +
+                                                         (request.score ? kScoreCalls : 0))) {}
 
 MixRun::~MixRun() = default;
 
 void MixRun::requireMemory() const {
-    networks_.requireMemoryToMix(
-        request_.size(), GuidedUnet::sessionsFor(request_, networks_.schedule(), visits()),
-        networks_.hasTinyDecoder() && (request_.decoder == "tiny" || request_.previewEvery > 0));
+    const bool withTinyDecoder =
+        networks_.hasTinyDecoder() && (request_.decoder == "tiny" || request_.previewEvery > 0);
+    networks_.requireMemoryToMix(request_.size(),
+                                 GuidedUnet::sessionsFor(request_, networks_.schedule(), visits()),
+                                 withTinyDecoder);
+    if (request_.score) { // when the mix's own sessions are gone
+        const auto prompts = 1 + request_.contents.size() + (request_.layout.isPrompt() ? 1 : 0);
+        networks_.requireMemoryToMix(request_.size(),
+                                     {PromptJudge::useFor(request_, static_cast<int>(prompts))},
+                                     withTinyDecoder);
+    }
 }
 
 MixResult MixRun::run() {
@@ -66,8 +76,9 @@ MixResult MixRun::run() {
     encodeLayout();
     layOut();
     mixContent();
-    decode();
     result_.timings.steps = reporter_->unetSteps();
+    score();
+    decode();
     result_.timings.total = millisecondsSince(start_);
     return std::move(result_);
 }
@@ -76,9 +87,11 @@ MixResult MixRun::run() {
 // Encode: the prompts to keys and values, the picture to a latent
 
 void MixRun::encodePrompts() {
-    const auto pictures = request_.layout.pictures.size();
-    reporter_->begin(Stage::Encode, static_cast<int>(request_.contents.size() + 1 +
-                                                     std::max<std::size_t>(pictures, 1)));
+    const Tokens empty = emptyPrompt(networks_.architecture.texts[0].padding);
+    const bool needsEmpty = request_.score && request_.negativePrompt != empty;
+    const std::size_t ofLayout = std::max<std::size_t>(request_.layout.pictures.size(), 1);
+    reporter_->begin(Stage::Encode, static_cast<int>(request_.contents.size() + ofLayout + 1 +
+                                                     (needsEmpty ? 1 : 0)));
     weights_ = shares(request_.contents);
     for (const MixRequest::Content &content : request_.contents) {
         if (const auto &other = request_.interpolate) {
@@ -90,7 +103,8 @@ void MixRun::encodePrompts() {
             contents_.push_back({contextOf(content.tokens), nullptr, {}});
         }
     }
-    negative_ = contextOfNegative();
+    negative_ = contextOfNone(request_.negativePrompt);
+    if (request_.score) empty_ = needsEmpty ? contextOfNone(empty) : negative_;
     if (request_.layout.isPrompt()) layoutPrompt_ = contextOf(request_.layout.tokens);
 }
 
@@ -101,10 +115,11 @@ Conditioning MixRun::encoded(const Tokens &tokens) {
     return conditioning;
 }
 
-PromptPointer MixRun::contextOfNegative() {
+/// Of a prompt in the place of which some families take zeros if it is empty.
+PromptPointer MixRun::contextOfNone(const Tokens &tokens) {
     const Architecture &architecture = networks_.architecture;
-    const bool isEmpty = request_.negativePrompt == emptyPrompt(architecture.texts[0].padding);
-    if (!isEmpty || !architecture.zerosForEmptyPrompt) return contextOf(request_.negativePrompt);
+    const bool isEmpty = tokens == emptyPrompt(architecture.texts[0].padding);
+    if (!isEmpty || !architecture.zerosForEmptyPrompt) return contextOf(tokens);
     reporter_->done();
     return std::make_shared<PromptContext>(
         noPrompt(networks_.unet().network, architecture.texts.back().pooledWidth));
@@ -205,9 +220,6 @@ void MixRun::mixContent() {
                        leaver(path_.content, first, sharing_.keepContent));
     if (unet_) result_.unetCalls = unet_->calls();
     unet_.reset();
-    negative_.reset();
-    layoutPrompt_.reset();
-    contents_.clear();
 }
 
 Sampler::Run MixRun::runFrom(const std::shared_ptr<const SharedState> &there) {
@@ -281,6 +293,45 @@ std::vector<float> MixRun::tinyPicture(const Latent &latent) {
     std::vector<float> planes = tinyDecoder_->decode(latent, cancel_);
     requireFinite(planes, "the tiny decoder");
     return planes;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Score: how much of prompts and layout is in the latent
+
+void MixRun::score() {
+    if (request_.score) {
+        reporter_->begin(Stage::Score, kScoreCalls);
+        const auto start = Clock::now();
+        std::vector<const PromptContext *> prompts{empty_.get()};
+        for (const Content &content : contents_) prompts.push_back(content.plain.get());
+        if (layoutPrompt_) prompts.push_back(layoutPrompt_.get());
+        auto last = start;
+        const std::vector<double> presences =
+            PromptJudge(networks_, request_, prompts, cancel_)
+                .presences(mixed_, [&](double timestep) {
+                    reporter_->unetStepTook(millisecondsSince(last));
+                    last = Clock::now();
+                    reporter_->done(timestep);
+                });
+        Scores &scores = result_.scores.emplace();
+        scores.content = contentOf(presences);
+        if (layoutPrompt_) scores.layoutPrompt = presences.back();
+        scores.layout = structureKept(layoutPrompt_ ? layout_(request_.steps) : z0_, mixed_, size_);
+        result_.timings.score = millisecondsSince(start);
+    }
+    for (PromptPointer *prompt : {&negative_, &empty_, &layoutPrompt_}) prompt->reset();
+    contents_.clear();
+}
+
+/// The mean of what was found of every content. One that is pushed away is not looked for.
+double MixRun::contentOf(const std::vector<double> &presences) const {
+    double sum = 0, all = 0;
+    for (std::size_t c = 0; c < weights_.size(); c++) {
+        const double weight = std::max(0.0, weights_[c]);
+        sum += weight * presences[c];
+        all += weight;
+    }
+    return weights_.size() == 1 ? presences[0] : sum / all;
 }
 
 // ---------------------------------------------------------------------------------------------

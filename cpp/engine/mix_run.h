@@ -44,17 +44,19 @@ private:
     void encodeLayout();
     void layOut();
     void mixContent();
+    void score();
     void decode();
 
     std::shared_ptr<const Picture> preview(const Latent &clean);
     /// The picture of a latent, in planes.
     std::vector<float> tinyPicture(const Latent &latent);
     Conditioning encoded(const Tokens &tokens);
-    PromptPointer contextOfNegative();
+    PromptPointer contextOfNone(const Tokens &tokens);
     PromptPointer contextOf(const Tokens &tokens);
     PromptPointer contextOf(const Conditioning &conditioning);
     Latent encodedPicture(const std::vector<std::uint8_t> &pixels);
     Prompts contentsAt(int i);
+    double contentOf(const std::vector<double> &presences) const;
     std::vector<Visit> visits() const;
     /// A run that goes on from there, or a new one.
     Sampler::Run runFrom(const std::shared_ptr<const SharedState> &there);
@@ -86,6 +88,7 @@ private:
         std::vector<float> scales; // of `scaled`
     };
     PromptPointer negative_, layoutPrompt_;
+    PromptPointer empty_; // of a mix that is scored
     std::vector<Content> contents_;
     std::vector<double> weights_; // of the contents; their sum is 1
     Latent z0_, noise_;

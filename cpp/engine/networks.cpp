@@ -112,7 +112,8 @@ void Networks::requireMemoryToLoad() {
 void Networks::requireMemoryToMix(PixelSize size, const std::vector<UNetUse> &sessions,
                                   bool withTinyDecoder) {
     const int side = architecture.nativeSize();
-    const bool isPlain = sessions.size() == 1 && sessions.front().outerBlocks == 0;
+    const bool isPlain = sessions.size() == 1 && sessions.front().outerBlocks == 0 &&
+                         sessions.front().prompts <= kGuided.prompts;
     if (isPlain && size.width * size.height <= side * side) return;
     const WorkingMemory working = measure(size, sessions, withTinyDecoder);
     const std::string purpose =

@@ -79,6 +79,8 @@ struct MixRequest {
     std::string decoder = "full"; ///< of the picture: "full", the autoencoder's, or "tiny"
     int previewEvery = 0;         ///< steps between previews; 0: none
     bool trace = false;           ///< keep the states
+    /// Judge the mix, and finish the run of a layout prompt for it.
+    bool score = false;
     /// Of a mix of a sweep, whose mixes leave states for each other.
     struct Sharing {
         int sweep = 0;
@@ -124,6 +126,7 @@ void visitValues(Request &request, const Visit &visit) {
     visit("decoder", request.decoder);
     visit("previewEvery", request.previewEvery, Range{0, 999});
     visit("trace", request.trace);
+    visit("score", request.score);
 }
 
 /// The latent `[4, height/8, width/8]` at one index of the sampler.
@@ -134,7 +137,7 @@ struct State {
 };
 
 struct Timings { ///< milliseconds
-    double encode = 0, decode = 0, total = 0;
+    double encode = 0, score = 0, decode = 0, total = 0;
     std::vector<double> steps; ///< every call of the UNet, layout first
 };
 
@@ -144,11 +147,23 @@ struct UNetCalls {
     int unguided = 0; ///< among both: without the negative prompt
 };
 
+/// Calls of the UNet that it takes to score a mix, each for all prompts at once.
+constexpr int kScoreCalls = 4;
+
+/// How much of its prompts, and of its layout, is in a mix: 0..1 each.
+struct Scores {
+    double content = 0;
+    std::optional<double> layoutPrompt; ///< text-text only
+    double layout = 0;
+};
+
 struct MixResult {
     Picture picture;
-    std::vector<State> trace;       ///< states iMax..N; empty unless asked for
-    std::vector<State> layoutTrace; ///< text-text only: states 0..max(iMax, iMin - 1)
-    UNetCalls unetCalls;
+    std::vector<State> trace; ///< states iMax..N; empty unless asked for
+    /// text-text only: states 0..max(iMax, iMin - 1), or 0..N if the mix is scored
+    std::vector<State> layoutTrace;
+    std::optional<Scores> scores; ///< if asked for
+    UNetCalls unetCalls;          ///< of the mix alone
     Timings timings;
 };
 

@@ -46,8 +46,10 @@ SweepPlan planSweep(const std::vector<MixRequest> &requests, const Schedule &sch
         for (int i = begin.layout + 1; i <= begin.lastLayout; i++) compute(layoutAt(i));
 
         SweepPlan::Cell &cell = plan.cells[number];
-        cell.unetCalls = trail.steps - begin.content + begin.lastLayout - begin.layout;
-        cell.callsOfSingleMix = static_cast<int>(trail.layout.size() + trail.content.size());
+        const int ofScore = trail.scored ? kScoreCalls : 0;
+        cell.unetCalls = trail.steps - begin.content + begin.lastLayout - begin.layout + ofScore;
+        cell.callsOfSingleMix =
+            static_cast<int>(trail.layout.size() + trail.content.size()) + ofScore;
     }
     return plan;
 }

@@ -85,8 +85,8 @@ Beginning beginningOf(const Trail &trail, const typename TrailTree<Value>::Path 
     }
     if (trail.layout.empty()) return begin;
 
-    if (begin.content == iMax) {
-        begin.lastLayout = trail.mixing.lastLayout();
+    if (begin.content == iMax || trail.scored) {
+        begin.lastLayout = trail.lastLayout;
     } else if (begin.content <= trail.mixing.lastMixed()) {
         begin.lastLayout = trail.mixing.lastMixed();
     }

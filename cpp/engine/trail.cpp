@@ -93,7 +93,8 @@ bool isGuided(const MixRequest &request, const Schedule &schedule, double timest
 }
 
 Trail::Trail(const MixRequest &request, const Schedule &schedule)
-    : steps(request.steps), mixing(request.mixing()) {
+    : steps(request.steps), mixing(request.mixing()),
+      lastLayout(request.score ? request.steps : mixing.lastLayout()), scored(request.score) {
     const std::vector<double> timesteps =
         samplerLevels({request.sampler, request.steps, request.spacing, request.eta, request.gamma},
                       schedule)
@@ -105,7 +106,7 @@ Trail::Trail(const MixRequest &request, const Schedule &schedule)
     Refreshes refreshes;
     refreshes.begin(request.cache.every);
     const bool hasLayoutRun = request.layout.isPrompt();
-    for (int i = 0; hasLayoutRun && i < mixing.lastLayout(); i++) {
+    for (int i = 0; hasLayoutRun && i < lastLayout; i++) {
         const bool whole = refreshes.isWhole(guidedAt(i), {});
         Description of = callOf(request, guidedAt(i), whole);
         of.add(request.layout.tokens);

@@ -28,6 +28,10 @@ struct Trail {
 
     int steps; ///< N
     Mixing mixing;
+    /// Of a layout prompt's run, N if it is scored: then its own picture is what the mix is
+    /// compared with.
+    int lastLayout;
+    bool scored;
     std::vector<PlannedStep> layout;  ///< steps 0, 1, ... of the layout prompt's run, if it has one
     std::vector<PlannedStep> content; ///< steps iMax..N-1
 

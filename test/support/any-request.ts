@@ -111,6 +111,7 @@ export const anyRequest = mostly(
       decoder: mostly(fc.constant('full')),
       previewEvery: mostly(fc.nat(2)),
       trace: mostly(fc.boolean()),
+      score: mostly(fc.boolean()),
       onProgress: fc.oneof({ weight: 40, arbitrary: nothing }, { weight: 1, arbitrary: strange }),
       signal: fc.oneof({ weight: 40, arbitrary: nothing }, { weight: 1, arbitrary: strange }),
     },

@@ -46,7 +46,8 @@ async function mixAndAbort(options) {
 /** Mixes that begin with each other's states, broken off and gone on with. */
 async function sweep() {
   const mixer = await MagicMix.load({ model, config, device: 'cpu', threads: 1 })
-  const small = { ...request, width: 32, height: 32, sampler: 'dpm++2m', steps: 3, kMax: 0.67 }
+  const tiny = { ...request, width: 32, height: 32, score: true }
+  const small = { ...tiny, sampler: 'dpm++2m', steps: 3, kMax: 0.67 }
   const vary = { kMin: [0, 0.34] }
   const cells = mixer.sweep({ ...small, vary })
   for await (const { index } of cells) if (index === 0) break
@@ -56,7 +57,7 @@ async function sweep() {
   for await (const { index } of forgotten) if (index === 0) break
   await mixer.dispose()
   console.log(
-    `${mixer.model.device}: a sweep of ${cells.finished.length} in ${cells.plan.unetCalls}`,
+    `${mixer.model.device}: a sweep of ${cells.finished.length} in ${cells.plan.unetCalls}, best ${cells.best().index}`,
   )
 }
 

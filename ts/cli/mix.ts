@@ -13,6 +13,7 @@ import { tokenizePrompts } from '../request/prompts.js'
 import type { LoadOptions } from '../models/load-options.js'
 import { type MixRequest, checkRequest, mixOptions } from '../request/mix-options.js'
 import { checkPictures } from '../request/pictures.js'
+import type { MixScore } from '../request/score.js'
 import {
   type Arguments,
   type Command,
@@ -112,12 +113,23 @@ export async function makeFile(making: Making): Promise<void> {
     if (values.json) {
       console.log(JSON.stringify({ file, model: mixer.model, ...mix.toJSON(), ...more }))
     } else {
-      const { width, height, seed, timings } = mix
-      console.log(`Wrote ${file} (${width} x ${height}, seed ${seed}, ${duration(timings.total)})`)
+      const { width, height, seed, score, timings } = mix
+      const judged = score ? `, ${scoreText(score)}` : ''
+      console.log(
+        `Wrote ${file} (${width} x ${height}, seed ${seed}, ${duration(timings.total)}${judged})`,
+      )
     }
   } finally {
     report.end()
   }
+}
+
+/** `content 0.83, layout 0.71`, for people. */
+export function scoreText({ content, layoutPrompt, layout }: MixScore): string {
+  const shown = Object.entries({ content, 'layout prompt': layoutPrompt, layout })
+    .filter(([, value]) => value !== undefined)
+    .map(([name, value]) => `${name} ${value!.toFixed(2)}`)
+  return shown.join(', ')
 }
 
 /** Whatever can be wrong should not be found after minutes of loading. */

@@ -59,6 +59,7 @@ const stageTexts = {
   encode: 'reading the input',
   layout: 'layout',
   content: 'mixing',
+  score: 'judging',
   decode: 'painting',
 }
 

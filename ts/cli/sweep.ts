@@ -7,13 +7,22 @@ import { ClipTokens } from '../input/tokens.js'
 import type { LoadOptions } from '../models/load-options.js'
 import { mixOptions } from '../request/mix-options.js'
 import { picturesOf } from '../request/pictures.js'
+import { checkOptions } from '../options/option.js'
 import { tokenizePrompts } from '../request/prompts.js'
+import { type BestOptions, bestOptions } from '../request/score.js'
 import type { Sweep } from '../sweep.js'
 import { checkFolder } from '../sweep-folder.js'
-import { type SweepRequest, type Vary, checkSweep, inCell, sweepOptions } from '../sweep/axes.js'
+import {
+  type SweepRequest,
+  type Vary,
+  checkSweep,
+  inCell,
+  labelOf,
+  sweepOptions,
+} from '../sweep/axes.js'
 import { type Arguments, type Command, type Values, UsageError, textOption } from './command.js'
 import { flagsOf, optionsFrom } from './flags.js'
-import { severalOf } from './mix.js'
+import { scoreText, severalOf } from './mix.js'
 import { loadFlags, loadOptionsFrom } from './model-options.js'
 import { duration, startReport } from './report.js'
 import { isVaried, varyFrom } from './vary.js'
@@ -38,6 +47,8 @@ magicmix sweep corgi.jpg "a photo of a coffee machine" --vary nu=0.3,0.6,0.9 \\
   --vary k-max=0.5:0.8:0.1 -o sheet.png --model sd-v1-4.safetensors`,
     `# every picture in a file too; run it again to go on where it was stopped
 magicmix sweep corgi.jpg --vary "content=a tiger|a zebra" --vary seed=1,2,3 --cells cells`,
+    `# which of them the model finds best
+magicmix sweep corgi.jpg "a photo of a coffee machine" --vary nu=0.3:0.9:0.2 --score`,
   ],
   options: {
     output: {
@@ -47,6 +58,7 @@ magicmix sweep corgi.jpg --vary "content=a tiger|a zebra" --vary seed=1,2,3 --ce
       help: 'the sheet; the extension names the format (default: sheet.png)',
     },
     ...flagsOf(sweepOptions),
+    ...flagsOf(bestOptions),
     ...loadFlags,
     'layout-prompt': { type: 'string', value: 'TEXT', help: 'the layout, instead of a picture' },
     ...flagsOf(mixOptions),
@@ -57,6 +69,7 @@ magicmix sweep corgi.jpg --vary "content=a tiger|a zebra" --vary seed=1,2,3 --ce
 async function run({ positionals, values, signal }: Arguments): Promise<void> {
   const request = requestOf(positionals, values)
   const file = textOption(values, 'output') ?? 'sheet.png'
+  const balance = balanceOf(values)
   const options = loadOptionsFrom(values)
   const { MagicMix } = await import('../mixer.js')
   const { formatOf } = await import('../mix.js')
@@ -91,16 +104,29 @@ async function run({ positionals, values, signal }: Arguments): Promise<void> {
     const milliseconds = performance.now() - started
     if (values.json) {
       const cells = sweep.finished.map(({ index, at, mix }) => ({ index, at, ...mix.toJSON() }))
-      console.log(JSON.stringify({ file, plan, cells, milliseconds, model: mixer.model }))
+      const best = request.score ? { best: sweep.best(balance)!.index } : {}
+      console.log(JSON.stringify({ file, plan, cells, ...best, milliseconds, model: mixer.model }))
       return
     }
     const into = request.cells === undefined ? '' : ` and the pictures in ${request.cells}`
     console.log(
       `Wrote ${file}${into} (${plan.cells} pictures, ${seedOf(sweep)}${duration(milliseconds)})`,
     )
+    if (!request.score) return
+    const { at, mix } = sweep.best(balance)!
+    console.log(`Best by the scores: ${labelOf(at)} (${scoreText(mix.score!)})`)
   } finally {
     report.end()
   }
+}
+
+/** Of `best`; there is nothing to choose by without scores. */
+function balanceOf(values: Values): BestOptions {
+  const given = optionsFrom(bestOptions, values)
+  if (given.balance !== undefined && !values.score) {
+    throw new UsageError('--balance needs --score')
+  }
+  return checkOptions(bestOptions, given, 'best')
 }
 
 /** Makes all cells, with a sheet to look at on the way. */

@@ -10,6 +10,7 @@ import type { ModelConfig, NativeLoadOptions } from '../models/load-options.js'
 import type { ModelFamily, ModelFormat, ModelInfo } from '../models/model-info.js'
 import type { Crossing } from '../options/option.js'
 import type { NativeConditioning } from '../request/conditioning.js'
+import type { MixScore } from '../request/score.js'
 import type { SamplerName, Spacing, mixOptions } from '../request/mix-options.js'
 
 /** An operation on the model's own thread. */
@@ -140,7 +141,7 @@ export interface NativeSchedule {
 }
 
 export interface NativeProgress {
-  stage: 'load' | 'convert' | 'encode' | 'layout' | 'content' | 'decode'
+  stage: 'load' | 'convert' | 'encode' | 'layout' | 'content' | 'score' | 'decode'
   step: number
   steps: number
   timestep: number
@@ -161,7 +162,9 @@ export interface NativeMixResult {
   trace: NativeState[]
   layoutTrace: NativeState[]
   unetCalls: { full: number; cached: number; unguided: number }
-  timings: { encode: number; steps: number[]; decode: number; total: number }
+  /** null unless asked for */
+  scores: MixScore | null
+  timings: { encode: number; steps: number[]; score: number; decode: number; total: number }
 }
 
 export interface NativeTextStates {

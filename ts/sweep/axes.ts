@@ -33,7 +33,7 @@ import { coarseToFine } from './order.js'
 /** The options of a mix that a sweep can vary: all that make a difference to the picture. */
 export type SweepOption = Exclude<
   keyof MixRequest,
-  'onProgress' | 'signal' | 'preview' | 'previewEvery' | 'trace'
+  'onProgress' | 'signal' | 'preview' | 'previewEvery' | 'trace' | 'score'
 >
 
 /** Evenly spaced numbers, both ends included: by `step`, or so many by `count`. */
@@ -124,7 +124,7 @@ const rangeSchema: JsonSchema = {
   oneOf: [{ required: ['step'] }, { required: ['count'] }],
   additionalProperties: false,
 }
-const notVaried = ['onProgress', 'signal', 'previewEvery', 'trace']
+const notVaried = ['onProgress', 'signal', 'previewEvery', 'trace', 'score']
 const variable = Object.keys(mixOptions).filter((name) => !notVaried.includes(name))
 
 /** The options of `sweep` beside those of `mix`. */
@@ -172,6 +172,9 @@ function varySchema(): JsonSchema {
   }
 }
 
+// What has to be there may be varied instead.
+const { allOf: _ofSingleMixes, ...sweepProperties } = schemaOf({ ...mixOptions, ...sweepOptions })
+
 /**
  * JSON Schema (draft 2020-12) of a request to {@link MagicMix.sweep} in its JSON form: everything but `onProgress`
  * and `signal`. `content` and `layout` may be varied instead of given.
@@ -179,7 +182,7 @@ function varySchema(): JsonSchema {
 export const sweepSchema: JsonSchema = {
   $schema: 'https://json-schema.org/draft/2020-12/schema',
   title: 'SweepRequest',
-  ...schemaOf({ ...mixOptions, ...sweepOptions }),
+  ...sweepProperties,
   required: ['vary'],
 }
 
