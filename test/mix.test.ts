@@ -47,6 +47,8 @@ describe('a mix', () => {
       kMax: 0.6,
       nu: 0.9,
       interpolate: null,
+      method: 'magicmix',
+      promptSyntax: 'plain',
       loras: [],
       negativePrompt: '',
       guidanceScale: 7.5,

@@ -20,6 +20,8 @@ describe('request', () => {
       nu: 0.9,
       attention: [],
       interpolate: null,
+      method: 'magicmix',
+      promptSyntax: 'plain',
       loras: undefined, // the mixer's
       negativePrompt: '',
       guidanceScale: 7.5,
@@ -84,6 +86,8 @@ describe('request', () => {
       ...request,
       attention: [],
       interpolate: null,
+      method: 'magicmix',
+      promptSyntax: 'plain',
       sampler: 'ddim',
       spacing: undefined,
       guidanceInterval: [0, 1],

@@ -60,6 +60,24 @@ const requests: object[] = [
     { prompt: 'a', weight: 1, more: 1 },
   ].map((interpolate) => ({ ...smallest, interpolate })),
   ...[
+    'magicmix',
+    'swap',
+    'blend',
+    null,
+    { name: 'magicmix' },
+    { name: 'switch' },
+    { name: 'switch', at: 0.5 },
+    { name: 'switch', at: 1.5 },
+    { name: 'switch', every: 2 },
+    { name: 'alternate', every: 1 },
+    { name: 'swap', columns: 1, draw: 7 },
+    { at: 0.5 },
+    {},
+  ].flatMap((method) => [
+    { ...smallest, method },
+    { ...smallest, layout: { prompt: 'a' }, method },
+  ]),
+  ...[
     [{ file: 'a' }],
     [{ file: 'a', strength: -10 }],
     [{ file: 'a', strength: 11 }],
@@ -70,7 +88,7 @@ const requests: object[] = [
 ]
 
 /** What its documentation says beyond the schema: how kMin, kMax and steps, and samplers go together. */
-const together = /at most kMax|at least 1\/steps|the sampler is/
+const together = /at most kMax|at least 1\/steps|the sampler is|the method is/
 
 function accepted(request: object): boolean {
   try {

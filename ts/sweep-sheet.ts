@@ -49,6 +49,12 @@ export function captionsOf(
   const common = told
     .filter((name) => !varied.has(name) && requests.every((each) => each[name] === first[name]))
     .map((name) => `${name} ${first[name]}`)
+  const byMagicMix = requests.find((each) => each.method === 'magicmix')
+  if (varied.has('method') && byMagicMix) {
+    common.push(
+      `magicmix with nu ${byMagicMix.nu}, kMin ${byMagicMix.kMin}, kMax ${byMagicMix.kMax}`,
+    )
+  }
   return {
     title: subjects.filter(Boolean).join(' ') || 'Mixes',
     about: common.length > 0 ? [common.join(', ')] : [],

@@ -321,7 +321,8 @@ function layoutOf({ layout, width, height, fit, background }: CheckedMixRequest)
 function textsOf(request: CheckedMixRequest): unknown {
   const { layout, content, interpolate, negativePrompt, attention, truncate } = request
   const prompt = isPrompt(layout) ? layout : null
-  return [prompt, content, interpolate, negativePrompt, attention, truncate]
+  const edited = request.promptSyntax === 'plain' ? null : request.steps
+  return [prompt, content, interpolate, negativePrompt, attention, truncate, edited]
 }
 
 /**
@@ -330,6 +331,7 @@ function textsOf(request: CheckedMixRequest): unknown {
  */
 const ofSteps: ReadonlySet<string> = new Set<keyof CheckedMixRequest>([
   ...(['layout', 'content', 'interpolate', 'negativePrompt', 'attention'] as const),
+  ...(['method', 'promptSyntax'] as const),
   ...(['kMin', 'kMax', 'nu', 'guidanceScale', 'guidanceInterval', 'cache', 'fast'] as const),
   ...(['decoder', 'previewEvery', 'trace', 'onProgress', 'signal'] as const),
 ])

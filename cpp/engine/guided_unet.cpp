@@ -29,10 +29,9 @@ std::vector<UNetUse> GuidedUnet::sessionsFor(const MixRequest &request, const Sc
     return sessions;
 }
 
-GuidedUnet::GuidedUnet(Networks &networks, const MixRequest &request, const PromptContext &negative,
-                       Reporter &reporter, const Cancellation &cancel)
-    : networks_(networks), request_(request), negative_(negative), reporter_(reporter),
-      cancel_(cancel) {}
+GuidedUnet::GuidedUnet(Networks &networks, const MixRequest &request, Reporter &reporter,
+                       const Cancellation &cancel)
+    : networks_(networks), request_(request), reporter_(reporter), cancel_(cancel) {}
 
 bool GuidedUnet::isGuidedAt(double timestep) const {
     return isGuided(request_, networks_.schedule(), timestep);
@@ -57,10 +56,11 @@ void GuidedUnet::prepare(const std::vector<double> &timesteps) {
 }
 
 void GuidedUnet::setPrompt(Call &call, const PromptPointer &prompt, bool guided) {
-    if (prompt == call.prompt) return;
+    if (prompt == call.prompt && (!guided || negative_ == call.negative)) return;
     call.prompt = prompt;
+    call.negative = negative_;
     if (guided) {
-        call.session->setPrompts({&negative_, prompt.get()});
+        call.session->setPrompts({negative_.get(), prompt.get()});
     } else {
         call.session->setPrompts({prompt.get()});
     }

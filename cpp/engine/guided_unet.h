@@ -19,8 +19,11 @@ public:
                                             const std::vector<double> &timesteps);
 
     /// Everything that is passed outlives it.
-    GuidedUnet(Networks &networks, const MixRequest &request, const PromptContext &negative,
-               Reporter &reporter, const Cancellation &cancel);
+    GuidedUnet(Networks &networks, const MixRequest &request, Reporter &reporter,
+               const Cancellation &cancel);
+
+    /// The negative prompt of the calls that follow.
+    void setNegative(PromptPointer negative) { negative_ = std::move(negative); }
 
     /// What depends on the timesteps alone that will come is then computed at once.
     void prepare(const std::vector<double> &timesteps);
@@ -36,7 +39,7 @@ private:
     /// A session, and the prompt whose keys and values lie in it.
     struct Call {
         std::unique_ptr<UNetSession> session;
-        PromptPointer prompt;
+        PromptPointer prompt, negative;
     };
     bool isGuidedAt(double timestep) const;
     Call &callAt(double timestep);
@@ -44,7 +47,7 @@ private:
 
     Networks &networks_;
     const MixRequest &request_;
-    const PromptContext &negative_;
+    PromptPointer negative_;
     Reporter &reporter_;
     const Cancellation &cancel_;
     Call guided_, plain_; // made when the first step needs it

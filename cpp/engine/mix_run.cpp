@@ -2,6 +2,7 @@
 
 #include "base/numbers.h"
 #include "diffusion/samplers.h"
+#include "engine/description.h"
 #include "engine/guided_unet.h"
 #include "engine/reporter.h"
 #include "mix/preview.h"
@@ -9,6 +10,8 @@
 #include "model/pixels.h"
 
 #include <algorithm>
+#include <map>
+#include <stdexcept>
 
 namespace magicmix {
 namespace {
@@ -28,6 +31,18 @@ std::string bytesOf(const std::vector<T> &values) {
     return {reinterpret_cast<const char *>(values.data()), values.size() * sizeof(T)};
 }
 
+/// Keys and values of a prompt that changes often may be many; those that do not fit are computed
+/// again when their step comes.
+constexpr std::size_t mostPromptBytes = std::size_t{1} << 30;
+
+std::size_t bytesIn(const PromptContext &context) {
+    std::size_t bytes = 0;
+    for (const auto &layer : context.layers) {
+        bytes += (layer.keys.size() + layer.values.size()) * sizeof(float);
+    }
+    return bytes;
+}
+
 } // namespace
 
 MixRun::MixRun(Networks &networks, const Loras &loras, Kept &kept, SharedStates *states,
@@ -40,8 +55,9 @@ MixRun::MixRun(Networks &networks, const Loras &loras, Kept &kept, SharedStates 
       sharing_(request.sharing.value_or(MixRequest::Sharing{})),
       stepNoise_(generator_, size_.values(), request.layout.isPrompt() ? 0 : mixing_.iMax),
       sampler_(makeSampler(samplerOptions(request), networks.schedule(), stepNoise_)),
-      reporter_(std::make_unique<Reporter>(progress, begin_.layoutSteps() + request.steps -
-                                                         begin_.content)) {}
+      reporter_(std::make_unique<Reporter>(progress,
+                                           begin_.layoutSteps() + request.steps - begin_.content)),
+      prompts_(mostPromptBytes) {}
 
 MixRun::~MixRun() = default;
 
@@ -66,16 +82,33 @@ MixResult MixRun::run() {
 // ---------------------------------------------------------------------------------------------
 // Encode: the prompts to keys and values, the picture to a latent
 
+/// All that the steps will ask for, so that whatever is wrong with one is found before the first.
 void MixRun::encodePrompts() {
-    reporter_->begin(Stage::Encode, 3);
-    if (const auto &other = request_.interpolate) {
-        content_ = contextOf(
-            interpolate(encoded(request_.content), encoded(other->tokens), other->weight));
-    } else {
-        content_ = contextOf(request_.content);
+    std::map<std::string, StepPrompt> contents, layouts;
+    std::map<std::string, int> negatives;
+    const bool hasLayoutPrompt = request_.layout.isPrompt();
+    for (int i = 0; i < request_.steps; i++) {
+        const StepPrompt layout = layoutPromptAt(request_, i);
+        const bool isAsked = i == 0 || i < mixing_.lastLayout();
+        if (hasLayoutPrompt && isAsked) layouts.emplace(layout.of, layout);
+        negatives.emplace(negativePromptAt(request_, i).of, i);
+        if (i < mixing_.iMax) continue;
+        const StepPrompt content = contentPromptAt(request_, i);
+        contents.emplace(content.of, content);
     }
-    negative_ = contextOfNegative();
-    if (request_.layout.isPrompt()) layoutPrompt_ = contextOf(request_.layout.tokens);
+    const std::size_t layoutPictures = hasLayoutPrompt ? 0 : 1;
+    reporter_->begin(Stage::Encode, static_cast<int>(contents.size() + layouts.size() +
+                                                     negatives.size() + layoutPictures));
+    const auto encode = [&](const auto &prompts, const auto &make) {
+        for (const auto &[of, prompt] : prompts) {
+            make(prompt);
+            reporter_->done();
+        }
+    };
+    const auto ofText = [&](const StepPrompt &prompt) { contextOf(prompt); };
+    encode(contents, ofText);
+    encode(negatives, [&](int i) { contextOfNegative(i); });
+    encode(layouts, ofText);
 }
 
 Conditioning MixRun::encoded(const Tokens &tokens) {
@@ -85,35 +118,56 @@ Conditioning MixRun::encoded(const Tokens &tokens) {
     return conditioning;
 }
 
-PromptPointer MixRun::contextOfNegative() {
+PromptPointer MixRun::contextOfNegative(int i) {
     const Architecture &architecture = networks_.architecture;
-    const bool isEmpty = request_.negativePrompt == emptyPrompt(architecture.texts[0].padding);
-    if (!isEmpty || !architecture.zerosForEmptyPrompt) return contextOf(request_.negativePrompt);
-    reporter_->done();
-    return std::make_shared<PromptContext>(
+    const bool isEmpty = request_.negativeAt(i) == emptyPrompt(architecture.texts[0].padding);
+    if (!isEmpty || !architecture.zerosForEmptyPrompt) {
+        return contextOf(negativePromptAt(request_, i));
+    }
+    const std::string key = "no prompt";
+    if (auto context = prompts_.find<PromptContext>(key)) return context;
+    auto context = std::make_shared<PromptContext>(
         noPrompt(networks_.unet().network, architecture.texts.back().pooledWidth));
-}
-
-PromptPointer MixRun::contextOf(const Tokens &tokens) {
-    const std::string key = "prompt " + std::to_string(loras_.version()) + " " + bytesOf(tokens);
-    if (auto context = kept_.find<PromptContext>(key)) {
-        reporter_->done();
-        return context;
-    }
-    PromptPointer context = contextOf(encoded(tokens));
-    std::size_t bytes = 0;
-    for (const auto &layer : context->layers) {
-        bytes += (layer.keys.size() + layer.values.size()) * sizeof(float);
-    }
-    kept_.keep<PromptContext>(key, context, bytes);
+    prompts_.keep<PromptContext>(key, context, bytesIn(*context));
     return context;
 }
 
-PromptPointer MixRun::contextOf(const Conditioning &conditioning) {
-    auto context =
-        std::make_shared<PromptContext>(runContext(networks_.unet(), conditioning, cancel_));
-    reporter_->done();
+PromptPointer MixRun::contextOf(const StepPrompt &prompt) {
+    const std::string key = "prompt " + std::to_string(loras_.version()) + " " + prompt.of;
+    if (auto context = prompts_.find<PromptContext>(key)) return context;
+    PromptPointer context = kept_.find<PromptContext>(key);
+    if (!context) {
+        context = madeContext(prompt);
+        kept_.keep<PromptContext>(key, context, bytesIn(*context));
+    }
+    prompts_.keep<PromptContext>(key, context, bytesIn(*context));
     return context;
+}
+
+PromptPointer MixRun::madeContext(const StepPrompt &prompt) {
+    const auto &[how, layout, content, of] = prompt;
+    const auto contextOfText = [&](const Tokens &tokens) {
+        return contextOf(promptOfText(Blend::Content, tokens));
+    };
+    switch (how) {
+    case Blend::Layout: return madeContext(encoded(*layout));
+    case Blend::Content: return madeContext(encoded(*content));
+    case Blend::Interpolated:
+        return madeContext(
+            interpolate(encoded(*layout), encoded(*content), request_.weightOfSecond()));
+    case Blend::Swapped:
+        return madeContext(swapped(encoded(*layout), encoded(*content), request_.weightOfSecond(),
+                                   request_.method.draw));
+    case Blend::Split:
+        return std::make_shared<PromptContext>(split(*contextOfText(*layout),
+                                                     *contextOfText(*content),
+                                                     networks_.unet().network.crossesOfWayDown()));
+    }
+    throw std::logic_error("a blend that is not known");
+}
+
+PromptPointer MixRun::madeContext(const Conditioning &conditioning) {
+    return std::make_shared<PromptContext>(runContext(networks_.unet(), conditioning, cancel_));
 }
 
 void MixRun::encodeLayout() {
@@ -143,7 +197,7 @@ Latent MixRun::encodedPicture() {
 
 void MixRun::layOut() {
     if (begin_.layoutSteps() > 0 || begin_.content < request_.steps) {
-        unet_ = std::make_unique<GuidedUnet>(networks_, request_, *negative_, *reporter_, cancel_);
+        unet_ = std::make_unique<GuidedUnet>(networks_, request_, *reporter_, cancel_);
         unet_->prepare(timestepsToVisit());
     }
     if (!request_.layout.isPrompt()) {
@@ -152,7 +206,8 @@ void MixRun::layOut() {
     }
     reporter_->begin(Stage::Layout, begin_.layoutSteps());
     const auto denoise = [&](const Latent &x, int i, double t) {
-        return unet_->denoise(x, t, layoutPrompt_,
+        unet_->setNegative(contextOfNegative(i));
+        return unet_->denoise(x, t, contextOf(layoutPromptAt(request_, i)),
                               trail_.layout[static_cast<std::size_t>(i)].whole);
     };
     std::vector<Latent> states{sampler_->begun(noise_)};
@@ -170,6 +225,7 @@ void MixRun::layOut() {
 void MixRun::mixContent() {
     reporter_->begin(Stage::Content, request_.steps - begin_.content);
     const auto denoise = [&](const Latent &x, int i, double t) {
+        unet_->setNegative(contextOfNegative(i));
         return unet_->denoise(x, t, contentAt(i), trail_.contentStep(i).whole);
     };
     const int first = mixing_.iMax;
@@ -182,9 +238,8 @@ void MixRun::mixContent() {
                        leaver(path_.content, first, sharing_.keepContent));
     if (unet_) result_.unetCalls = unet_->calls();
     unet_.reset();
-    for (PromptPointer *prompt : {&content_, &negative_, &layoutPrompt_, &scaledContent_}) {
-        prompt->reset();
-    }
+    content_.reset();
+    prompts_ = Kept(0);
 }
 
 Sampler::Run MixRun::runFrom(const std::shared_ptr<const SharedState> &there) {
@@ -193,17 +248,20 @@ Sampler::Run MixRun::runFrom(const std::shared_ptr<const SharedState> &there) {
     return run;
 }
 
-/// The content of step i: another than before only where the window of a scale begins or ends.
+/// The prompt of step i: another than before only where it changes, or where the window of a scale
+/// begins or ends.
 PromptPointer MixRun::contentAt(int i) {
-    std::vector<float> scales = tokenScalesAt(request_.attention, i, request_.steps);
-    if (scales != contentScales_) {
-        contentScales_ = std::move(scales);
-        const bool none = std::all_of(contentScales_.begin(), contentScales_.end(),
-                                      [](float scale) { return scale == 1; });
-        scaledContent_ =
-            none ? content_ : std::make_shared<PromptContext>(scaled(*content_, contentScales_));
+    const StepPrompt prompt = contentPromptAt(request_, i);
+    const std::vector<float> scales = contentScalesAt(request_, i);
+    const std::string of = Description().add(prompt.of).add(scales).text();
+    if (of != contentOf_) {
+        contentOf_ = of;
+        content_ = contextOf(prompt);
+        const bool none =
+            std::all_of(scales.begin(), scales.end(), [](float scale) { return scale == 1; });
+        if (!none) content_ = std::make_shared<PromptContext>(scaled(*content_, scales));
     }
-    return scaledContent_;
+    return content_;
 }
 
 std::vector<double> MixRun::timestepsToVisit() const {

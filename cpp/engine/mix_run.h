@@ -9,6 +9,7 @@
 #include "engine/networks.h"
 #include "engine/request.h"
 #include "engine/shared_states.h"
+#include "engine/step_prompts.h"
 #include "engine/trail.h"
 #include "lora/loras.h"
 #include "mix/magicmix.h"
@@ -48,9 +49,10 @@ private:
     /// The picture of a latent, in planes.
     std::vector<float> tinyPicture(const Latent &latent);
     Conditioning encoded(const Tokens &tokens);
-    PromptPointer contextOfNegative();
-    PromptPointer contextOf(const Tokens &tokens);
-    PromptPointer contextOf(const Conditioning &conditioning);
+    PromptPointer contextOf(const StepPrompt &prompt);
+    PromptPointer contextOfNegative(int i);
+    PromptPointer madeContext(const StepPrompt &prompt);
+    PromptPointer madeContext(const Conditioning &conditioning);
     Latent encodedPicture();
     PromptPointer contentAt(int i);
     std::vector<double> timestepsToVisit() const;
@@ -78,9 +80,9 @@ private:
     std::unique_ptr<Sampler> sampler_;
     std::unique_ptr<Reporter> reporter_;
 
-    PromptPointer content_, negative_, layoutPrompt_;
-    PromptPointer scaledContent_;
-    std::vector<float> contentScales_; // of scaledContent_
+    Kept prompts_;          // of the steps; a prompt that was kept is the same pointer
+    PromptPointer content_; // of the last step
+    std::string contentOf_; // what it was made of
     Latent z0_, noise_;
     std::unique_ptr<GuidedUnet>
         unet_; // its working memory, and the prompts', go back before the decoder takes its own

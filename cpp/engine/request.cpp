@@ -4,6 +4,7 @@
 #include "base/tokens.h"
 #include "mix/magicmix.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace magicmix {
@@ -52,6 +53,33 @@ std::size_t product(int a, int b, int c) {
     return static_cast<std::size_t>(a) * static_cast<std::size_t>(b) * static_cast<std::size_t>(c);
 }
 
+/// Every step has a text, and every text is one.
+void checkEdit(const MixRequest::PromptEdit &edit, int steps, int vocabulary,
+               const std::string &name) {
+    if (edit.ofStep.empty()) return;
+    requireCount(edit.ofStep.size(), static_cast<std::size_t>(steps), name + ".ofStep");
+    for (const Tokens &text : edit.texts) checkTokens(text, vocabulary, name);
+    for (const int text : edit.ofStep) {
+        require(text >= 0 && text < static_cast<int>(edit.texts.size()), name + ".ofStep",
+                "the number of a text", text);
+    }
+}
+
+void checkMethod(const MixRequest &request) {
+    const std::string &name = request.method.name;
+    const auto &names = methodNames();
+    if (std::find(names.begin(), names.end(), name) == names.end()) {
+        throw Error("INVALID_ARGUMENT", "there is no method '" + name + "'",
+                    {{"name", std::string("method")}});
+    }
+    if (request.method.isMagicMix()) return;
+    if (!request.layout.isPrompt() || request.interpolate) {
+        throw Error("INVALID_ARGUMENT", "the method '" + name + "' mixes two prompts",
+                    {{"name", std::string("method")}});
+    }
+    require(request.kMin == 1, "kMin", "1, as nothing is mixed into states", request.kMin);
+}
+
 void checkConditioning(const PictureConditioning &picture, const ModelLimits &limits) {
     if (!limits.hasAddedConditioning) {
         throw Error("INVALID_ARGUMENT",
@@ -79,6 +107,9 @@ void checkMixRequest(const MixRequest &request, const ModelLimits &limits) {
     }
     checkTokens(request.content, vocabulary, "content");
     checkTokens(request.negativePrompt, vocabulary, "negativePrompt");
+    checkEdit(request.layoutEdit, request.steps, vocabulary, "layoutEdit");
+    checkEdit(request.contentEdit, request.steps, vocabulary, "contentEdit");
+    checkEdit(request.negativeEdit, request.steps, vocabulary, "negativeEdit");
     if (request.interpolate) {
         checkTokens(request.interpolate->tokens, vocabulary, "interpolate.tokens");
         requireBetween(request.interpolate->weight, 0, 1, "interpolate.weight");
@@ -95,6 +126,7 @@ void checkMixRequest(const MixRequest &request, const ModelLimits &limits) {
                     "decoder must be 'full' or 'tiny', not '" + request.decoder + "'",
                     {{"name", std::string("decoder")}});
     }
+    checkMethod(request);
     require(request.kMin <= request.kMax, "kMin", "at most kMax (" + text(request.kMax) + ")",
             request.kMin);
     require(indexAt(request.kMax, request.steps) < request.steps, "kMax",

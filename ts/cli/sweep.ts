@@ -8,10 +8,24 @@ import { ClipTokens } from '../input/tokens.js'
 import type { LoadOptions } from '../models/load-options.js'
 import { mixOptions } from '../request/mix-options.js'
 import { tokenizePrompts } from '../request/prompts.js'
+import type { MagicMix } from '../mixer.js'
 import type { Sweep } from '../sweep.js'
 import { checkFolder } from '../sweep-folder.js'
-import { type SweepRequest, checkSweep, inCell, sweepOptions } from '../sweep/axes.js'
-import { type Arguments, type Command, type Values, UsageError, textOption } from './command.js'
+import {
+  type CheckedSweep,
+  type SweepRequest,
+  checkSweep,
+  inCell,
+  sweepOptions,
+} from '../sweep/axes.js'
+import {
+  type Arguments,
+  type Command,
+  type Options,
+  type Values,
+  UsageError,
+  textOption,
+} from './command.js'
 import { flagsOf, optionsFrom } from './flags.js'
 import { loadFlags, loadOptionsFrom } from './model-options.js'
 import { duration, startReport } from './report.js'
@@ -39,12 +53,7 @@ magicmix sweep corgi.jpg "a photo of a coffee machine" --vary nu=0.3,0.6,0.9 \\
 magicmix sweep corgi.jpg --vary "content=a tiger|a zebra" --vary seed=1,2,3 --cells cells`,
   ],
   options: {
-    output: {
-      type: 'string',
-      short: 'o',
-      value: 'FILE',
-      help: 'the sheet; the extension names the format (default: sheet.png)',
-    },
+    ...sheetFlag('sheet.png'),
     ...flagsOf(sweepOptions),
     ...loadFlags,
     'layout-prompt': { type: 'string', value: 'TEXT', help: 'the layout, instead of a picture' },
@@ -53,14 +62,39 @@ magicmix sweep corgi.jpg --vary "content=a tiger|a zebra" --vary seed=1,2,3 --ce
   run,
 }
 
+export function sheetFlag(byDefault: string): Options {
+  const help = `the sheet; the extension names the format (default: ${byDefault})`
+  return { output: { type: 'string', short: 'o', value: 'FILE', help } }
+}
+
 async function run({ positionals, values, signal }: Arguments): Promise<void> {
   const request = requestOf(positionals, values)
-  const file = textOption(values, 'output') ?? 'sheet.png'
+  await makeSheet({
+    ...{ values, signal, byDefault: 'sheet.png' },
+    checked: checkSweep(request),
+    begin: (mixer, watch) => mixer.sweep({ ...request, ...watch }),
+  })
+}
+
+/** What {@link makeSheet} makes. */
+interface SheetMaking {
+  values: Values
+  signal: AbortSignal
+  /** Name of the file. */
+  byDefault: string
+  checked: CheckedSweep
+  begin: (mixer: MagicMix, watch: Pick<SweepRequest, 'signal' | 'onProgress'>) => Sweep
+}
+
+/** Makes the cells of a sweep and their sheet, and says so. */
+export async function makeSheet(making: SheetMaking): Promise<void> {
+  const { values, signal, checked, begin } = making
+  const file = textOption(values, 'output') ?? making.byDefault
   const options = loadOptionsFrom(values)
   const { MagicMix } = await import('../mixer.js')
   const { formatOf } = await import('../mix.js')
   formatOf(file)
-  await checkBeforeLoading(request, options)
+  await checkBeforeLoading(checked, options)
   await mkdir(path.dirname(file), { recursive: true })
 
   const started = performance.now()
@@ -68,8 +102,8 @@ async function run({ positionals, values, signal }: Arguments): Promise<void> {
   const loading = report.show.bind(report)
   try {
     await using mixer = await MagicMix.load({ ...options, signal, onProgress: loading })
-    const sweep = mixer.sweep({
-      ...{ ...request, signal },
+    const sweep = begin(mixer, {
+      signal,
       onProgress: ({ stage, cells, unetCalls, etaMs, ...event }) => {
         if (stage === 'download' || stage === 'queued') report.show({ ...event, stage, etaMs })
         else report.show(steps(unetCalls.done, unetCalls.all, etaMs))
@@ -93,7 +127,8 @@ async function run({ positionals, values, signal }: Arguments): Promise<void> {
       console.log(JSON.stringify({ file, plan, cells, milliseconds, model: mixer.model }))
       return
     }
-    const into = request.cells === undefined ? '' : ` and the pictures in ${request.cells}`
+    const { folder } = checked
+    const into = folder === undefined ? '' : ` and the pictures in ${folder}`
     console.log(
       `Wrote ${file}${into} (${plan.cells} pictures, ${seedOf(sweep)}${duration(milliseconds)})`,
     )
@@ -131,8 +166,10 @@ function seedOf({ finished: [first, ...others] }: Sweep): string {
 }
 
 /** Whatever can be wrong should not be found after minutes of loading. */
-async function checkBeforeLoading(request: SweepRequest, options: LoadOptions): Promise<void> {
-  const { axes, cells, folder, seedGiven } = checkSweep(request)
+async function checkBeforeLoading(
+  { axes, cells, folder, seedGiven }: CheckedSweep,
+  options: LoadOptions,
+): Promise<void> {
   if (folder !== undefined) {
     const numbered = cells.map((cell) => ({ ...cell, layout: 0 }))
     await checkFolder(folder, { axes, seedGiven, cells: numbered, loras: [] })

@@ -88,7 +88,8 @@ function readerOf({ schema, cli }: Option, name: string): Omit<Spelling, 'option
     return { isNumber: true, parse: (text) => numberOf(text, name) }
   }
   if (type === 'boolean') return { parse: (text) => flagOf(text, name) }
-  const { parse, collect } = cli!
+  const { parse, collect, multiple } = cli!
+  if (parse && !multiple) return { parse }
   if (!parse) return { parse: (text) => text }
   if (collect) return { hasCommas: true, parse: (text) => collect([parse(text)] as never[]) }
   return { parse: (text) => (text === 'none' ? [] : [parse(text)]) }

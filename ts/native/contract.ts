@@ -10,6 +10,8 @@ import type { ModelConfig, NativeLoadOptions } from '../models/load-options.js'
 import type { ModelFamily, ModelFormat, ModelInfo } from '../models/model-info.js'
 import type { Crossing } from '../options/option.js'
 import type { NativeConditioning } from '../request/conditioning.js'
+import type { NativeMethod } from '../request/method.js'
+import type { PromptEdit } from '../request/prompts.js'
 import type { SamplerName, Spacing, mixOptions } from '../request/mix-options.js'
 
 /** An operation on the model's own thread. */
@@ -70,7 +72,8 @@ export interface NativeConversion {
 }
 
 /** The plain values of a request, under their names, and what its prompts and its picture became. */
-export interface NativeMixRequest extends Omit<Crossing<typeof mixOptions>, 'width' | 'height'> {
+export interface NativeMixRequest
+  extends Omit<Crossing<typeof mixOptions>, 'width' | 'height'>, NativeMethod {
   guidanceFrom: number
   guidanceTo: number
   /** 1: no cache */
@@ -87,6 +90,10 @@ export interface NativeMixRequest extends Omit<Crossing<typeof mixOptions>, 'wid
   /** 77 ids each */
   content: Int32Array
   negativePrompt: Int32Array
+  /** null: it does not change */
+  layoutEdit: PromptEdit | null
+  contentEdit: PromptEdit | null
+  negativeEdit: PromptEdit | null
   /** weight 0: the content alone, 1: the other alone */
   interpolate: { tokens: Int32Array; weight: number } | null
   attention: TokenScale[]

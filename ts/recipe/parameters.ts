@@ -3,6 +3,7 @@
  * show: the prompt, the negative prompt, and pairs of names and values.
  */
 import type { SamplerName } from '../request/mix-options.js'
+import { methodLabel, nameOf } from '../request/method.js'
 import { isPrompt } from '../input/layout.js'
 import type { PictureRecipe } from './picture-recipe.js'
 
@@ -30,8 +31,7 @@ export function parametersOf({ request, model, made }: PictureRecipe): string {
     'MagicMix layout': isPrompt(layout as never)
       ? (layout as { prompt: string }).prompt
       : (layout as { path?: string }).path,
-    'MagicMix nu': request.nu,
-    'MagicMix k': `${request.kMin} to ${request.kMax}`,
+    ...mixedBy(request),
     'MagicMix LoRAs': request.loras?.map(({ file, strength }) => `${file} ${strength}`).join(', '),
     Version: `magicmix ${made.version}`,
   }
@@ -42,6 +42,13 @@ export function parametersOf({ request, model, made }: PictureRecipe): string {
   return [content, ...(negativePrompt ? [`Negative prompt: ${negativePrompt}`] : []), line]
     .join('\n')
     .replaceAll('\0', '')
+}
+
+function mixedBy({ method, nu, kMin, kMax }: PictureRecipe['request']): Record<string, unknown> {
+  if (method !== undefined && nameOf(method) !== 'magicmix') {
+    return { 'MagicMix method': methodLabel(method) }
+  }
+  return { 'MagicMix nu': nu, 'MagicMix k': `${kMin} to ${kMax}` }
 }
 
 /** As JSON where the value would look like more than one. */
