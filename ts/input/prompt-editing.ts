@@ -174,7 +174,7 @@ class Reader {
       )
     }
     const [from, to] = parts.length === 3 ? parts : [[], parts[0]]
-    return { from: from!, to: to!, when }
+    return { from: from, to: to!, when }
   }
 
   /** Words of the web UI that would do something else there. */
