@@ -40,6 +40,11 @@ const programs: [program: string, args: string[], prints: RegExp][] = [
     [pictures, '--seeds', '1', '--contents', '1', '--only', 'lcm 4, nu 0.5'],
     /^\| lcm 4, nu 0\.5 +\| [\d.]+ \|/m,
   ],
+  [
+    'models/eval/methods.ts',
+    ['--seeds', '1', '--contents', '1', '--steps', '2', '--only', 'split'],
+    /^\| split +\| [\d.]+% \|/m,
+  ],
   ['bench/load.ts', ['1'], /^require of magicmix: [\d.]+ ms$/m],
 ]
 

@@ -160,6 +160,12 @@ describe('compare', function () {
       assert.deepEqual(kept.method, { name: 'alternate', every: 3 })
       await run('replay', one, '--threads', '1', '-o', two)
       assert.deepEqual(await sharp(two).raw().toBuffer(), await sharp(one).raw().toBuffer())
+      // Another method has numbers of its own: none of the recipe's.
+      await run('replay', one, '--threads', '1', '--method', 'magicmix', '-o', two)
+      const { method, kMin, kMax, nu } = (await readRecipe(two)).request
+      assert.deepEqual([method, kMin, kMax, nu], ['magicmix', 0.3, 0.6, 0.9])
+      await run('replay', two, '--threads', '1', '--method', 'split', '-o', one)
+      assert.equal((await readRecipe(one)).request.method, 'split')
       const edited = [
         'mix',
         'a [heart|tiger]',

@@ -13,6 +13,7 @@ import { modelInTheBox } from '../package-files.js'
 import { type Difference, differencesInMaking, differencesInModel } from '../recipe/differences.js'
 import { type PictureRecipe, lorasOf } from '../recipe/picture-recipe.js'
 import { readRecipe } from '../recipe/read.js'
+import { nameOf, withoutMagicMix } from '../request/method.js'
 import { type MixRequest, checkRequest, mixOptions } from '../request/mix-options.js'
 import { type Arguments, type Command, type Values, UsageError, textOption } from './command.js'
 import { flagsOf, optionsFrom } from './flags.js'
@@ -89,9 +90,14 @@ function changed({ request }: PictureRecipe, values: Values): Omit<MixRequest, '
   const changes = optionsFrom(mixOptions, values)
   // A set stands for these, and they would win over it.
   const { cache, guidanceInterval, ...others } = rest
-  const base = changes.fast === undefined ? rest : others
+  let base: Record<string, unknown> = changes.fast === undefined ? rest : others
+  const { method = rest.method } = changes as Pick<MixRequest, 'method'>
+  // Its numbers mean nothing to another one, and what stands for them there nothing to MagicMix.
+  if (nameOf(method ?? 'magicmix') !== nameOf(rest.method ?? 'magicmix'))
+    base = withoutMagicMix(base)
   const content = textOption(values, 'content')
-  return { ...base, ...changes, ...(content === undefined ? {} : { content }) }
+  const changed = { ...base, ...changes, ...(content === undefined ? {} : { content }) }
+  return changed as Omit<MixRequest, 'layout'>
 }
 
 // -------------------------------------------------------------------------------------------------

@@ -115,8 +115,8 @@ export interface MixRequest {
   nu?: number | undefined
   /**
    * Cross-attention scales of phrases of the content prompt, -2..2: `{ 'coffee machine': 1.4 }`, or
-   * a list with more detail. Where two phrases cover the same token, the later one wins. Default:
-   * none.
+   * a list with more detail. Where two phrases cover the same token, the later one wins. Of a prompt that
+   * changes (`promptSyntax`) those texts are scaled that have the phrase. Default: none.
    */
   attention?: Readonly<Record<string, number>> | readonly AttentionScale[] | undefined
   /**

@@ -40,7 +40,7 @@ export const compareOptions = {
     cli: {
       flag: 'methods',
       value: 'NAME[:X],...',
-      help: `the methods, such as magicmix,switch:0.4,alternate:3 (default: ${methodNames.join(',')})`,
+      help: 'the methods, such as magicmix,switch:0.4,alternate:3',
     },
   },
 } satisfies Record<string, Option>
