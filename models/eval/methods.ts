@@ -19,6 +19,10 @@ const variants: Readonly<Record<string, Partial<MixRequest>>> = {
   'magicmix nu 0.7': { nu: 0.7 },
   'magicmix nu 0.9, kMin 0.1, kMax 0.5': { kMin: 0.1, kMax: 0.5 },
   'magicmix nu 0.7, kMin 0.1, kMax 0.5': { kMin: 0.1, kMax: 0.5, nu: 0.7 },
+  'magicmix nu 0.9, kMax 0.7': { kMax: 0.7 },
+  'magicmix nu 0.9, kMax 0.8': { kMax: 0.8 },
+  'magicmix nu 0.7, kMax 0.8': { kMax: 0.8, nu: 0.7 },
+  'magicmix nu 0.9, kMin 0.5, kMax 0.8': { kMin: 0.5, kMax: 0.8 },
   'interpolate 0.5': by('interpolate'),
   'interpolate 0.4': by({ name: 'interpolate', weight: 0.4 }),
   'interpolate 0.6': by({ name: 'interpolate', weight: 0.6 }),
@@ -32,6 +36,8 @@ const variants: Readonly<Record<string, Partial<MixRequest>>> = {
   'swap 0.5': by('swap'),
   'swap 0.6': by({ name: 'swap', columns: 0.6 }),
   'swap 0.7': by({ name: 'swap', columns: 0.7 }),
+  // To compare with: the least that a shape has in common with another.
+  'content alone': by({ name: 'switch', at: 1 }),
 }
 function by(method: Method): Partial<MixRequest> {
   return { method }
@@ -93,7 +99,9 @@ async function main(): Promise<void> {
     }
   }
   console.log(`${tasks.length} mixes a row, ${steps} steps\n\n${tableOf(outcomes)}`)
-  console.log(`\nThe best of each layout and of each content, by balance\n\n${winnersOf(outcomes)}`)
+  console.log(
+    `\nThe best of each layout and of each content, by both and then by balance\n\n${winnersOf(outcomes)}`,
+  )
 }
 
 const layoutAlone: Method = { name: 'switch', at: 0 }
@@ -135,8 +143,9 @@ function judged(task: Task, mix: Picture, alone: Uint8Array, judge: Classifier):
 const meanOf = (outcomes: readonly Outcome[], figure: Figure) =>
   mean(outcomes.map((outcome) => outcome[figure]))
 
+const percent = (share: number) => `${(100 * share).toFixed(1)}%`
+
 function tableOf(outcomes: ReadonlyMap<string, Outcome[]>): string {
-  const percent = (share: number) => `${(100 * share).toFixed(1)}%`
   const header = ['method', 'content named', 'score', 'layout score', 'overlap', 'both', 'balance']
   const rows = [...outcomes].map(([name, made]) => [
     name,
@@ -158,13 +167,14 @@ function winnersOf(outcomes: ReadonlyMap<string, Outcome[]>): string {
       const ranked = [...outcomes]
         .map(([name, made]) => {
           const own = made.filter((outcome) => outcome[side] === concept)
-          return { name, balance: own.length > 0 ? meanOf(own, 'balance') : NaN }
+          const of = (figure: Figure) => (own.length > 0 ? meanOf(own, figure) : NaN)
+          return { name, both: of('both'), balance: of('balance') }
         })
-        .sort((a, b) => b.balance - a.balance)
+        .sort((a, b) => b.both - a.both || b.balance - a.balance)
       const ofMagicMix = ranked.find(({ name }) => name.startsWith('magicmix'))
-      const other = ranked.find(({ name }) => !name.startsWith('magicmix'))
-      const shown = (row?: { name: string; balance: number }) =>
-        row ? `${row.name}: ${row.balance.toFixed(3)}` : ''
+      const other = ranked.find(({ name }) => !/^(magicmix|content)/.test(name))
+      const shown = (row?: { name: string; both: number }) =>
+        row ? `${row.name}: ${percent(row.both)}` : ''
       return [side, concept, shown(ofMagicMix), shown(other)]
     })
   })
