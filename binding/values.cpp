@@ -2,6 +2,9 @@
 
 #include "errors.h"
 
+#include "base/tokens.h"
+
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -258,8 +261,9 @@ ConvertOptions readConvertOptions(const Fields &fields) {
 std::vector<AttentionScale> readAttention(const Fields &fields) {
     std::vector<AttentionScale> scales;
     for (const auto &entry : fields.objects("attention")) {
-        scales.push_back({entry.integer("position"), static_cast<float>(entry.number("scale")),
-                          entry.number("from"), entry.number("to")});
+        scales.push_back({entry.has("text") ? entry.integer("text") : 0, entry.integer("position"),
+                          static_cast<float>(entry.number("scale")), entry.number("from"),
+                          entry.number("to")});
     }
     return scales;
 }
@@ -278,6 +282,21 @@ MixRequest::Map readMap(const Fields &fields, const char *key) {
     if (!fields.has(key)) return {};
     const Fields map = fields.object(key);
     return {map.floats("cells"), map.integer("number")};
+}
+
+/// The texts of a prompt that changes, 77 ids each; one that does not change is null.
+MixRequest::PromptEdit readPromptEdit(const Fields &fields, const char *key) {
+    MixRequest::PromptEdit edit;
+    if (!fields.has(key)) return edit;
+    const Fields given = fields.object(key);
+    const std::vector<std::int32_t> all = given.integers("texts");
+    for (auto first = all.begin(); first != all.end();) {
+        const auto count = std::min<std::ptrdiff_t>(kContextLength, all.end() - first);
+        edit.texts.emplace_back(first, first + count);
+        first += count;
+    }
+    edit.ofStep = given.integers("ofStep");
+    return edit;
 }
 
 /// For `visitValues`: reads every value under its name.
@@ -304,8 +323,8 @@ MixRequest readMixRequest(const Fields &fields) {
         request.layout.tokens = layout.integers("tokens");
     }
     for (const auto &content : fields.objects("contents")) {
-        request.contents.push_back(
-            {content.integers("tokens"), readAttention(content), content.number("weight")});
+        request.contents.push_back({content.integers("tokens"), readPromptEdit(content, "edit"),
+                                    readAttention(content), content.number("weight")});
     }
     request.nu = fields.doubles("nu");
     request.nuMap = readMap(fields, "nuMap");
@@ -315,6 +334,8 @@ MixRequest readMixRequest(const Fields &fields) {
         const Fields other = fields.object("interpolate");
         request.interpolate = {other.integers("tokens"), other.number("weight")};
     }
+    request.layoutEdit = readPromptEdit(fields, "layoutEdit");
+    request.negativeEdit = readPromptEdit(fields, "negativeEdit");
     request.conditioning = readPictureConditioning(fields);
     if (fields.has("loras")) request.loras = readLoras(fields);
     visitValues(request, ReadValue{fields});

@@ -22,6 +22,11 @@ const calls = [
     table('sweep/axes.js', 'sweepOptions'),
   ],
   ['`sweep.best`', 'magicmix sweep', table('request/score.js', 'bestOptions')],
+  [
+    '`mixer.compare`, beside those of `mixer.mix`',
+    'magicmix compare',
+    table('sweep/comparison.js', 'compareOptions'),
+  ],
   ['`mix.toBuffer`', 'magicmix mix', table('mix.js', 'bufferOptions')],
   ['`MagicMix.load`', 'magicmix mix', table('models/load-options.js', 'loadOptions')],
   ['`convert`', 'magicmix convert', table('models/convert-options.js', 'convertOptions')],

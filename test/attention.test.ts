@@ -11,7 +11,7 @@ describe('attention', () => {
 
   const always = { from: 0, to: 1 }
   const scalesOf = (text: string, ...scales: FilledAttentionScale[]) =>
-    tokenScales(scales, { text, tokens: clip.tokensOf(text) }, (phrase) => clip.tokensOf(phrase))
+    tokenScales(scales, [{ text, tokens: clip.tokensOf(text) }], (phrase) => clip.tokensOf(phrase))
 
   it('puts position 1 on the first token of the prompt', () => {
     assert.deepEqual(scalesOf('corgi', { text: 'corgi', scale: 1.5, ...always }), [

@@ -51,6 +51,11 @@ const programs: [program: string, args: string[], prints: RegExp][] = [
     [figures, '--pairs', '2', '--prompts', '1', '--steps', '4'],
     /^\| by scores, balance 0\.5 +\| [\d.]+ \|/m,
   ],
+  [
+    'models/eval/methods.ts',
+    ['--seeds', '1', '--contents', '1', '--steps', '2', '--only', 'split'],
+    /^\| split +\| [\d.]+% \|/m,
+  ],
   ['bench/load.ts', ['1'], /^require of magicmix: [\d.]+ ms$/m],
 ]
 

@@ -51,6 +51,8 @@ describe('a mix', () => {
       contents: null,
       nuMap: null,
       kMaxMap: null,
+      method: 'magicmix',
+      promptSyntax: 'plain',
       loras: [],
       negativePrompt: '',
       guidanceScale: 7.5,

@@ -24,6 +24,8 @@ describe('request', () => {
       contents: null,
       nuMap: null,
       kMaxMap: null,
+      method: 'magicmix',
+      promptSyntax: 'plain',
       loras: undefined, // the mixer's
       negativePrompt: '',
       guidanceScale: 7.5,
@@ -94,6 +96,8 @@ describe('request', () => {
       contents: null,
       nuMap: null,
       kMaxMap: null,
+      method: 'magicmix',
+      promptSyntax: 'plain',
       sampler: 'ddim',
       spacing: undefined,
       guidanceInterval: [0, 1],

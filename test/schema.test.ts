@@ -100,6 +100,24 @@ const requests: object[] = [
   ]),
   ...['map.png', { bytes: 'AAAA' }, { prompt: 'a' }].map((nuMap) => ({ ...smallest, nuMap })),
   ...[
+    'magicmix',
+    'swap',
+    'blend',
+    null,
+    { name: 'magicmix' },
+    { name: 'switch' },
+    { name: 'switch', at: 0.5 },
+    { name: 'switch', at: 1.5 },
+    { name: 'switch', every: 2 },
+    { name: 'alternate', every: 1 },
+    { name: 'swap', columns: 1, draw: 7 },
+    { at: 0.5 },
+    {},
+  ].flatMap((method) => [
+    { ...smallest, method },
+    { ...smallest, layout: { prompt: 'a' }, method },
+  ]),
+  ...[
     [{ file: 'a' }],
     [{ file: 'a', strength: -10 }],
     [{ file: 'a', strength: 11 }],
@@ -111,7 +129,7 @@ const requests: object[] = [
 
 /** What its documentation says beyond the schema: how kMin, kMax and steps, and samplers go together. */
 const together =
-  /at most kMax|at least 1\/steps|the sampler is|as many numbers as states|whose sum is above 0|has a weight above 0|nothing beside contents|contents is given/
+  /at most kMax|at least 1\/steps|the sampler is|the method is|as many numbers as states|whose sum is above 0|has a weight above 0|nothing beside contents|contents is given/
 
 function accepted(request: object): boolean {
   try {

@@ -41,6 +41,13 @@ export interface MagicMixErrorDetails {
     /** The number that is tokenised at most. */
     readonly maxLength?: number
   }
+  /** A prompt is not what `promptSyntax` says that it is written in. */
+  PROMPT_SYNTAX: {
+    /** Name of the prompt. */
+    readonly name: string
+    /** The character at fault, counted from 0. */
+    readonly position: number
+  }
   /** A phrase of `attention` is not in the content prompt, or not as often as asked. */
   PHRASE_NOT_FOUND: {
     /** As it was given. */
@@ -219,6 +226,7 @@ const codes: { readonly [C in MagicMixErrorCode]: true } = {
   INVALID_ARGUMENT: true,
   UNKNOWN_OPTION: true,
   PROMPT_TOO_LONG: true,
+  PROMPT_SYNTAX: true,
   PHRASE_NOT_FOUND: true,
   PHRASE_TRUNCATED: true,
   PICTURE_UNREADABLE: true,

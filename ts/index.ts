@@ -83,12 +83,14 @@ export {
   type Vary,
   sweepSchema,
 } from './sweep/axes.js'
+export type { CompareOptions, CompareRequest } from './sweep/comparison.js'
 export {
   type Decoder,
   type Fast,
   type FilledMixRequest,
   type Interpolation,
   type MixRequest,
+  type PromptSyntax,
   type SamplerName,
   type Spacing,
   type UnetCache,
@@ -99,6 +101,7 @@ export type {
   ConditionedSize,
   SizeConditioning,
 } from './request/conditioning.js'
+export type { FilledMethod, Method, MethodName } from './request/method.js'
 export type { JsonSchema } from './options/option.js'
 export type { PictureRecipe, RecipeFile, RecipeMade, RecipeModel } from './recipe/picture-recipe.js'
 export { type PictureFile, readRecipe } from './recipe/read.js'

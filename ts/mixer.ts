@@ -27,6 +27,7 @@ import {
   layoutOf,
   mixOptions,
 } from './request/mix-options.js'
+import { nativeMethod } from './request/method.js'
 import { crossing } from './options/option.js'
 import { invalid } from './options/validate.js'
 import { mixedStates, nuOfStates } from './request/nu.js'
@@ -39,6 +40,7 @@ import { callsOfScore } from './request/score.js'
 import { Stop } from './stop.js'
 import { type SharedWork, Sweep, type SweepWork } from './sweep.js'
 import { type SweepRequest, checkSweep } from './sweep/axes.js'
+import { type CompareOptions, type CompareRequest, checkComparison } from './sweep/comparison.js'
 
 /** The size and the steps of a mix, as {@link MagicMix.check} reports them. */
 export interface MixPlan {
@@ -165,7 +167,7 @@ export class MagicMix {
    * Mixes the content into the layout.
    *
    * @throws {@link MagicMixError} INVALID_ARGUMENT, UNKNOWN_OPTION, PROMPT_TOO_LONG,
-   * PHRASE_NOT_FOUND, PHRASE_TRUNCATED, PICTURE_UNREADABLE, QUEUE_FULL, TIMED_OUT, OUT_OF_MEMORY,
+   * PROMPT_SYNTAX, PHRASE_NOT_FOUND, PHRASE_TRUNCATED, PICTURE_UNREADABLE, QUEUE_FULL, TIMED_OUT, OUT_OF_MEMORY,
    * NOT_FINITE, DEVICE_FAILED, DISPOSED; for `loras` also MODEL_NOT_FOUND, MODEL_FORMAT, MODEL_UNSUPPORTED, and from
    * the hub ACCESS_DENIED, DOWNLOAD_FAILED, DOWNLOAD_DAMAGED, DISK_FULL; or the
    * signal's reason; or what `onProgress` threw
@@ -197,7 +199,7 @@ export class MagicMix {
    * like others, and waits in the queue among them.
    *
    * @throws {@link MagicMixError} at once, before anything is computed: INVALID_ARGUMENT, UNKNOWN_OPTION,
-   * PROMPT_TOO_LONG, PHRASE_NOT_FOUND, PHRASE_TRUNCATED, DISPOSED; and what `mix` throws, when a cell is made
+   * PROMPT_TOO_LONG, PROMPT_SYNTAX, PHRASE_NOT_FOUND, PHRASE_TRUNCATED, DISPOSED; and what `mix` throws, when a cell is made
    * @example
    * ```ts
    * const sweep = mixer.sweep({ layout: 'corgi.jpg', content: 'a photo of a coffee machine', seed: 7,
@@ -210,6 +212,30 @@ export class MagicMix {
     const site = callSite(MagicMix.prototype.sweep)
     try {
       const checked = checkSweep(request)
+      this.refuseDisposed()
+      return Sweep.of(checked, this.sweepWork(), site)
+    } catch (error) {
+      throw site.errorFor(error)
+    }
+  }
+
+  /**
+   * Mixes two prompts by MagicMix and by every other method on one seed, for one sheet: a {@link sweep} whose only
+   * axis is `method`. `kMin`, `kMax`, `nu` and `interpolate` are for MagicMix alone.
+   *
+   * @throws {@link MagicMixError} what {@link sweep} throws
+   * @example
+   * ```ts
+   * const comparison = mixer.compare({ layout: { prompt: 'a photo of a heart' }, content: 'a photo of a tiger', seed: 7 },
+   *   { methods: ['magicmix', 'switch', { name: 'alternate', every: 3 }] })
+   * for await (const { mix, at } of comparison) console.log(at.method, mix.seed)
+   * await comparison.sheet().toFile('compare.png')
+   * ```
+   */
+  compare(request: CompareRequest, options: CompareOptions = {}): Sweep {
+    const site = callSite(MagicMix.prototype.compare)
+    try {
+      const checked = checkComparison(request, options)
       this.refuseDisposed()
       return Sweep.of(checked, this.sweepWork(), site)
     } catch (error) {
@@ -497,6 +523,7 @@ function nativeRequest(
     nu: nuOfStates(checked.nu, states),
     nuMap: nuMap && { cells: nuMap, number: mapNumbers.nuMap },
     kMaxMap: kMaxMap && { cells: kMaxMap, number: mapNumbers.kMaxMap },
+    ...nativeMethod(checked.method),
     spacing: checked.spacing ?? '',
     guidanceFrom: checked.guidanceInterval[0],
     guidanceTo: checked.guidanceInterval[1],

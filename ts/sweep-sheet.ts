@@ -49,6 +49,11 @@ export function captionsOf(
   const common = told
     .filter((name) => !varied.has(name) && requests.every((each) => each[name] === first[name]))
     .map((name) => valueLabel(name, first[name]))
+  const byMagicMix = requests.find((each) => each.method === 'magicmix')
+  if (varied.has('method') && byMagicMix) {
+    const { kMin, kMax } = byMagicMix
+    common.push(`magicmix with ${valueLabel('nu', byMagicMix.nu)}, kMin ${kMin}, kMax ${kMax}`)
+  }
   return {
     title: subjects.filter(Boolean).join(' ') || 'Mixes',
     about: common.length > 0 ? [common.join(', ')] : [],

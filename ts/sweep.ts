@@ -375,7 +375,9 @@ function layoutOf(request: CheckedMixRequest): unknown {
 function textsOf(request: CheckedMixRequest): unknown {
   const { layout, content, contents, interpolate, negativePrompt, attention, truncate } = request
   const prompt = isPrompt(layout) ? layout : null
-  return [prompt, content, contents, interpolate, negativePrompt, attention, truncate]
+  const edited = request.promptSyntax === 'plain' ? null : request.steps
+  const prompts = [prompt, content, contents, interpolate, negativePrompt]
+  return [...prompts, attention, truncate, edited]
 }
 
 /**
@@ -384,7 +386,7 @@ function textsOf(request: CheckedMixRequest): unknown {
  */
 const ofSteps: ReadonlySet<string> = new Set<keyof CheckedMixRequest>([
   ...(['layout', 'layouts', 'content', 'contents', 'interpolate', 'negativePrompt'] as const),
-  ...(['attention', 'kMin', 'kMax', 'nu', 'nuMap', 'kMaxMap'] as const),
+  ...(['attention', 'kMin', 'kMax', 'nu', 'nuMap', 'kMaxMap', 'method', 'promptSyntax'] as const),
   ...(['guidanceScale', 'guidanceInterval', 'cache', 'fast'] as const),
   ...(['decoder', 'previewEvery', 'trace', 'onProgress', 'signal'] as const),
 ])

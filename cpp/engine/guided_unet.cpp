@@ -31,10 +31,9 @@ std::vector<UNetUse> GuidedUnet::sessionsFor(const MixRequest &request, const Sc
     return sessions;
 }
 
-GuidedUnet::GuidedUnet(Networks &networks, const MixRequest &request, PromptPointer negative,
-                       Reporter &reporter, const Cancellation &cancel)
-    : networks_(networks), request_(request), negative_(std::move(negative)), reporter_(reporter),
-      cancel_(cancel) {}
+GuidedUnet::GuidedUnet(Networks &networks, const MixRequest &request, Reporter &reporter,
+                       const Cancellation &cancel)
+    : networks_(networks), request_(request), reporter_(reporter), cancel_(cancel) {}
 
 bool GuidedUnet::isGuidedAt(double timestep) const {
     return isGuided(request_, networks_.schedule(), timestep);

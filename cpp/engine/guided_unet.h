@@ -33,8 +33,11 @@ public:
                                             const std::vector<Visit> &visits);
 
     /// Everything that is passed outlives it.
-    GuidedUnet(Networks &networks, const MixRequest &request, PromptPointer negative,
-               Reporter &reporter, const Cancellation &cancel);
+    GuidedUnet(Networks &networks, const MixRequest &request, Reporter &reporter,
+               const Cancellation &cancel);
+
+    /// The negative prompt of the calls that follow.
+    void setNegative(PromptPointer negative) { negative_ = std::move(negative); }
 
     /// What depends on the timesteps alone that will come is then computed at once.
     void prepare(const std::vector<Visit> &visits);

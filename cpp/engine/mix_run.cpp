@@ -2,6 +2,7 @@
 
 #include "base/numbers.h"
 #include "diffusion/samplers.h"
+#include "engine/description.h"
 #include "engine/guided_unet.h"
 #include "engine/reporter.h"
 #include "engine/score.h"
@@ -10,6 +11,8 @@
 #include "model/pixels.h"
 
 #include <algorithm>
+#include <map>
+#include <stdexcept>
 
 namespace magicmix {
 namespace {
@@ -39,6 +42,18 @@ std::string bytesOf(const std::vector<T> &values) {
     return {reinterpret_cast<const char *>(values.data()), values.size() * sizeof(T)};
 }
 
+/// Keys and values of a prompt that changes often may be many; those that do not fit are computed
+/// again when their step comes.
+constexpr std::size_t mostPromptBytes = std::size_t{1} << 30;
+
+std::size_t bytesIn(const PromptContext &context) {
+    std::size_t bytes = 0;
+    for (const auto &layer : context.layers) {
+        bytes += (layer.keys.size() + layer.values.size()) * sizeof(float);
+    }
+    return bytes;
+}
+
 } // namespace
 
 MixRun::MixRun(Networks &networks, const Loras &loras, Kept &kept, SharedStates *states,
@@ -53,7 +68,8 @@ MixRun::MixRun(Networks &networks, const Loras &loras, Kept &kept, SharedStates 
       sampler_(makeSampler(samplerOptions(request), networks.schedule(), stepNoise_)),
       reporter_(std::make_unique<Reporter>(progress, begin_.layoutSteps() + request.steps -
                                                          begin_.content +
-                                                         (request.score ? kScoreCalls : 0))) {}
+                                                         (request.score ? kScoreCalls : 0))),
+      prompts_(mostPromptBytes) {}
 
 MixRun::~MixRun() = default;
 
@@ -86,26 +102,46 @@ MixResult MixRun::run() {
 // ---------------------------------------------------------------------------------------------
 // Encode: the prompts to keys and values, the picture to a latent
 
+/// All that the steps will ask for, so that whatever is wrong with one is found before the first.
 void MixRun::encodePrompts() {
-    const Tokens empty = emptyPrompt(networks_.architecture.texts[0].padding);
-    const bool needsEmpty = request_.score && request_.negativePrompt != empty;
-    const std::size_t ofLayout = std::max<std::size_t>(request_.layout.pictures.size(), 1);
-    reporter_->begin(Stage::Encode, static_cast<int>(request_.contents.size() + ofLayout + 1 +
-                                                     (needsEmpty ? 1 : 0)));
-    weights_ = shares(request_.contents);
-    for (const MixRequest::Content &content : request_.contents) {
-        if (const auto &other = request_.interpolate) {
-            contents_.push_back({contextOf(interpolate(encoded(content.tokens),
-                                                       encoded(other->tokens), other->weight)),
-                                 nullptr,
-                                 {}});
-        } else {
-            contents_.push_back({contextOf(content.tokens), nullptr, {}});
+    std::map<std::string, StepPrompt> contents, layouts;
+    std::map<std::string, const Tokens *> negatives;
+    const auto addNegative = [&](const Tokens &tokens) {
+        negatives.emplace(promptOfText(Blend::Content, tokens).of, &tokens);
+    };
+    const auto add = [](std::map<std::string, StepPrompt> &prompts, const StepPrompt &prompt) {
+        prompts.emplace(prompt.of, prompt);
+    };
+    const bool hasLayoutPrompt = request_.layout.isPrompt();
+    for (int i = 0; i < request_.steps; i++) {
+        const bool isAsked = i == 0 || i < trail_.lastLayout;
+        if (hasLayoutPrompt && isAsked) add(layouts, layoutPromptAt(request_, i));
+        addNegative(request_.negativeAt(i));
+        if (i < mixing_.iMax) continue;
+        for (std::size_t c = 0; c < request_.contents.size(); c++) {
+            add(contents, contentPromptAt(request_, i, c));
         }
     }
-    negative_ = contextOfNone(request_.negativePrompt);
-    if (request_.score) empty_ = needsEmpty ? contextOfNone(empty) : negative_;
-    if (request_.layout.isPrompt()) layoutPrompt_ = contextOf(request_.layout.tokens);
+    const Tokens empty = emptyPrompt(networks_.architecture.texts[0].padding);
+    if (request_.score) {
+        addNegative(empty);
+        for (const StepPrompt &prompt : judgedPrompts()) add(contents, prompt);
+    }
+    reporter_->begin(Stage::Encode,
+                     static_cast<int>(contents.size() + layouts.size() + negatives.size() +
+                                      request_.layout.pictures.size()));
+    const auto encode = [&](const auto &prompts, const auto &make) {
+        for (const auto &[of, prompt] : prompts) {
+            make(prompt);
+            reporter_->done();
+        }
+    };
+    const auto ofText = [&](const StepPrompt &prompt) { contextOf(prompt); };
+    encode(contents, ofText);
+    encode(negatives, [&](const Tokens *tokens) { contextOfNone(*tokens); });
+    encode(layouts, ofText);
+    contents_.resize(request_.contents.size());
+    weights_ = shares(request_.contents);
 }
 
 Conditioning MixRun::encoded(const Tokens &tokens) {
@@ -119,32 +155,53 @@ Conditioning MixRun::encoded(const Tokens &tokens) {
 PromptPointer MixRun::contextOfNone(const Tokens &tokens) {
     const Architecture &architecture = networks_.architecture;
     const bool isEmpty = tokens == emptyPrompt(architecture.texts[0].padding);
-    if (!isEmpty || !architecture.zerosForEmptyPrompt) return contextOf(tokens);
-    reporter_->done();
-    return std::make_shared<PromptContext>(
+    if (!isEmpty || !architecture.zerosForEmptyPrompt) {
+        return contextOf(promptOfText(Blend::Content, tokens));
+    }
+    const std::string key = "no prompt";
+    if (auto context = prompts_.find<PromptContext>(key)) return context;
+    auto context = std::make_shared<PromptContext>(
         noPrompt(networks_.unet().network, architecture.texts.back().pooledWidth));
-}
-
-PromptPointer MixRun::contextOf(const Tokens &tokens) {
-    const std::string key = "prompt " + std::to_string(loras_.version()) + " " + bytesOf(tokens);
-    if (auto context = kept_.find<PromptContext>(key)) {
-        reporter_->done();
-        return context;
-    }
-    PromptPointer context = contextOf(encoded(tokens));
-    std::size_t bytes = 0;
-    for (const auto &layer : context->layers) {
-        bytes += (layer.keys.size() + layer.values.size()) * sizeof(float);
-    }
-    kept_.keep<PromptContext>(key, context, bytes);
+    prompts_.keep<PromptContext>(key, context, bytesIn(*context));
     return context;
 }
 
-PromptPointer MixRun::contextOf(const Conditioning &conditioning) {
-    auto context =
-        std::make_shared<PromptContext>(runContext(networks_.unet(), conditioning, cancel_));
-    reporter_->done();
+PromptPointer MixRun::contextOf(const StepPrompt &prompt) {
+    const std::string key = "prompt " + std::to_string(loras_.version()) + " " + prompt.of;
+    if (auto context = prompts_.find<PromptContext>(key)) return context;
+    PromptPointer context = kept_.find<PromptContext>(key);
+    if (!context) {
+        context = madeContext(prompt);
+        kept_.keep<PromptContext>(key, context, bytesIn(*context));
+    }
+    prompts_.keep<PromptContext>(key, context, bytesIn(*context));
     return context;
+}
+
+PromptPointer MixRun::madeContext(const StepPrompt &prompt) {
+    const auto &[how, layout, content, of] = prompt;
+    const auto contextOfText = [&](const Tokens &tokens) {
+        return contextOf(promptOfText(Blend::Content, tokens));
+    };
+    switch (how) {
+    case Blend::Layout: return madeContext(encoded(*layout));
+    case Blend::Content: return madeContext(encoded(*content));
+    case Blend::Interpolated:
+        return madeContext(
+            interpolate(encoded(*layout), encoded(*content), request_.weightOfSecond()));
+    case Blend::Swapped:
+        return madeContext(swapped(encoded(*layout), encoded(*content), request_.weightOfSecond(),
+                                   request_.method.draw));
+    case Blend::Split:
+        return std::make_shared<PromptContext>(split(*contextOfText(*layout),
+                                                     *contextOfText(*content),
+                                                     networks_.unet().network.crossesOfWayDown()));
+    }
+    throw std::logic_error("a blend that is not known");
+}
+
+PromptPointer MixRun::madeContext(const Conditioning &conditioning) {
+    return std::make_shared<PromptContext>(runContext(networks_.unet(), conditioning, cancel_));
 }
 
 void MixRun::encodeLayout() {
@@ -181,7 +238,7 @@ Latent MixRun::encodedPicture(const std::vector<std::uint8_t> &pixels) {
 
 void MixRun::layOut() {
     if (begin_.layoutSteps() > 0 || begin_.content < request_.steps) {
-        unet_ = std::make_unique<GuidedUnet>(networks_, request_, negative_, *reporter_, cancel_);
+        unet_ = std::make_unique<GuidedUnet>(networks_, request_, *reporter_, cancel_);
         unet_->prepare(visits());
     }
     if (!request_.layout.isPrompt()) {
@@ -190,7 +247,8 @@ void MixRun::layOut() {
     }
     reporter_->begin(Stage::Layout, begin_.layoutSteps());
     const auto denoise = [&](const Latent &x, int i, double t) {
-        return unet_->denoise(x, t, {{layoutPrompt_}, {1}},
+        unet_->setNegative(contextOfNone(request_.negativeAt(i)));
+        return unet_->denoise(x, t, {{contextOf(layoutPromptAt(request_, i))}, {1}},
                               trail_.layout[static_cast<std::size_t>(i)].whole);
     };
     std::vector<Latent> states{sampler_->begun(noise_)};
@@ -208,6 +266,7 @@ void MixRun::layOut() {
 void MixRun::mixContent() {
     reporter_->begin(Stage::Content, request_.steps - begin_.content);
     const auto denoise = [&](const Latent &x, int i, double t) {
+        unet_->setNegative(contextOfNone(request_.negativeAt(i)));
         return unet_->denoise(x, t, contentsAt(i), trail_.contentStep(i).whole);
     };
     const int first = mixing_.iMax;
@@ -228,21 +287,25 @@ Sampler::Run MixRun::runFrom(const std::shared_ptr<const SharedState> &there) {
     return run;
 }
 
-/// The contents of step i: others than before only where the window of a scale begins or ends.
+/// The contents of step i: others than before only where a prompt changes, or where the window of a
+/// scale begins or ends.
 Prompts MixRun::contentsAt(int i) {
     Prompts prompts{{}, weights_};
     for (std::size_t c = 0; c < contents_.size(); c++) {
         Content &content = contents_[c];
-        std::vector<float> scales =
-            tokenScalesAt(request_.contents[c].attention, i, request_.steps);
-        if (scales != content.scales) {
+        const StepPrompt prompt = contentPromptAt(request_, i, c);
+        const std::vector<float> scales = contentScalesAt(request_, i, c);
+        const std::string of = Description().add(prompt.of).add(scales).text();
+        if (of != content.of) {
+            content.of = of;
+            content.context = contextOf(prompt);
             const bool none =
                 std::all_of(scales.begin(), scales.end(), [](float scale) { return scale == 1; });
-            content.scaled = none ? content.plain
-                                  : std::make_shared<PromptContext>(scaled(*content.plain, scales));
-            content.scales = std::move(scales);
+            if (!none) {
+                content.context = std::make_shared<PromptContext>(scaled(*content.context, scales));
+            }
         }
-        prompts.prompts.push_back(content.scaled);
+        prompts.prompts.push_back(content.context);
     }
     return prompts;
 }
@@ -302,9 +365,11 @@ void MixRun::score() {
     if (request_.score) {
         reporter_->begin(Stage::Score, kScoreCalls);
         const auto start = Clock::now();
-        std::vector<const PromptContext *> prompts{empty_.get()};
-        for (const Content &content : contents_) prompts.push_back(content.plain.get());
-        if (layoutPrompt_) prompts.push_back(layoutPrompt_.get());
+        std::vector<PromptPointer> judged{
+            contextOfNone(emptyPrompt(networks_.architecture.texts[0].padding))};
+        for (const StepPrompt &prompt : judgedPrompts()) judged.push_back(contextOf(prompt));
+        std::vector<const PromptContext *> prompts;
+        for (const PromptPointer &each : judged) prompts.push_back(each.get());
         auto last = start;
         const std::vector<double> presences =
             PromptJudge(networks_, request_, prompts, cancel_)
@@ -315,12 +380,28 @@ void MixRun::score() {
                 });
         Scores &scores = result_.scores.emplace();
         scores.content = contentOf(presences);
-        if (layoutPrompt_) scores.layoutPrompt = presences.back();
-        scores.layout = structureKept(layoutPrompt_ ? layout_(request_.steps) : z0_, mixed_, size_);
+        const bool hasLayoutPrompt = request_.layout.isPrompt();
+        if (hasLayoutPrompt) scores.layoutPrompt = presences.back();
+        scores.layout =
+            structureKept(hasLayoutPrompt ? layout_(request_.steps) : z0_, mixed_, size_);
         result_.timings.score = millisecondsSince(start);
     }
-    for (PromptPointer *prompt : {&negative_, &empty_, &layoutPrompt_}) prompt->reset();
     contents_.clear();
+    prompts_ = Kept(0);
+}
+
+/// What a score looks for: the contents, then the prompt of the layout, as they are in the end. Of
+/// other methods both prompts by themselves.
+std::vector<StepPrompt> MixRun::judgedPrompts() const {
+    const int last = request_.steps - 1;
+    std::vector<StepPrompt> prompts;
+    for (std::size_t c = 0; c < request_.contents.size(); c++) {
+        prompts.push_back(request_.method.isMagicMix()
+                              ? contentPromptAt(request_, last, c)
+                              : promptOfText(Blend::Content, request_.contents[c].textAt(last)));
+    }
+    if (request_.layout.isPrompt()) prompts.push_back(layoutPromptAt(request_, last));
+    return prompts;
 }
 
 /// The mean of what was found of every content. One that is pushed away is not looked for.

@@ -9,6 +9,7 @@
 #include "engine/networks.h"
 #include "engine/request.h"
 #include "engine/shared_states.h"
+#include "engine/step_prompts.h"
 #include "engine/trail.h"
 #include "lora/loras.h"
 #include "mix/magicmix.h"
@@ -51,11 +52,13 @@ private:
     /// The picture of a latent, in planes.
     std::vector<float> tinyPicture(const Latent &latent);
     Conditioning encoded(const Tokens &tokens);
+    PromptPointer contextOf(const StepPrompt &prompt);
     PromptPointer contextOfNone(const Tokens &tokens);
-    PromptPointer contextOf(const Tokens &tokens);
-    PromptPointer contextOf(const Conditioning &conditioning);
+    PromptPointer madeContext(const StepPrompt &prompt);
+    PromptPointer madeContext(const Conditioning &conditioning);
     Latent encodedPicture(const std::vector<std::uint8_t> &pixels);
     Prompts contentsAt(int i);
+    std::vector<StepPrompt> judgedPrompts() const;
     double contentOf(const std::vector<double> &presences) const;
     std::vector<Visit> visits() const;
     /// A run that goes on from there, or a new one.
@@ -82,13 +85,12 @@ private:
     std::unique_ptr<Sampler> sampler_;
     std::unique_ptr<Reporter> reporter_;
 
-    /// A content's keys and values, and the same scaled as a step wants them.
+    Kept prompts_; // of the steps; a prompt that was kept is the same pointer
+    /// A content's keys and values as the last step had them.
     struct Content {
-        PromptPointer plain, scaled;
-        std::vector<float> scales; // of `scaled`
+        PromptPointer context;
+        std::string of; // what it was made of
     };
-    PromptPointer negative_, layoutPrompt_;
-    PromptPointer empty_; // of a mix that is scored
     std::vector<Content> contents_;
     std::vector<double> weights_; // of the contents; their sum is 1
     Latent z0_, noise_;

@@ -4,6 +4,7 @@
 #include "base/tokens.h"
 #include "mix/mixing.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace magicmix {
@@ -55,6 +56,36 @@ std::size_t product(int a, int b, int c) {
     return static_cast<std::size_t>(a) * static_cast<std::size_t>(b) * static_cast<std::size_t>(c);
 }
 
+/// Every step has a text, and every text is one.
+void checkEdit(const MixRequest::PromptEdit &edit, int steps, int vocabulary,
+               const std::string &name) {
+    if (edit.ofStep.empty()) return;
+    requireCount(edit.ofStep.size(), static_cast<std::size_t>(steps), name + ".ofStep");
+    for (const Tokens &text : edit.texts) checkTokens(text, vocabulary, name);
+    for (const int text : edit.ofStep) {
+        require(text >= 0 && text < static_cast<int>(edit.texts.size()), name + ".ofStep",
+                "the number of a text", text);
+    }
+}
+
+void checkMethod(const MixRequest &request) {
+    const std::string &name = request.method.name;
+    const auto &names = methodNames();
+    if (std::find(names.begin(), names.end(), name) == names.end()) {
+        throw Error("INVALID_ARGUMENT", "there is no method '" + name + "'",
+                    {{"name", std::string("method")}});
+    }
+    if (request.method.isMagicMix()) return;
+    if (!request.layout.isPrompt() || request.interpolate) {
+        throw Error("INVALID_ARGUMENT", "the method '" + name + "' mixes two prompts",
+                    {{"name", std::string("method")}});
+    }
+    require(request.contents.size() == 1, "contents", "one, as two prompts are mixed",
+            static_cast<double>(request.contents.size()));
+    require(request.kMin == 1, "kMin", "1, as nothing is mixed into states", request.kMin);
+    require(request.kMaxMap.cells.empty(), "kMaxMap", "none, as nothing is mixed into states", 1);
+}
+
 void checkConditioning(const PictureConditioning &picture, const ModelLimits &limits) {
     if (!limits.hasAddedConditioning) {
         throw Error("INVALID_ARGUMENT",
@@ -88,6 +119,7 @@ void checkContents(const MixRequest &request, int vocabulary) {
     checkWeights(request.contents, -kMostWeight, "contents");
     for (const MixRequest::Content &content : request.contents) {
         checkTokens(content.tokens, vocabulary, "content");
+        checkEdit(content.edit, request.steps, vocabulary, "content.edit");
         checkAttention(content.attention);
     }
     if (!request.interpolate) return;
@@ -128,6 +160,8 @@ void checkMixRequest(const MixRequest &request, const ModelLimits &limits) {
         }
     }
     checkTokens(request.negativePrompt, vocabulary, "negativePrompt");
+    checkEdit(request.layoutEdit, request.steps, vocabulary, "layoutEdit");
+    checkEdit(request.negativeEdit, request.steps, vocabulary, "negativeEdit");
     checkContents(request, vocabulary);
     if (request.conditioning) checkConditioning(*request.conditioning, limits);
 
@@ -140,6 +174,7 @@ void checkMixRequest(const MixRequest &request, const ModelLimits &limits) {
                     "decoder must be 'full' or 'tiny', not '" + request.decoder + "'",
                     {{"name", std::string("decoder")}});
     }
+    checkMethod(request);
     checkMixing(request, request.size().cells().cells());
 }
 

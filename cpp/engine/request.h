@@ -3,6 +3,7 @@
 #include "base/latent.h"
 #include "lora/lora.h"
 #include "mix/attention.h"
+#include "mix/blending.h"
 #include "mix/mixing.h"
 #include "model/added_conditioning.h"
 #include "model/sessions.h"
@@ -29,14 +30,31 @@ struct MixRequest {
 
         bool isPrompt() const { return pictures.empty(); }
     } layout;
+    /// Of a prompt that changes from step to step: its texts, and which of them each step has.
+    struct PromptEdit {
+        std::vector<Tokens> texts;
+        std::vector<std::int32_t> ofStep; ///< of all N steps; empty: the prompt does not change
+
+        int at(int i) const { return ofStep.empty() ? 0 : ofStep.at(static_cast<std::size_t>(i)); }
+        const Tokens &textAt(int i, const Tokens &unchanged) const {
+            return ofStep.empty() ? unchanged : texts.at(static_cast<std::size_t>(at(i)));
+        }
+    };
     /// One prompt, or several, whose predictions are averaged.
     struct Content {
         Tokens tokens;
+        PromptEdit edit;
         std::vector<AttentionScale> attention;
         double weight = 1;
+
+        const Tokens &textAt(int i) const { return edit.textAt(i, tokens); }
     };
     std::vector<Content> contents;
     Tokens negativePrompt;
+    PromptEdit layoutEdit, negativeEdit;
+    /// How layout and content are mixed. Others than MagicMix mix two prompts, in a run of the
+    /// content's from pure noise (`kMin` = `kMax` = 1) whose prompt is made of both.
+    Method method;
     /// Of one content alone: its conditioning is interpolated with that of another prompt, the
     /// baseline of the paper's Figure 2. Weight 0 is the content alone, 1 the other alone.
     struct Interpolation {
@@ -93,6 +111,10 @@ struct MixRequest {
 
     PixelSize size() const { return {width, height}; }
     Mixing mixing() const { return Mixing({kMin, kMax, steps, nu, nuMap.cells, kMaxMap.cells}); }
+    const Tokens &layoutAt(int i) const { return layoutEdit.textAt(i, layout.tokens); }
+    const Tokens &negativeAt(int i) const { return negativeEdit.textAt(i, negativePrompt); }
+    /// Of two prompts that are interpolated, or whose columns are exchanged: that of the second.
+    double weightOfSecond() const { return interpolate ? interpolate->weight : method.share; }
     PictureConditioning pictureConditioning() const {
         return conditioning.value_or(PictureConditioning{height, width, 0, 0, height, width});
     }
@@ -111,6 +133,10 @@ void visitValues(Request &request, const Visit &visit) {
     visit("height", request.height, Range{8, 4096});
     visit("kMin", request.kMin, Range{0, 1});
     visit("kMax", request.kMax, Range{0, 1});
+    visit("method", request.method.name);
+    visit("methodShare", request.method.share, Range{0, 1});
+    visit("methodEvery", request.method.every, Range{2, 999});
+    visit("methodDraw", request.method.draw);
     visit("guidanceScale", request.guidanceScale, Range{0, 100});
     visit("guidanceFrom", request.guidanceInterval.from, Range{0, 1});
     visit("guidanceTo", request.guidanceInterval.to, Range{0, 1});

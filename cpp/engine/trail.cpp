@@ -1,29 +1,11 @@
 #include "engine/trail.h"
 
 #include "diffusion/samplers.h"
+#include "engine/description.h"
+#include "engine/step_prompts.h"
 
 namespace magicmix {
 namespace {
-
-/// Some values one behind the other, each with its length.
-class Description {
-public:
-    template <typename T>
-    Description &add(const std::vector<T> &values) {
-        const std::size_t bytes = values.size() * sizeof(T);
-        text_.append(reinterpret_cast<const char *>(&bytes), sizeof bytes);
-        text_.append(reinterpret_cast<const char *>(values.data()), bytes);
-        return *this;
-    }
-    Description &add(const std::string &text) {
-        return add(std::vector<char>(text.begin(), text.end()));
-    }
-    Description &add(double value) { return add(std::vector<double>{value}); }
-    const std::string &text() const { return text_; }
-
-private:
-    std::string text_;
-};
 
 /// Says of each call of a run whether it computes the whole UNet: the first, one in so many, and
 /// those that could not use the features of the call before them.
@@ -34,10 +16,11 @@ public:
         every_ = every;
         reuses_ = 0;
     }
-    bool isWhole(bool guided, const std::vector<float> &scales) {
-        if (guided != guided_ || scales != scales_) reuses_ = 0;
+    /// `asked`: describes the prompts of the call.
+    bool isWhole(bool guided, const std::string &asked) {
+        if (guided != guided_ || asked != asked_) reuses_ = 0;
         guided_ = guided;
-        scales_ = scales;
+        asked_ = asked;
         if (reuses_ == 0) {
             reuses_ = every_ - 1;
             return true;
@@ -49,38 +32,37 @@ public:
 private:
     int every_ = 1, reuses_ = 0;
     bool guided_ = false;
-    std::vector<float> scales_; // of the prompt's tokens
+    std::string asked_;
 };
 
 /// What a call depends on beside its latent, its timestep and its prompt.
-Description callOf(const MixRequest &request, bool guided, bool whole) {
+Description callOf(const MixRequest &request, int i, bool guided, bool whole) {
     Description of;
     of.add(whole ? 1 : 0).add(request.cache.isOn() ? request.cache.blocks : 0);
     of.add(guided ? 1 : 0);
-    if (guided) of.add(request.guidanceScale).add(request.negativePrompt);
+    if (guided) of.add(request.guidanceScale).add(negativePromptAt(request, i).of);
     const PictureConditioning told = request.pictureConditioning();
     of.add(std::vector<int>{told.originalHeight, told.originalWidth, told.cropTop, told.cropLeft,
                             told.targetHeight, told.targetWidth});
     return of;
 }
 
-/// What the contents' prompts depend on beside the scales of their tokens.
-void addContents(const MixRequest &request, Description &of) {
-    for (const MixRequest::Content &content : request.contents) {
-        of.add(content.tokens).add(content.weight);
-    }
-    of.add(request.interpolate ? 1 : 0);
-    if (const auto &other = request.interpolate) of.add(other->tokens).add(other->weight);
+/// The prompts of a call, and that of guidance.
+Description askedIn(const MixRequest &request, int i, bool guided, const std::string &prompts) {
+    Description of;
+    of.add(prompts);
+    if (guided) of.add(negativePromptAt(request, i).of);
+    return of;
 }
 
-/// The scales of all contents' tokens.
-std::vector<float> scalesAt(const MixRequest &request, int i) {
-    std::vector<float> all;
-    for (const MixRequest::Content &content : request.contents) {
-        const std::vector<float> scales = tokenScalesAt(content.attention, i, request.steps);
-        all.insert(all.end(), scales.begin(), scales.end());
+/// Those of all contents.
+std::string contentsOf(const MixRequest &request, int i) {
+    Description of;
+    for (std::size_t c = 0; c < request.contents.size(); c++) {
+        of.add(contentPromptAt(request, i, c).of).add(contentScalesAt(request, i, c));
+        of.add(request.contents[c].weight);
     }
-    return all;
+    return of.text();
 }
 
 } // namespace
@@ -107,9 +89,11 @@ Trail::Trail(const MixRequest &request, const Schedule &schedule)
     refreshes.begin(request.cache.every);
     const bool hasLayoutRun = request.layout.isPrompt();
     for (int i = 0; hasLayoutRun && i < lastLayout; i++) {
-        const bool whole = refreshes.isWhole(guidedAt(i), {});
-        Description of = callOf(request, guidedAt(i), whole);
-        of.add(request.layout.tokens);
+        const std::string prompt = layoutPromptAt(request, i).of;
+        const bool whole =
+            refreshes.isWhole(guidedAt(i), askedIn(request, i, guidedAt(i), prompt).text());
+        Description of = callOf(request, i, guidedAt(i), whole);
+        of.add(prompt);
         layout.push_back({whole, of.text()});
     }
 
@@ -119,11 +103,11 @@ Trail::Trail(const MixRequest &request, const Schedule &schedule)
         } else if (i == mixing.iMax) {
             refreshes.begin(request.cache.whileMixing);
         }
-        const std::vector<float> scales = scalesAt(request, i);
-        const bool whole = refreshes.isWhole(guidedAt(i), scales);
-        Description of = callOf(request, guidedAt(i), whole);
-        of.add(scales);
-        addContents(request, of);
+        const std::string prompts = contentsOf(request, i);
+        const bool whole =
+            refreshes.isWhole(guidedAt(i), askedIn(request, i, guidedAt(i), prompts).text());
+        Description of = callOf(request, i, guidedAt(i), whole);
+        of.add(prompts);
         if (i > mixing.iMax && i <= mixing.lastMixed()) {
             of.add(mixing.nuAt(i)).add(request.nuMap.number).add(request.kMaxMap.number);
             // A picture's states follow from the first; those of a prompt's run take steps.

@@ -2,6 +2,7 @@
 
 #include "base/numbers.h"
 #include "base/tokens.h"
+#include "mix/blending.h"
 
 namespace magicmix {
 namespace {
@@ -42,6 +43,19 @@ std::vector<std::int32_t> emptyPrompt(std::int32_t padding) {
 Conditioning interpolate(const Conditioning &a, const Conditioning &b, double weight) {
     const auto w = static_cast<float>(weight);
     return {interpolate(a.context, b.context, w), interpolate(a.pooled, b.pooled, w)};
+}
+
+Conditioning swapped(const Conditioning &a, const Conditioning &b, double share,
+                     std::uint64_t draw) {
+    Generator generator(draw);
+    const auto exchange = [&](const std::vector<float> &of, const std::vector<float> &from,
+                              std::size_t width) {
+        return withColumns(of, from, chosenColumns(width, share, generator));
+    };
+    Conditioning result;
+    result.context = exchange(a.context, b.context, a.context.size() / kContextLength);
+    result.pooled = exchange(a.pooled, b.pooled, a.pooled.size());
+    return result;
 }
 
 } // namespace magicmix

@@ -20,4 +20,9 @@ std::vector<std::int32_t> emptyPrompt(std::int32_t padding);
 /// Between two prompts: weight 0 gives `a`, 1 gives `b`.
 Conditioning interpolate(const Conditioning &a, const Conditioning &b, double weight);
 
+/// `a` with a share of its columns exchanged for those of `b` (`chosenColumns`), and after these
+/// the same share of the pooled vector's.
+Conditioning swapped(const Conditioning &a, const Conditioning &b, double share,
+                     std::uint64_t draw);
+
 } // namespace magicmix

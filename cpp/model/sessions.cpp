@@ -139,6 +139,12 @@ PromptContext scaled(const PromptContext &context, const std::vector<float> &sca
     return result;
 }
 
+PromptContext split(const PromptContext &first, const PromptContext &second, std::size_t count) {
+    PromptContext result = second;
+    std::copy_n(first.layers.begin(), count, result.layers.begin());
+    return result;
+}
+
 Latent encodeMean(const Placed<Autoencoder> &vae, const std::vector<float> &picture, PixelSize size,
                   const Cancellation &cancel, std::vector<StageValues> *stages) {
     HalfOfVae encoder = encoderOf(vae, size, stages != nullptr);

@@ -52,6 +52,10 @@ PromptContext noPrompt(const UNet &unet, int pooledWidth);
 /// enters the result only as M V, so scaling column j of M is scaling row j of V (section 3.3.2).
 PromptContext scaled(const PromptContext &context, const std::vector<float> &scales);
 
+/// Of `first` for the first `count` cross-attentions, of `second` for the others. A pooled vector
+/// reaches all ResBlocks by one embedding; it is that of `second`.
+PromptContext split(const PromptContext &first, const PromptContext &second, std::size_t count);
+
 /// Mean of the posterior, not scaled, of a picture `[3, height, width]` in -1..1. `stages`, if not
 /// null, receives the outputs of the encoder's blocks.
 Latent encodeMean(const Placed<Autoencoder> &vae, const std::vector<float> &picture, PixelSize size,

@@ -54,6 +54,8 @@ UNet::UNet(Weights &weights, const UNetConfig &config) : config_(config) {
         down_.push_back(std::move(level));
     }
 
+    crossesOfWayDown_ = crossWeights_.size();
+
     if (config.middleResBlocks > 0) {
         middle_.before = declareResBlock(weights, p + "middle_block.0", channels, channels);
     }

@@ -61,6 +61,9 @@ public:
     /// Sinusoids of a training timestep, cosines first: the input of the time embedding.
     std::vector<float> timestepFeatures(double timestep) const;
 
+    /// Cross-attentions of the way down, which are the first in the order of execution.
+    std::size_t crossesOfWayDown() const { return crossesOfWayDown_; }
+
     /// Channels of the keys and values of every cross-attention, in the order of execution.
     const std::vector<int> &crossWidths() const { return crossWidths_; }
 
@@ -122,6 +125,7 @@ private:
     Norm outNorm_;
     Conv out_;
     std::vector<int> crossWidths_, timeWidths_;
+    std::size_t crossesOfWayDown_ = 0;
     std::vector<Linear> timeWeights_;
     std::vector<Attention> crossWeights_;
 };

@@ -21,7 +21,10 @@ const hardly = (wanted: fc.Arbitrary<unknown>) =>
   fc.oneof({ weight: 30, arbitrary: nothing }, { weight: 1, arbitrary: mostly(wanted) })
 
 const share = fc.oneof(fc.double({ min: 0, max: 1, noNaN: true }), fc.constantFrom(0, 0.3, 0.6, 1))
-const word = fc.constantFrom('a', 'cat', 'dog', 'Käse', 'a photo of a cat', 'a hill', '猫', '')
+const word = fc.constantFrom(
+  ...['a', 'cat', 'dog', 'Käse', 'a photo of a cat', 'a hill', '猫', ''],
+  ...['a [cat:dog:0.5]', '[a|[b:c:1]|]', '[a', '(a)'],
+)
 const side = fc.constantFrom(8, 16, 24, 32)
 const pixels = fc.record({
   data: mostly(fc.uint8Array({ minLength: 12, maxLength: 12 })),
@@ -76,6 +79,22 @@ export const anyRequest = mostly(
           fc.dictionary(word, mostly(fc.double({ min: -2, max: 2, noNaN: true }))),
         ),
       ),
+      method: seldom(
+        fc.oneof(
+          fc.constantFrom('magicmix', 'switch', 'alternate', 'split', 'swap', 'interpolate'),
+          fc.record(
+            {
+              name: mostly(fc.constantFrom('switch', 'alternate', 'interpolate', 'swap', 'split')),
+              at: seldom(share),
+              every: seldom(fc.nat(4)),
+              columns: seldom(share),
+              weight: seldom(share),
+            },
+            { requiredKeys: ['name'] },
+          ),
+        ),
+      ),
+      promptSyntax: seldom(fc.constantFrom('plain', 'a1111')),
       interpolate: seldom(fc.record({ prompt: mostly(word), weight: mostly(share) })),
       loras: seldom(
         fc.array(fc.record({ file: mostly(fc.constant('missing')), strength: mostly(share) })),

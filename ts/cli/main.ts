@@ -10,6 +10,7 @@ import { MagicMixError, isNativeError, messageOf } from '../errors.js'
 import { packageVersion } from '../package-files.js'
 import { type Command, UsageError, helpOf, readArguments } from './command.js'
 import { command as build } from './build.js'
+import { command as compare } from './compare.js'
 import { command as convert } from './convert.js'
 import { command as demo } from './demo.js'
 import { command as devices } from './devices.js'
@@ -32,6 +33,7 @@ const stopSignals = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const
 const commands: Readonly<Record<string, Command>> = {
   mix,
   sweep,
+  compare,
   serve,
   worker,
   mcp,

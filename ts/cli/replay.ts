@@ -15,6 +15,7 @@ import { modelInTheBox } from '../package-files.js'
 import { type Difference, differencesInMaking, differencesInModel } from '../recipe/differences.js'
 import { type PictureRecipe, lorasOf } from '../recipe/picture-recipe.js'
 import { readRecipe } from '../recipe/read.js'
+import { nameOf, withoutMagicMix } from '../request/method.js'
 import { type MixRequest, checkRequest, mixOptions } from '../request/mix-options.js'
 import type { JsonPicture } from '../request/recipe.js'
 import { type Arguments, type Command, type Values, UsageError, textOption } from './command.js'
@@ -95,9 +96,17 @@ function changed({ request }: PictureRecipe, values: Values): Omit<MixRequest, '
   const changes = optionsFrom(optionsOfReplay, values)
   // A set stands for these, and they would win over it.
   const { cache, guidanceInterval, ...others } = rest
-  const base = changes.fast === undefined ? rest : others
+  let base: Record<string, unknown> = changes.fast === undefined ? rest : others
+  const { method = rest.method } = changes as Pick<MixRequest, 'method'>
+  // Its numbers mean nothing to another one, and what stands for them there nothing to MagicMix.
+  if (nameOf(method ?? 'magicmix') !== nameOf(rest.method ?? 'magicmix'))
+    base = withoutMagicMix(base)
   const content = textOption(values, 'content')
-  return { ...base, ...changes, ...(content === undefined ? {} : { content, contents: null }) }
+  const changed = {
+    ...{ ...base, ...changes },
+    ...(content === undefined ? {} : { content, contents: null }),
+  }
+  return changed as Omit<MixRequest, 'layout'>
 }
 
 // -------------------------------------------------------------------------------------------------

@@ -10,9 +10,11 @@ import { picturesOf } from '../request/pictures.js'
 import { checkOptions } from '../options/option.js'
 import { tokenizePrompts } from '../request/prompts.js'
 import { type BestOptions, bestOptions } from '../request/score.js'
+import type { MagicMix } from '../mixer.js'
 import type { Sweep } from '../sweep.js'
 import { checkFolder } from '../sweep-folder.js'
 import {
+  type CheckedSweep,
   type SweepRequest,
   type Vary,
   checkSweep,
@@ -20,7 +22,14 @@ import {
   labelOf,
   sweepOptions,
 } from '../sweep/axes.js'
-import { type Arguments, type Command, type Values, UsageError, textOption } from './command.js'
+import {
+  type Arguments,
+  type Command,
+  type Options,
+  type Values,
+  UsageError,
+  textOption,
+} from './command.js'
 import { flagsOf, optionsFrom } from './flags.js'
 import { scoreText, severalOf } from './mix.js'
 import { loadFlags, loadOptionsFrom } from './model-options.js'
@@ -51,12 +60,7 @@ magicmix sweep corgi.jpg --vary "content=a tiger|a zebra" --vary seed=1,2,3 --ce
 magicmix sweep corgi.jpg "a photo of a coffee machine" --vary nu=0.3:0.9:0.2 --score`,
   ],
   options: {
-    output: {
-      type: 'string',
-      short: 'o',
-      value: 'FILE',
-      help: 'the sheet; the extension names the format (default: sheet.png)',
-    },
+    ...sheetFlag('sheet.png'),
     ...flagsOf(sweepOptions),
     ...flagsOf(bestOptions),
     ...loadFlags,
@@ -66,15 +70,41 @@ magicmix sweep corgi.jpg "a photo of a coffee machine" --vary nu=0.3:0.9:0.2 --s
   run,
 }
 
+export function sheetFlag(byDefault: string): Options {
+  const help = `the sheet; the extension names the format (default: ${byDefault})`
+  return { output: { type: 'string', short: 'o', value: 'FILE', help } }
+}
+
 async function run({ positionals, values, signal }: Arguments): Promise<void> {
   const request = requestOf(positionals, values)
-  const file = textOption(values, 'output') ?? 'sheet.png'
+  await makeSheet({
+    ...{ values, signal, byDefault: 'sheet.png' },
+    checked: checkSweep(request),
+    begin: (mixer, watch) => mixer.sweep({ ...request, ...watch }),
+  })
+}
+
+/** What {@link makeSheet} makes. */
+interface SheetMaking {
+  values: Values
+  signal: AbortSignal
+  /** Name of the file. */
+  byDefault: string
+  checked: CheckedSweep
+  begin: (mixer: MagicMix, watch: Pick<SweepRequest, 'signal' | 'onProgress'>) => Sweep
+}
+
+/** Makes the cells of a sweep and their sheet, and says so. */
+export async function makeSheet(making: SheetMaking): Promise<void> {
+  const { values, signal, checked, begin } = making
+  const file = textOption(values, 'output') ?? making.byDefault
   const balance = balanceOf(values)
+  const isScored = checked.cells[0]!.request.score
   const options = loadOptionsFrom(values)
   const { MagicMix } = await import('../mixer.js')
   const { formatOf } = await import('../mix.js')
   formatOf(file)
-  await checkBeforeLoading(request, options)
+  await checkBeforeLoading(checked, options)
   await mkdir(path.dirname(file), { recursive: true })
 
   const started = performance.now()
@@ -82,8 +112,8 @@ async function run({ positionals, values, signal }: Arguments): Promise<void> {
   const loading = report.show.bind(report)
   try {
     await using mixer = await MagicMix.load({ ...options, signal, onProgress: loading })
-    const sweep = mixer.sweep({
-      ...{ ...request, signal },
+    const sweep = begin(mixer, {
+      signal,
       onProgress: ({ stage, cells, unetCalls, etaMs, ...event }) => {
         if (stage === 'download' || stage === 'queued') report.show({ ...event, stage, etaMs })
         else report.show(steps(unetCalls.done, unetCalls.all, etaMs))
@@ -104,15 +134,16 @@ async function run({ positionals, values, signal }: Arguments): Promise<void> {
     const milliseconds = performance.now() - started
     if (values.json) {
       const cells = sweep.finished.map(({ index, at, mix }) => ({ index, at, ...mix.toJSON() }))
-      const best = request.score ? { best: sweep.best(balance)!.index } : {}
+      const best = isScored ? { best: sweep.best(balance)!.index } : {}
       console.log(JSON.stringify({ file, plan, cells, ...best, milliseconds, model: mixer.model }))
       return
     }
-    const into = request.cells === undefined ? '' : ` and the pictures in ${request.cells}`
+    const { folder } = checked
+    const into = folder === undefined ? '' : ` and the pictures in ${folder}`
     console.log(
       `Wrote ${file}${into} (${plan.cells} pictures, ${seedOf(sweep)}${duration(milliseconds)})`,
     )
-    if (!request.score) return
+    if (!isScored) return
     const { at, mix } = sweep.best(balance)!
     console.log(`Best by the scores: ${labelOf(at)} (${scoreText(mix.score!)})`)
   } finally {
@@ -158,8 +189,10 @@ function seedOf({ finished: [first, ...others] }: Sweep): string {
 }
 
 /** Whatever can be wrong should not be found after minutes of loading. */
-async function checkBeforeLoading(request: SweepRequest, options: LoadOptions): Promise<void> {
-  const { axes, cells, folder, seedGiven } = checkSweep(request)
+async function checkBeforeLoading(
+  { axes, cells, folder, seedGiven }: CheckedSweep,
+  options: LoadOptions,
+): Promise<void> {
   if (folder !== undefined) {
     const numbered = cells.map((cell) => ({ ...cell, pictures: 0 }))
     await checkFolder(folder, { axes, seedGiven, cells: numbered, loras: [] })

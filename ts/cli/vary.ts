@@ -84,11 +84,12 @@ function spellingsOf(base: Readonly<Record<string, unknown>>): Map<string, Spell
 
 function readerOf(option: Option, name: string): Omit<Spelling, 'option'> {
   const { schema, cli } = option
-  const { parse, collect } = cli!
+  const { parse, collect, multiple } = cli!
   if (takesNumbers(option)) {
     return { isNumber: true, parse: parse ?? ((text) => numberOf(text, name)) }
   }
   if (schema?.type === 'boolean') return { parse: (text) => flagOf(text, name) }
+  if (parse && !multiple) return { parse }
   if (!parse) return { parse: (text) => text }
   if (collect) return { hasCommas: true, parse: (text) => collect([parse(text)] as never[]) }
   return { parse: (text) => (text === 'none' ? [] : [parse(text)]) }

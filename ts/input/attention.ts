@@ -34,6 +34,8 @@ export interface FilledAttentionScale extends AttentionScale {
 
 /** The scale of one token of the content prompt. */
 export interface TokenScale {
+  /** Of a content prompt that changes: the number of the text that the token is in. Default 0. */
+  text?: number
   /** Column of the attention map: 0 is BOS. */
   position: number
   scale: number
@@ -120,40 +122,66 @@ function parseScale(text: string): AttentionScale {
  * The scale of every token that a phrase covers, in the order of the entries: where two cover the
  * same token at the same time, the engine lets the later one win.
  *
- * @param content the content prompt and its tokens, uncut
+ * @param contents the texts of the content prompt and their tokens, uncut; a phrase has to be in one of them
  * @param tokensOf gives the tokens of a phrase
  */
 export function tokenScales(
   scales: readonly FilledAttentionScale[],
-  content: { text: string; tokens: readonly Token[] },
+  contents: readonly Content[],
   tokensOf: (phrase: string) => readonly Token[],
 ): TokenScale[] {
-  return scales.flatMap(({ text, scale, occurrence, from, to }) => {
-    const phrase = tokensOf(text)
-    const starts = occurrences(phrase, content.tokens)
-    if (starts.length === 0) throw notInPrompt(text, content.text)
-    if (occurrence !== undefined && occurrence > starts.length) {
-      throw new MagicMixError(
-        'PHRASE_NOT_FOUND',
-        `Occurrence ${occurrence} of '${text}' was asked for, but the content prompt has only ` +
-          `${starts.length}`,
-        { phrase: text, occurrence, occurrences: starts.length },
-      )
-    }
-    const wanted = occurrence === undefined ? starts : starts.slice(occurrence - 1, occurrence)
-    const seen = wanted.filter((start) => start + phrase.length <= maxTokens)
-    if (seen.length === 0) {
-      throw new MagicMixError(
-        'PHRASE_TRUNCATED',
-        `'${text}' is in the part of the content prompt that was cut off after ${maxTokens} ` +
-          'tokens: move it to the front, or shorten the prompt',
-        { phrase: text, maxTokens },
-      )
-    }
-    return seen.flatMap((start) =>
-      phrase.map((_, i) => ({ position: 1 + start + i, scale, from, to })),
-    )
+  return scales.flatMap((scale) => {
+    const phrase = tokensOf(scale.text)
+    const problems: MagicMixError[] = []
+    const found = contents.flatMap((content, text) => {
+      try {
+        return scalesIn(content, scale, phrase).map((each) =>
+          text === 0 ? each : { text, ...each },
+        )
+      } catch (error) {
+        if (!(error instanceof MagicMixError)) throw error
+        problems.push(error)
+        return []
+      }
+    })
+    if (problems.length === contents.length) throw problems[0]!
+    return found
   })
+}
+
+interface Content {
+  text: string
+  tokens: readonly Token[]
+}
+
+function scalesIn(
+  content: Content,
+  { text, scale, occurrence, from, to }: FilledAttentionScale,
+  phrase: readonly Token[],
+): Omit<TokenScale, 'text'>[] {
+  const starts = occurrences(phrase, content.tokens)
+  if (starts.length === 0) throw notInPrompt(text, content.text)
+  if (occurrence !== undefined && occurrence > starts.length) {
+    throw new MagicMixError(
+      'PHRASE_NOT_FOUND',
+      `Occurrence ${occurrence} of '${text}' was asked for, but the content prompt has only ` +
+        `${starts.length}`,
+      { phrase: text, occurrence, occurrences: starts.length },
+    )
+  }
+  const wanted = occurrence === undefined ? starts : starts.slice(occurrence - 1, occurrence)
+  const seen = wanted.filter((start) => start + phrase.length <= maxTokens)
+  if (seen.length === 0) {
+    throw new MagicMixError(
+      'PHRASE_TRUNCATED',
+      `'${text}' is in the part of the content prompt that was cut off after ${maxTokens} ` +
+        'tokens: move it to the front, or shorten the prompt',
+      { phrase: text, maxTokens },
+    )
+  }
+  return seen.flatMap((start) =>
+    phrase.map((_, i) => ({ position: 1 + start + i, scale, from, to })),
+  )
 }
 
 /** Where `phrase` begins in `content`, counted from 0, without overlaps. */

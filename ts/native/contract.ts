@@ -11,6 +11,8 @@ import type { ModelFamily, ModelFormat, ModelInfo } from '../models/model-info.j
 import type { Crossing } from '../options/option.js'
 import type { NativeConditioning } from '../request/conditioning.js'
 import type { MixScore } from '../request/score.js'
+import type { NativeMethod } from '../request/method.js'
+import type { PromptEdit } from '../request/prompts.js'
 import type { SamplerName, Spacing, mixOptions } from '../request/mix-options.js'
 
 /** An operation on the model's own thread. */
@@ -71,7 +73,8 @@ export interface NativeConversion {
 }
 
 /** The plain values of a request, under their names, and what its prompts and its picture became. */
-export interface NativeMixRequest extends Omit<Crossing<typeof mixOptions>, 'width' | 'height'> {
+export interface NativeMixRequest
+  extends Omit<Crossing<typeof mixOptions>, 'width' | 'height'>, NativeMethod {
   guidanceFrom: number
   guidanceTo: number
   /** 1: no cache */
@@ -86,13 +89,22 @@ export interface NativeMixRequest extends Omit<Crossing<typeof mixOptions>, 'wid
   /** RGB `[height, width, 3]` each, or 77 ids */
   layout: { pictures: { pixels: Uint8Array; weight: number }[] } | { tokens: Int32Array }
   /** 77 ids each */
-  contents: { tokens: Int32Array; attention: TokenScale[]; weight: number }[]
+  contents: {
+    tokens: Int32Array
+    /** null: it does not change */
+    edit: PromptEdit | null
+    attention: TokenScale[]
+    weight: number
+  }[]
   /** of every mixed state */
   nu: Float64Array
   /** null: 1 in every cell */
   nuMap: NativeMap | null
   kMaxMap: NativeMap | null
   negativePrompt: Int32Array
+  /** null: it does not change */
+  layoutEdit: PromptEdit | null
+  negativeEdit: PromptEdit | null
   /** weight 0: the content alone, 1: the other alone */
   interpolate: { tokens: Int32Array; weight: number } | null
   /** null: the size of the mix */

@@ -32,6 +32,11 @@ export function refuseUnknownKeys(
 ): void {
   for (const key of Object.keys(value)) {
     if (known.includes(key)) continue
+    if (known.length === 0) {
+      throw new MagicMixError('UNKNOWN_OPTION', `${owner} has no options, and none '${key}'`, {
+        option: key,
+      })
+    }
     const near = closest(key.toLowerCase(), known)
     const suggestion =
       known.find((name) => name.toLowerCase() === key.toLowerCase()) ??

@@ -3,6 +3,7 @@
  * show: the prompt, the negative prompt, and pairs of names and values.
  */
 import type { SamplerName } from '../request/mix-options.js'
+import { methodLabel, nameOf } from '../request/method.js'
 import { isPrompt } from '../input/layout.js'
 import type { Recipe } from '../request/recipe.js'
 import type { PictureRecipe } from './picture-recipe.js'
@@ -19,7 +20,6 @@ const samplerNames: Readonly<Record<SamplerName, string>> = {
 export function parametersOf({ request, model, made }: PictureRecipe): string {
   const { negativePrompt, sampler = 'ddim', width, height, seed } = request
   const contents = request.contents?.map(({ prompt }) => prompt) ?? [request.content]
-  const nu = typeof request.nu === 'number' ? request.nu : JSON.stringify(request.nu)
   const pairs: Record<string, unknown> = {
     Steps: request.steps,
     Sampler: samplerNames[sampler],
@@ -31,8 +31,7 @@ export function parametersOf({ request, model, made }: PictureRecipe): string {
     VAE: model.vae ?? undefined,
     'Clip skip': model.options.clipSkip > 1 ? model.options.clipSkip : undefined,
     'MagicMix layout': layoutOf(request),
-    'MagicMix nu': nu,
-    'MagicMix k': `${request.kMin} to ${request.kMax}`,
+    ...mixedBy(request),
     'MagicMix LoRAs': request.loras?.map(({ file, strength }) => `${file} ${strength}`).join(', '),
     Version: `magicmix ${made.version}`,
   }
@@ -54,6 +53,14 @@ function layoutOf({ layout, layouts }: Recipe): string | undefined {
   const pictures = layouts?.map(({ picture }) => picture) ?? [layout]
   const names = pictures.map((picture) => (picture as { path?: string }).path)
   return names.filter((name) => name !== undefined).join(', ')
+}
+
+function mixedBy({ method, nu, kMin, kMax }: Recipe): Record<string, unknown> {
+  if (method !== undefined && nameOf(method) !== 'magicmix') {
+    return { 'MagicMix method': methodLabel(method) }
+  }
+  const weight = typeof nu === 'number' ? nu : JSON.stringify(nu)
+  return { 'MagicMix nu': weight, 'MagicMix k': `${kMin} to ${kMax}` }
 }
 
 /** As JSON where the value would look like more than one. */

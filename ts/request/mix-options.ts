@@ -18,6 +18,7 @@ import { type Fit, type LayoutPicture, fits } from '../input/picture-forms.js'
 import type { ProgressEvent, ProgressListener } from '../progress.js'
 import { type SizeConditioning, conditioning } from './conditioning.js'
 import { type WeightedContent, contents } from './contents.js'
+import { type Method, method, settleMethod } from './method.js'
 import { type NuSchedule, checkLength, mixedStates, nu } from './nu.js'
 import {
   type Filled,
@@ -85,6 +86,10 @@ const spacings = ['leading', 'trailing', 'linspace', 'karras'] as const
 export type Decoder = (typeof decoders)[number]
 const decoders = ['full', 'tiny'] as const
 
+/** What prompts are written in. */
+export type PromptSyntax = (typeof promptSyntaxes)[number]
+const promptSyntaxes = ['plain', 'a1111'] as const
+
 /** Samplers of models that were distilled to a few steps. */
 const isFewStep = (sampler: unknown) => sampler === 'lcm' || sampler === 'tcd'
 const mostFewSteps = 50
@@ -151,8 +156,8 @@ export interface MixRequest {
   kMaxMap?: LayoutPicture | JsonPixels | null | undefined
   /**
    * Cross-attention scales of phrases of the content prompt, -2..2: `{ 'coffee machine': 1.4 }`, or
-   * a list with more detail. Where two phrases cover the same token, the later one wins. Default:
-   * none.
+   * a list with more detail. Where two phrases cover the same token, the later one wins. Of a prompt that
+   * changes (`promptSyntax`) those texts are scaled that have the phrase. Default: none.
    */
   attention?: Readonly<Record<string, number>> | readonly AttentionScale[] | undefined
   /**
@@ -161,6 +166,22 @@ export interface MixRequest {
    * null.
    */
   interpolate?: Interpolation | null | undefined
+  /**
+   * How layout and content are mixed: 'magicmix', or for comparison one of the ways to mix two prompts in one run
+   * from noise, which take no picture as layout and none of `kMin`, `kMax`, `nu` and `interpolate`. 'interpolate':
+   * text states between those of the two; 'switch': first the layout's prompt, then the content; 'alternate': in
+   * turn; 'split': the way down of the UNet attends to the layout's prompt, the rest to the content; 'swap':
+   * some columns of the text states. With numbers: `{ name: 'switch', at: 0.5 }`. Default 'magicmix'.
+   */
+  method?: Method | undefined
+  /**
+   * 'a1111': the prompts of layout and content and the negative one may change while the picture is made, as in
+   * AUTOMATIC1111's web UI. `[from:to:when]`, `[to:when]` and `[from::when]` change at a fraction of the steps (with
+   * a point) or at the number of a step, `[a|b]` in every step; they may be nested. A backslash before a character
+   * takes its meaning away. Weights in brackets, AND, BREAK and `<lora:...>` are refused. Default 'plain': brackets
+   * are text.
+   */
+  promptSyntax?: PromptSyntax | undefined
   /**
    * LoRAs for this mix, instead of those that the mixer was loaded with; `[]` is none. Changing them
    * takes some seconds before the first step. Default: those of the mixer.
@@ -354,6 +375,12 @@ export const mixOptions = {
       value === null ? null : interpolation.check(value, name),
     schema: { anyOf: [{ type: 'null' }, interpolation.schema] },
   },
+  method,
+  promptSyntax: choice(promptSyntaxes, {
+    help: "a1111: `[from:to:when]` and `[a|b]` in prompts change them from step to step, as in AUTOMATIC1111's web UI",
+    default: 'plain',
+    cli: { flag: 'prompt-syntax', value: 'NAME' },
+  }),
   conditioning,
   loras: loraList({ help: "LoRAs for this mix instead of the mixer's; `[]` is none" }),
   negativePrompt: text({
@@ -538,6 +565,7 @@ export type FilledMixRequest = {
 /** Checks `request`, whatever it is, and fills in the defaults. */
 export function checkRequest(request: unknown): CheckedMixRequest {
   const checked = checkOptions(mixOptions, request, 'mix', '', 'the request')
+  settleMethod(checked, request as UnknownRecord)
   const { kMin, kMax, steps } = checked
   if (kMin > kMax) throw invalid('kMin', `at most kMax (${kMax})`, kMin)
   if (Math.floor(kMax * steps + 1e-9) < 1) {
@@ -627,7 +655,7 @@ function refuseOptionsOfOthers(request: CheckedMixRequest): void {
 /**
  * JSON Schema (draft 2020-12) of a request in its JSON form, as {@link recipe} gives it: everything
  * but `onProgress` and `signal`. That `kMin` is at most `kMax`, that a step is left, and that an option
- * is one of the sampler's, `mix` checks beyond it.
+ * is one of the sampler's and of the method's, `mix` checks beyond it.
  */
 export const requestSchema: JsonSchema = {
   $schema: 'https://json-schema.org/draft/2020-12/schema',

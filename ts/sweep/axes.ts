@@ -28,6 +28,7 @@ import {
   checkRequest,
   mixOptions,
 } from '../request/mix-options.js'
+import { methodLabel } from '../request/method.js'
 import { coarseToFine } from './order.js'
 
 /** The options of a mix that a sweep can vary: all that make a difference to the picture. */
@@ -189,9 +190,13 @@ export const sweepSchema: JsonSchema = {
 /**
  * Checks `request`, whatever it is, and every cell that follows from it.
  *
+ * @param requestOf the request of a cell, from what all have in common
  * @throws {@link MagicMixError} INVALID_ARGUMENT, UNKNOWN_OPTION
  */
-export function checkSweep(request: unknown): CheckedSweep {
+export function checkSweep(
+  request: unknown,
+  requestOf = (common: UnknownRecord, at: SweepPoint): UnknownRecord => ({ ...common, ...at }),
+): CheckedSweep {
   const given = record(request, 'the request')
   refuseUnknownKeys(given, ['vary', 'cells', ...Object.keys(mixOptions), 'preview'], 'sweep')
   const { vary, cells: folder, onProgress, ...base } = given
@@ -205,7 +210,7 @@ export function checkSweep(request: unknown): CheckedSweep {
 
   const cells = pointsOf(axes).map((at, index) => ({
     ...{ index, at },
-    request: inCell(at, () => checkRequest({ ...common, ...at })),
+    request: inCell(at, () => checkRequest(requestOf(common, at))),
   }))
   const first = cells[0]!.request
   const checkedFolder = folder === undefined ? undefined : sweepOptions.cells.check(folder, 'cells')
@@ -267,7 +272,9 @@ function checkValues(option: Option, given: unknown, name: string): unknown[] {
   const seen = new Map<unknown, number>()
   values.forEach((value, i) => {
     const checked = option.check(value, `${name}[${i}]`)
-    const key = typeof checked === 'object' && isPlain(value) ? JSON.stringify(checked) : checked
+    // A text that stands for an object, as that of a method does, is the same as the object.
+    const isSpoken = typeof value === 'string' || isPlain(value)
+    const key = typeof checked === 'object' && isSpoken ? JSON.stringify(checked) : checked
     const before = seen.get(key)
     if (before !== undefined) {
       throw invalid(`${name}[${i}]`, `another value than ${name}[${before}] has`, value)
@@ -358,6 +365,7 @@ export function valueLabel(option: SweepOption, value: unknown): string {
   if (option === 'contents' && Array.isArray(value)) {
     return (value as WeightedContent[]).map(plainLabel).join(' and ')
   }
+  if (option === 'method') return methodLabel(value)
   return `${option} ${plainLabel(value)}`
 }
 
