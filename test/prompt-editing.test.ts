@@ -228,6 +228,16 @@ describe('prompt editing', function () {
       await assert.rejects(scaled({ tiger: 2 }), coded('PHRASE_NOT_FOUND', /'tiger' is not in/))
     })
 
+    it('every content of several changes by itself', async () => {
+      const { content: _, ...rest } = alone('')
+      const several = (...prompts: string[]) =>
+        statesOf({ ...rest, contents: prompts.map((prompt) => ({ prompt })) })
+      const edited = `[${corgi}:a hill:5]`
+      assert.deepEqual(await several(edited), await statesOf(alone(edited)))
+      sameUpTo(await several(edited, loaf), await several(corgi, loaf), 5)
+      sameUpTo(await several(edited, `[${loaf}:rain:7]`), await several(edited, loaf), 7)
+    })
+
     it('goes with methods, interpolation and a cache', async () => {
       const method = 'split' as const
       const content = `[${corgi}:a hill:5]`
