@@ -40,7 +40,7 @@ export function describeGolden(
   load: (precision: Precision) => Promise<MagicMix>,
   precisions: readonly Precision[] = ['f32', 'f16', 'bf16', 'q8_0'],
   as = '',
-  wanted: (golden: ModelCase) => boolean = () => true,
+  wanted: (golden: ModelCase, precision: Precision, index: number) => boolean = () => true,
 ): void {
   const table: Measurement[] = []
   after(() => writeTable(model + as.replace(/\W+/g, '-'), table))
@@ -56,7 +56,7 @@ export function describeGolden(
         await mixer?.dispose()
       })
 
-      for (const golden of casesOf(model).filter(wanted)) {
+      for (const golden of casesOf(model).filter((each, i) => wanted(each, precision, i))) {
         it(golden.id, async () => {
           const check = new Check(golden.id, precision, table)
           await compare(golden, mixer, check)
