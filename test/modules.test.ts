@@ -118,7 +118,7 @@ export async function program(options: LoadOptions, seed?: number): Promise<Buff
   try {
     const mix: Mix = await mixer.mix(request)
     const states: MixState[] = mix.trace
-    const again: Mix = await mixer.mix({ ...mix.request, nu: mix.request.nu / 2 })
+    const again: Mix = await mixer.mix({ ...mix.request, kMin: mix.request.kMin / 2 })
     await again.toSharp().resize(states.length).toFile('again.png')
     return await mix.toBuffer('webp')
   } catch (error) {

@@ -457,7 +457,7 @@ const title = chromium ? 'the studio' : 'the studio (skipped: there is no Chromi
   it('is used with the keyboard alone', async () => {
     await fresh()
     const order: string[] = []
-    for (let i = 0; i < 14; i++) {
+    for (let i = 0; i < 15; i++) {
       await page.keyboard.press('Tab')
       order.push(
         await page.evaluate<string>(`(() => {
@@ -468,7 +468,17 @@ const title = chromium ? 'the studio' : 'the studio (skipped: there is no Chromi
     }
     assert.deepEqual(order, [
       ...['To the picture', 'open-recipe', 'theme', 'layout-kind', 'layout-file', 'content'],
-      ...['k-max', 'k-min', 'nu', 'nu-changes', 'Grid of tries', 'More options', 'mix', 'example'],
+      ...[
+        'method',
+        'k-max',
+        'k-min',
+        'nu',
+        'nu-changes',
+        'Grid of tries',
+        'More options',
+        'mix',
+        'example',
+      ],
     ])
     await page.keyboard.press('Enter')
     await word('lemon').waitFor()
