@@ -54,7 +54,7 @@ const programs: [program: string, args: string[], prints: RegExp][] = [
   [
     'models/eval/methods.ts',
     ['--seeds', '1', '--contents', '1', '--steps', '2', '--only', 'split'],
-    /^\| split +\| [\d.]+% \|/m,
+    /^\| split +\| [\d.]+% +\|/m,
   ],
   ['bench/load.ts', ['1'], /^require of magicmix: [\d.]+ ms$/m],
 ]
