@@ -110,7 +110,13 @@ describe('the packed package', () => {
     await compile('types.mts', '', ...node16)
     await compile('types.cts', '', ...node16)
     await compile('types.ts', '', ...bundler)
-    await assert.rejects(compile('wrong.mts', "await mixer.mix({ layout: 'a.png' })", ...node16))
+    for (const [i, wrong] of [
+      "await mixer.mix({ layout: 'a.png', contnet: 'a tiger' })",
+      "await mixer.mix({ ...request, nu: '0.5' })",
+      "await mixer.mix({ ...request, contents: ['a tiger'] })",
+    ].entries()) {
+      await assert.rejects(compile(`wrong-${i}.mts`, wrong, ...node16), wrong)
+    }
   })
 
   it('stays outside of a bundle', async () => {
