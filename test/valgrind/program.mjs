@@ -1,11 +1,11 @@
-// The program that valgrind watches: its arguments are the tiny model and a folder for files.
+// The program that valgrind watches: its arguments are the tiny model, a folder for files, and which half to run.
 /* global gc */
 import { writeFileSync } from 'node:fs'
 import path from 'node:path'
 
 import { MagicMix, convert } from 'magicmix'
 
-const [model, folder] = process.argv.slice(2)
+const [model, folder, half] = process.argv.slice(2)
 const config = { unet: { heads: 4 }, textEncoder: { heads: 2 } }
 const request = {
   layout: { prompt: 'a hill' },
@@ -14,10 +14,13 @@ const request = {
   ...{ width: 64, height: 64, steps: 3, seed: 42 },
 }
 
-await mixAndAbort({ model, config, precision: 'f32', device: 'cpu' })
-await mixWithLora()
-await sweep()
-await mixAndAbort({ model, config, precision: 'f16', device: 'vulkan:0', keepOnCpu: ['vae'] })
+if (half === 'sweep') {
+  await mixAndAbort({ model, config, precision: 'f32', device: 'cpu' })
+  await sweep()
+} else {
+  await mixWithLora()
+  await mixAndAbort({ model, config, precision: 'f16', device: 'vulkan:0', keepOnCpu: ['vae'] })
+}
 gc() // what waits for V8's collector is no leak
 
 async function mixAndAbort(options) {
@@ -46,8 +49,7 @@ async function mixAndAbort(options) {
 /** Mixes that begin with each other's states, broken off and gone on with. */
 async function sweep() {
   const mixer = await MagicMix.load({ model, config, device: 'cpu', threads: 1 })
-  const tiny = { ...request, width: 32, height: 32, score: true }
-  const small = { ...tiny, sampler: 'dpm++2m', steps: 3, kMax: 0.67 }
+  const small = { ...request, width: 32, height: 32, sampler: 'dpm++2m', steps: 3, kMax: 0.67 }
   const vary = { kMin: [0, 0.34] }
   const cells = mixer.sweep({ ...small, vary })
   for await (const { index } of cells) if (index === 0) break
@@ -57,7 +59,7 @@ async function sweep() {
   for await (const { index } of forgotten) if (index === 0) break
   await mixer.dispose()
   console.log(
-    `${mixer.model.device}: a sweep of ${cells.finished.length} in ${cells.plan.unetCalls}, best ${cells.best().index}`,
+    `${mixer.model.device}: a sweep of ${cells.finished.length} in ${cells.plan.unetCalls}`,
   )
 }
 
@@ -70,8 +72,19 @@ async function mixWithLora() {
   writeFileSync(lora, loraOf('lora_unet_mid_block_attentions_0_proj_in', mixer.model.sizes))
   for (const loras of [[{ file: lora, strength: 0.5 }], []])
     await mixer.mix({ ...request, steps: 2, loras })
+  // As small as it gets: several contents, maps, a score, and a method of two prompts.
+  const tiny = { ...request, ...{ width: 16, height: 16, steps: 3, kMax: 1, kMin: 0 } }
+  const { content, attention, ...rest } = tiny
+  const map = { data: Uint8Array.of(0, 255), width: 2, height: 1, channels: 1 }
+  const contents = [
+    { prompt: content, attention },
+    { prompt: 'a hill', weight: 0.5 },
+  ]
+  await mixer.mix({ ...rest, contents, nuMap: map, kMaxMap: map, score: true })
+  const { kMin, kMax, ...plain } = tiny
+  await mixer.mix({ ...plain, steps: 1, method: 'split' })
   await mixer.dispose()
-  console.log(`${mixer.model.device}: mixed with and without a LoRA`)
+  console.log(`${mixer.model.device}: mixed with and without a LoRA, and in place`)
 }
 
 /** A safetensors file of two factors of rank 2, for a square layer in the middle of the UNet. */
