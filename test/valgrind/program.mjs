@@ -73,16 +73,15 @@ async function mixWithLora() {
   for (const loras of [[{ file: lora, strength: 0.5 }], []])
     await mixer.mix({ ...request, steps: 2, loras })
   // As small as it gets: several contents, maps, a score, and a method of two prompts.
-  const tiny = { ...request, ...{ width: 16, height: 16, steps: 3, kMax: 1, kMin: 0 } }
-  const { content, attention, ...rest } = tiny
+  const tiny = { ...request, width: 16, height: 16 }
+  const { content, attention, ...rest } = { ...tiny, kMax: 1, kMin: 0 }
   const map = { data: Uint8Array.of(0, 255), width: 2, height: 1, channels: 1 }
   const contents = [
     { prompt: content, attention },
     { prompt: 'a hill', weight: 0.5 },
   ]
   await mixer.mix({ ...rest, contents, nuMap: map, kMaxMap: map, score: true })
-  const { kMin, kMax, ...plain } = tiny
-  await mixer.mix({ ...plain, steps: 1, method: 'split' })
+  await mixer.mix({ ...tiny, steps: 1, method: 'split' })
   await mixer.dispose()
   console.log(`${mixer.model.device}: mixed with and without a LoRA, and in place`)
 }

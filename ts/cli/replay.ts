@@ -106,7 +106,7 @@ function changed({ request }: PictureRecipe, values: Values): Omit<MixRequest, '
     ...{ ...base, ...changes },
     ...(content === undefined ? {} : { content, contents: null }),
   }
-  return changed as Omit<MixRequest, 'layout'>
+  return changed
 }
 
 // -------------------------------------------------------------------------------------------------
