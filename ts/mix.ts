@@ -37,7 +37,7 @@ export interface BufferOptions {
 }
 
 /** The options of `toBuffer`: one row each. */
-export const bufferOptions = {
+const bufferOptions = {
   format: choice(formats, { help: 'the format of the bytes', default: 'png' }),
   recipe: flag({ help: 'put the recipe into it, as in every file', default: false }),
 } satisfies Record<keyof BufferOptions, Option>

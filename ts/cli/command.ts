@@ -44,7 +44,7 @@ export interface Command {
 }
 
 /** Options that every command has. */
-export const commonOptions: Options = {
+const commonOptions: Options = {
   json: { type: 'boolean', help: 'print one JSON object on standard output, and nothing else' },
   verbose: { type: 'boolean', help: 'print the stack of an error' },
   help: { type: 'boolean', short: 'h', help: 'print this' },
