@@ -107,7 +107,7 @@ export function passes(what, args) {
   return status === 0
 }
 
-function npm(args) {
+export function npm(args) {
   const command = windows ? 'npm.cmd' : 'npm'
   const stdio = ['ignore', 'ignore', 'inherit']
   const { status, error } = spawnSync(command, args, { cwd: root, stdio, shell: windows })
