@@ -36,8 +36,8 @@ export interface BufferOptions {
   recipe?: boolean | undefined
 }
 
-/** The options of `toBuffer`: one row each. */
-const bufferOptions = {
+/** The options of `toBuffer`: one row each. Also for the documents. @public */
+export const bufferOptions = {
   format: choice(formats, { help: 'the format of the bytes', default: 'png' }),
   recipe: flag({ help: 'put the recipe into it, as in every file', default: false }),
 } satisfies Record<keyof BufferOptions, Option>

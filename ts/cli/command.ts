@@ -43,8 +43,8 @@ export interface Command {
   run(args: Arguments): Promise<number | void>
 }
 
-/** Options that every command has. */
-const commonOptions: Options = {
+/** Options that every command has. Also for the documents. @public */
+export const commonOptions: Options = {
   json: { type: 'boolean', help: 'print one JSON object on standard output, and nothing else' },
   verbose: { type: 'boolean', help: 'print the stack of an error' },
   help: { type: 'boolean', short: 'h', help: 'print this' },
