@@ -39,7 +39,7 @@ function elf(platform, libc, variants, more = []) {
 
 const expected = [
   ...['package.json', 'README.md', 'LICENSE', 'THIRD-PARTY-NOTICES.md', 'CHANGELOG.md'],
-  ...['ARCHITECTURE.md', 'CMakeLists.txt'],
+  ...['ARCHITECTURE.md', 'CMakeLists.txt', 'sbom.cdx.json'],
   ...['dist/index.js', 'dist/index.d.ts', 'dist/cli/main.js', 'dist/clip-merges.txt'],
   'dist/devices/preflight-child.js',
   ...['models/README.md', 'models/glyphs.png', 'models/world-128/model_index.json'],
@@ -64,7 +64,7 @@ const expected = [
 
 const allowed = [
   /^(package\.json|README\.md|LICENSE|THIRD-PARTY-NOTICES\.md|CHANGELOG\.md|ARCHITECTURE\.md)$/,
-  /^CMakeLists\.txt$/,
+  /^(CMakeLists\.txt|sbom\.cdx\.json)$/,
   /^dist\/[\w/-]+\.(js|d\.ts)$|^dist\/clip-merges\.txt$/,
   /^(binding|cpp)\/[\w/-]+\.(cpp|h)$/,
   /^cpp\/kernels\/instruction_sets\.cmake$/,

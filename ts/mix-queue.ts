@@ -156,7 +156,7 @@ export class Turn {
 }
 
 /** The latest of many times. */
-export class Latest {
+class Latest {
   private readonly values: number[] = []
   private next = 0
 

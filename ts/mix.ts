@@ -36,7 +36,7 @@ export interface BufferOptions {
   recipe?: boolean | undefined
 }
 
-/** The options of `toBuffer`: one row each. */
+/** The options of `toBuffer`: one row each. Also for the documents. @public */
 export const bufferOptions = {
   format: choice(formats, { help: 'the format of the bytes', default: 'png' }),
   recipe: flag({ help: 'put the recipe into it, as in every file', default: false }),

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs'
 import path from 'node:path'
 
 /** The package's root folder, seen from `dist/` and from `ts/` alike, for JavaScript. */
-export const packageRoot = path.join(__dirname, '..')
+const packageRoot = path.join(__dirname, '..')
 
 /** The same for the addon, its libraries and the models. */
 export const nativeRoot = unpacked(packageRoot)
@@ -18,7 +18,9 @@ export const modelInTheBox = unpacked(path.join(__dirname, '..', 'models', 'worl
 export const fewStepsInTheBox = unpacked(
   path.join(__dirname, '..', 'models', 'world-128-lcm', 'pytorch_lora_weights.safetensors'),
 )
+/** Only for those tools: the addon itself is found by node-gyp-build. @public */
 export const builtAddons = unpacked(path.join(__dirname, '..', 'build', 'Release'))
+/** The same. @public */
 export const prebuiltAddons = unpacked(path.join(__dirname, '..', 'prebuilds'))
 
 function unpacked(folder: string): string {

@@ -82,7 +82,7 @@ async function mixOf(work: Work, steps: number, precision: string): Promise<OurR
 const script = path.join(__dirname, 'diffusers_peer.py')
 
 /** Ways of running diffusers, and what the script calls them. */
-export const diffusersVariants: Readonly<Record<string, readonly string[]>> = {
+const diffusersVariants: Readonly<Record<string, readonly string[]>> = {
   eager: [],
   'channels-last': ['--channels-last'],
   compile: ['--channels-last', '--compile'],

@@ -29,7 +29,7 @@ describe('magicmix-server, as a package', () => {
     const { stdout } = await run('tar', ['-tzf', path.join(user.folder, tarball)])
     const files = stdout.trim().split('\n')
     const allowed =
-      /^package\/(package\.json|README\.md|LICENSE|docs\/[\w-]+\.md|dist\/[\w/-]+\.(js|d\.ts)|dist\/studio\/[\w-]+\.(html|css|svg))$/
+      /^package\/(package\.json|README\.md|LICENSE|sbom\.cdx\.json|docs\/[\w-]+\.md|dist\/[\w/-]+\.(js|d\.ts)|dist\/studio\/[\w-]+\.(html|css|svg))$/
     assert.deepEqual(
       files.filter((name) => !allowed.test(name)),
       [],

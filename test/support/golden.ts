@@ -253,7 +253,7 @@ async function compareMix(golden: MagicMixCase, mixer: MagicMix, check: Check): 
 }
 
 /** A golden case as a user would ask for it. */
-export function requestOf(golden: MagicMixCase): MixRequest & { trace: true } {
+function requestOf(golden: MagicMixCase): MixRequest & { trace: true } {
   const scales = golden.scales ?? []
   return {
     layout: golden.image ? fixture(golden.image) : { prompt: golden.layout_prompt ?? '' },

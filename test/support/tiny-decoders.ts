@@ -75,7 +75,7 @@ export function originalNames(tensors: readonly StoredTensor[]): StoredTensor[] 
   }))
 }
 
-export function tinyConfig(tiny: TinyDecoder): Record<string, unknown> {
+function tinyConfig(tiny: TinyDecoder): Record<string, unknown> {
   return {
     _class_name: 'AutoencoderTiny',
     _diffusers_version: '0.20.0.dev0',

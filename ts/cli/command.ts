@@ -43,7 +43,7 @@ export interface Command {
   run(args: Arguments): Promise<number | void>
 }
 
-/** Options that every command has. */
+/** Options that every command has. Also for the documents. @public */
 export const commonOptions: Options = {
   json: { type: 'boolean', help: 'print one JSON object on standard output, and nothing else' },
   verbose: { type: 'boolean', help: 'print the stack of an error' },

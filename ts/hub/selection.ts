@@ -311,7 +311,7 @@ export function shortList(names: readonly string[]): string {
   return names.slice(0, most).join(', ') + more
 }
 
-export function article(kind: ModelKind): string {
+function article(kind: ModelKind): string {
   return kind === 'embedding' ? `an ${kindTexts[kind]}` : `a ${kindTexts[kind]}`
 }
 

@@ -81,7 +81,7 @@ export function isBytesHolder(value: unknown): value is BytesHolder {
   return hasMethods(value, 'arrayBuffer')
 }
 
-export function isStream(value: unknown): value is ByteStream {
+function isStream(value: unknown): value is ByteStream {
   return (
     hasMethods(value, 'getReader') ||
     (isObject(value) && typeof value[Symbol.asyncIterator] === 'function')

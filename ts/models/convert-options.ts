@@ -17,7 +17,7 @@ import { type ModelConfig, config, vae } from './load-options.js'
  */
 export type StoredType = (typeof storedTypes)[number]
 /** All types that {@link convert} writes. */
-export const storedTypes = [
+const storedTypes = [
   ...(['f32', 'f16', 'bf16', 'q8_0', 'q6_k', 'q5_k', 'q5_1', 'q5_0'] as const),
   ...(['q4_k', 'q4_1', 'q4_0', 'q3_k', 'q2_k'] as const),
 ]

@@ -235,7 +235,7 @@ export const vae = filledText({
 })
 
 /** The option `tinyDecoder`, of every call that reads a model to look at it. */
-export const tinyDecoder = filledText({
+const tinyDecoder = filledText({
   help: "a tiny decoder (TAESD): real pictures as previews, and mixes with `decoder: 'tiny'`",
   defaultText: 'none',
   crosses: true,

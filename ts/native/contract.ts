@@ -18,18 +18,12 @@ import type { SamplerName, Spacing, mixOptions } from '../request/mix-options.js
 /** An operation on the model's own thread. */
 export interface NativeJob<T> {
   /**
-   * Settles after the operation has unwound. Rejects with a {@link NativeError}; a cancelled
+   * Settles after the operation has unwound. Rejects with an Error that has a `code` and `details`; a cancelled
    * operation rejects with code `CANCELLED`, one stopped by `dispose` with code `DISPOSED`.
    */
   readonly done: Promise<T>
   /** Asks the operation to stop, inside a step; safe at any time, any number of times. */
   cancel(): void
-}
-
-/** Errors of the addon. */
-export interface NativeError extends Error {
-  code: string
-  details: Record<string, string | number>
 }
 
 export interface NativeDevice {

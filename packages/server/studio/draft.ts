@@ -35,7 +35,7 @@ export interface Draft {
   options: Readonly<Record<string, unknown>>
 }
 
-export const emptyDraft: Draft = {
+const emptyDraft: Draft = {
   model: undefined,
   kind: 'picture',
   picture: null,

@@ -8,9 +8,9 @@ import { titleOf } from './options.js'
 type Method = string | ({ name: string } & Record<string, unknown>)
 
 /** MagicMix is the only one that has kMax, kMin and nu. */
-export const usualMethod = 'magicmix'
+const usualMethod = 'magicmix'
 
-export function methodOf({ options }: Pick<Draft, 'options'>): string {
+function methodOf({ options }: Pick<Draft, 'options'>): string {
   const { method } = options as { method?: Method }
   return typeof method === 'object' ? method.name : (method ?? usualMethod)
 }

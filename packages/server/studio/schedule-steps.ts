@@ -26,7 +26,7 @@ export function stepsOfMix(kMax: number, kMin: number, nu: Nu, steps: number): S
 }
 
 /** nu of the mixed state `i` of `states`. */
-export function nuAt(nu: Nu, i: number, states: number): number {
+function nuAt(nu: Nu, i: number, states: number): number {
   if (typeof nu === 'number') return nu
   if (Array.isArray(nu)) return nu[Math.min(i, nu.length - 1)] ?? 0
   const time = states > 1 ? i / (states - 1) : 0

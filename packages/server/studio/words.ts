@@ -1,7 +1,7 @@
 /** The content prompt: its tokens, and how much each word counts, on the words themselves. */
 import { type Api, Problem } from './api.js'
 import { byId, later, make } from './dom.js'
-import type { Draft, Scale, Store } from './draft.js'
+import type { Scale, Store } from './draft.js'
 import { clearError, showError } from './errors.js'
 
 interface Token {
@@ -201,7 +201,7 @@ function isOf(scale: Scale, { text, occurrence, occurrences }: Word): boolean {
  * Tokens do not say where words end, so they are found again in the text. A character may be spread over several, which
  * then show as U+FFFD: those go with the word before the next that is found.
  */
-export function wordsOf(text: string, tokens: readonly Token[]): Word[] {
+function wordsOf(text: string, tokens: readonly Token[]): Word[] {
   const lower = text.toLowerCase().normalize('NFC')
   const words: Omit<Word, 'occurrence' | 'occurrences'>[] = []
   let at = 0
@@ -248,9 +248,4 @@ function spoken(value: number): string {
   if (value < 0) return `${value}, removed`
   if (value === 0) return '0, not seen'
   return value > 1 ? `${value}, stronger` : `${value}, weaker`
-}
-
-/** Of a draft the words that have scales, for lists. */
-export function scalesInWords({ scales }: Draft): string {
-  return scales.map(({ text, scale }) => `${text} ×${shown(scale)}`).join(', ')
 }

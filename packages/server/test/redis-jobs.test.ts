@@ -3,7 +3,8 @@ import assert from 'node:assert/strict'
 
 import { type Job, type JobsOptions, Problem, type Work } from 'magicmix-server'
 
-import { RedisJobs, RedisPlace, RedisWorker, type WorkerEvent } from '../dist/redis/index.js'
+import { RedisJobs, RedisPlace, RedisWorker } from '../dist/redis/index.js'
+import type { WorkerEvent } from '../dist/redis/redis-worker.js'
 import { MagicMixError } from 'magicmix'
 
 import { defaults, jobsContract, orderOf, play } from './support/jobs-contract.js'

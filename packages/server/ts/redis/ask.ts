@@ -112,7 +112,7 @@ export class Asking {
   }
 }
 
-export function noWorker(model: string): Problem {
+function noWorker(model: string): Problem {
   const message = `No worker has the model '${model}' now; try again later`
   return new Problem(503, 'NO_WORKER', message, {}, { 'retry-after': '10' })
 }

@@ -2,5 +2,5 @@
 export { oncePerOutage } from './connection.js'
 export { RedisPlace } from './place.js'
 export { RedisJobs } from './redis-jobs.js'
-export { RedisWorker, type RedisWorkerOptions, type WorkerEvent } from './redis-worker.js'
+export { RedisWorker } from './redis-worker.js'
 export { RemoteModels } from './remote-models.js'

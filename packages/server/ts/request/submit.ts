@@ -74,14 +74,3 @@ function withParts(
   }
   return complete
 }
-
-/** Resolves when a job is finished, to what it has become; undefined if it is gone by then. */
-export async function finished(
-  { jobs }: Context,
-  id: string,
-  signal: AbortSignal,
-): Promise<Job | undefined> {
-  for await (const { event } of jobs.events(id, 0, signal)) if (event === 'end') break
-  const job = await jobs.get(id)
-  return job === 'gone' ? undefined : job
-}

@@ -174,7 +174,7 @@ export function seedsOf(seed: unknown, count: unknown, name: string): unknown[] 
   return Array.from({ length: many }, (_, i) => (typeof seed === 'number' ? seed + i : seed))
 }
 
-export const mostPictures = 10
+const mostPictures = 10
 
 export function isFields(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
