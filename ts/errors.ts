@@ -205,6 +205,7 @@ export interface MagicMixErrorDetails {
   INTERNAL: object
 }
 
+/** @inline */
 interface FileDetails {
   /** The file or folder. */
   readonly path?: string
@@ -213,6 +214,7 @@ interface FileDetails {
   readonly [other: string]: unknown
 }
 
+/** @inline */
 interface HubDetails {
   /** 'ORG/NAME' */
   readonly repo?: string
@@ -345,6 +347,7 @@ interface MagicMixErrorClass {
   fromJSON(json: unknown): MagicMixError
 }
 
+/** The class of {@link MagicMixError}, for `instanceof`; `MagicMixError.fromJSON(json)` makes one of what `toJSON` gave. */
 export const MagicMixError = CodedError as unknown as MagicMixErrorClass
 
 /** The message of anything that was thrown, in whatever realm. */

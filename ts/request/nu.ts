@@ -24,7 +24,17 @@ const scheduleOptions = {
 }
 
 /** A checked `nu`. */
-export type FilledNu = number | Filled<typeof scheduleOptions> | number[]
+export type FilledNu =
+  | number
+  | {
+      /** Of the first mixed state, 0..1. */
+      from: number
+      /** Of the last, 0..1. */
+      to: number
+      /** How it goes from one to the other. */
+      curve: NuCurve
+    }
+  | number[]
 
 const mostStates = 999
 
