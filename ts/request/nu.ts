@@ -1,6 +1,6 @@
 /** The option `nu`: a number, a schedule over the mixed states, or a number for each of them. */
 import { UsageError } from '../errors.js'
-import { type Filled, choice, checkOptions, number, schemaOf } from '../options/option.js'
+import { choice, checkOptions, number, schemaOf } from '../options/option.js'
 import { invalid, isRecord, numberBetween } from '../options/validate.js'
 
 /** A `nu` that changes from the first mixed state, the noisiest, to the last. */
