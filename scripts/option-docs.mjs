@@ -99,7 +99,9 @@ ${paragraphs}
 
 ## Examples
 
-\`\`\`shellscript
+<!-- snippet: not run, needs pictures and models of your own -->
+
+\`\`\`sh
 ${examples.join('\n\n')}
 \`\`\`
 
