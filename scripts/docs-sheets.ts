@@ -419,7 +419,7 @@ export const sheets: Readonly<Record<string, Sheet>> = {
   devices: {
     title: 'The same mix with the kernels of other machines',
     about: [
-      'In f32, with MAGICMIX_KERNELS; the last is ten times the difference of the first two.',
+      'In f32, with MAGICMIX_KERNELS. The last is the difference of the first two, times ten.',
     ],
     columns: ['layout', 'avx512', 'avx2', 'portable', 'avx512 - avx2'],
     rows: [
@@ -502,24 +502,28 @@ export const sheets: Readonly<Record<string, Sheet>> = {
         ],
       },
       {
-        label: 'the layout is lost:\nkMax 0.9, then 0.5',
+        label: 'the layout is lost:\nkMax 0.7, then 0.4',
         cells: [
-          picture('fish'),
-          mix('fish', 'brick wall', { kMax: 0.9 }),
-          mix('fish', 'brick wall', { kMax: 0.5 }),
+          picture('moon'),
+          mix('moon', 'cheese', { kMax: 0.7 }),
+          mix('moon', 'cheese', { kMax: 0.4 }),
         ],
       },
       {
-        label: 'the word is too weak:\nscale 1, then 1.8',
+        label: 'details are lost:\nkMin 0.3, then 0.1',
         cells: [
-          picture('leaf'),
-          mix('leaf', 'cookie'),
-          mix('leaf', 'cookie', { attention: { cookie: 1.8 } }),
+          picture('star'),
+          mix('star', 'watermelon', { nu: 0.5, kMin: 0.3 }),
+          mix('star', 'watermelon', { nu: 0.5, kMin: 0.1 }),
         ],
       },
       {
-        label: 'they do not fit:\ncactus, then star',
-        cells: [picture('cactus'), mix('cactus', 'house'), mix('star', 'house')],
+        label: 'the word is too weak:\nscale 0.5, then 1.5',
+        cells: [
+          picture('heart'),
+          mix('heart', 'strawberry', { attention: { strawberry: 0.5 } }),
+          mix('heart', 'strawberry', { attention: { strawberry: 1.5 } }),
+        ],
       },
     ],
   },
