@@ -17,8 +17,9 @@ const api = existsSync(apiSidebar)
   : []
 
 const guides = pagesIn('guides', [
-  ...['first-mix', 'choosing-values', 'attention', 'models', 'few-steps', 'in-place-and-time'],
-  ...['sweeps', 'methods', 'devices', 'containers', 'server', 'embedding', 'troubleshooting'],
+  ...['first-mix', 'choosing-values', 'attention', 'in-place-and-time', 'sweeps', 'few-steps'],
+  ...['models', 'devices', 'containers', 'progress', 'recipes', 'server', 'embedding', 'methods'],
+  ...['troubleshooting', 'from-diffusers', 'from-a1111'],
 ])
 const project = present(
   'ARCHITECTURE.md',
@@ -48,6 +49,7 @@ const sidebar: DefaultTheme.SidebarItem[] = [
         collapsed: true,
       },
       { text: 'Functions and types', link: '/api/' },
+      page('docs/reference/environment.md'),
       page('docs/reference/config-keys.md'),
     ],
   },
