@@ -33,7 +33,7 @@ type Change = Partial<MixRequest>
 
 const models = path.join(nativeRoot, 'models')
 /** The picture of a layout in the package. */
-export const layoutFile = (name: string) => path.join(models, 'layouts', `${name}.png`)
+const layoutFile = (name: string) => path.join(models, 'layouts', `${name}.png`)
 const photo = (thing: string) =>
   thing === 'cheese' ? 'a photo of cheese' : `a photo of a ${thing}`
 const common = { steps: 30, seed: 7 } as const

@@ -75,8 +75,53 @@ describe('the snippets of the documentation', function () {
   })
 })
 
+describe('what tries the snippets', function () {
+  this.timeout(120_000)
+  const page = path.join('docs', 'guides', 'none.md')
+  const block = (code: string, language: string, line: number): Snippet => ({
+    ...{ page, line, language, code, treatment: 'run' },
+  })
+  let folder: string
+  before(async () => {
+    folder = await mkdtemp(path.join(tmpdir(), 'magicmix-docs-'))
+    await pageFolder(folder)
+  })
+  after(() => rm(folder, { recursive: true, force: true }))
+
+  it('tells what does not work, and where', async () => {
+    const failures = await failuresOf(
+      [
+        block("await MagicMix.load({ model: 'none.gguf' })", 'js', 3),
+        block('const one: number = 1\nconsole.log(one)', 'ts', 9),
+        block('test -e corgi.jpg\nnpx magicmix inspect corgi.jpg | cat', 'sh', 14),
+        block('test -e heart.png', 'sh', 20),
+      ],
+      folder,
+    )
+    assert.deepEqual(
+      failures.map(({ place }) => place),
+      [`${page}:3`, `${page}:14`],
+    )
+    assert.match(failures[0]!.problem, /none\.gguf/)
+  })
+
+  it('tells wrong types, and options that do not exist', async () => {
+    const wrong = block('\nawait mixer.mix({ layout, content, nus: 1 })', 'ts', 30)
+    const [error, ...others] = await typeErrorsOf([wrong], folder)
+    assert.match(error!, /none\.md:31: .*'nus'/s)
+    assert.deepEqual(others, [])
+    assert.throws(() => checkCommands('npx magicmix mix a.png "a tiger" \\\n  --nux 1'), /--nux/)
+    checkCommands('npx magicmix mix a.png "a tiger" --nu 1 # --nux')
+  })
+})
+
+interface Failure {
+  place: string
+  problem: string
+}
+
 /** Runs the programs of a page in a process of their own. */
-async function failuresOf(programs: readonly Snippet[], folder: string): Promise<unknown[]> {
+async function failuresOf(programs: readonly Snippet[], folder: string): Promise<Failure[]> {
   const port = await freePorts(['3000', '7860', '8080'])
   const steps = []
   for (const program of programs) {
@@ -94,7 +139,7 @@ async function failuresOf(programs: readonly Snippet[], folder: string): Promise
       !/(const|using|let) mixer\b/.test(code),
   )
   await writeFile(path.join(folder, 'plan.json'), JSON.stringify({ steps, needsMixer }))
-  const runner = path.join(packageRoot, 'test', 'support', 'run-page.mjs')
+  const runner = require.resolve('../support/run-page.mjs')
   const child = spawn(process.execPath, [runner, 'plan.json'], {
     cwd: folder,
     stdio: ['ignore', 'ignore', 'pipe'],
@@ -104,6 +149,7 @@ async function failuresOf(programs: readonly Snippet[], folder: string): Promise
       HOME: folder,
       HF_HUB_OFFLINE: '1',
       MAGICMIX_CACHE: path.join(folder, '.cache'),
+      npm_config_offline: 'true',
     },
   })
   let said = ''
@@ -112,7 +158,7 @@ async function failuresOf(programs: readonly Snippet[], folder: string): Promise
   const failures = await readFile(path.join(folder, 'failures.json'), 'utf8').catch(() => null)
   return failures === null
     ? [{ place: programs[0]!.page, problem: `exit code ${String(code)}: ${said}` }]
-    : (JSON.parse(failures) as unknown[])
+    : (JSON.parse(failures) as Failure[])
 }
 
 async function compiled(code: string, language: string): Promise<string> {
