@@ -82,7 +82,11 @@ const pages = [
           await page.setViewportSize({ width: 1440, height: 900 })
           await page.evaluate(axe)
           const violations = await page.evaluate(async () => {
-            type Violation = { id: string; impact: string; nodes: { html: string }[] }
+            type Violation = {
+              id: string
+              impact: string
+              nodes: { html: string; failureSummary: string }[]
+            }
             type Axe = { run(options: object): Promise<{ violations: Violation[] }> }
             const { axe } = globalThis as unknown as { axe: Axe }
             // VitePress's own sidebar has a button in a button; tables as GitHub knows them may have an empty corner.
@@ -91,9 +95,12 @@ const pages = [
               'empty-table-header': { enabled: false },
             }
             const { violations } = await axe.run({ rules })
-            return violations.map(({ id, impact, nodes }) => `${impact} ${id}: ${nodes[0]!.html}`)
+            return violations.map(
+              ({ id, impact, nodes }) =>
+                `${impact} ${id}: ${nodes[0]!.failureSummary} ${nodes[0]!.html}`,
+            )
           })
-          problems.push(...violations.map((text) => `${name}: ${text.slice(0, 250)}`))
+          problems.push(...violations.map((text) => `${name}: ${text.slice(0, 500)}`))
           problems.push(...errors.map((error) => `${name}: ${error}`))
           problems.push(
             ...asked.filter((url) => !url.startsWith(address) && !url.startsWith('data:')),
