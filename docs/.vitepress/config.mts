@@ -83,6 +83,7 @@ export default defineConfig({
   rewrites: (file) => pageOf(file) ?? file,
   markdown: {
     anchor: { slugify: slugOf },
+    theme: { light: 'github-light-high-contrast', dark: 'github-dark-high-contrast' },
     config: linkPages,
   },
   vite: { server: { watch: { ignored: ['**/build*/**', '**/models/**', '**/dist/**'] } } },

@@ -49,6 +49,11 @@ export function linkPages(md: MarkdownRenderer): void {
     const file = realPath ?? own
     if (file === undefined) return // a title
     const folder = path.dirname(file)
+    for (const token of state.tokens) {
+      // An indented block scrolls by itself, with the keyboard too.
+      if (token.type === 'code_block')
+        token.attrs = [...(token.attrs ?? []), ['tabindex', '0'], ['v-pre', '']]
+    }
     for (const { children } of state.tokens) {
       const ends: boolean[] = []
       for (const token of children ?? []) {
