@@ -19,6 +19,8 @@ constexpr std::int64_t kRowsAtOnce = 32;
 // Of what is between two operations on a large picture. Rows at the edge of a band are computed
 // twice.
 constexpr std::size_t kBandBytes = std::size_t{8} << 20;
+// A result that decides about the memory of a graph.
+constexpr std::int64_t kWorthPlacing = std::int64_t{64} << 20;
 
 /// The work of passing over all values once.
 double passOver(Tensor values) { return 16.0 * static_cast<double>(ggml_nelements(values)); }
@@ -144,15 +146,29 @@ Tensor KernelOps::concatChannels(Tensor a, Tensor b) {
 }
 
 /// f32 values as factors of a product; what is one already stays. Factors in f32 are f32 values.
-Tensor KernelOps::toOperand(Tensor x) {
+/// `bytesOfResult`: of the product's.
+Tensor KernelOps::toOperand(Tensor x, std::int64_t bytesOfResult) {
     if (x->type == operandType()) return x;
     const auto convert = [k = &k_](Tensor node, void *, int part, int parts) {
         Tensor from = node->src[0];
         k->toOperand(floats(from), ggml_nrows(from), toInt(from->ne[0]), node->data, part, parts);
     };
+    std::vector<Tensor> sources{x};
+    if (Tensor space = spaceBelow(x, bytesOfResult)) sources.push_back(space);
     return custom(operandType(),
-                  {kernels::operandStride(k_, toInt(x->ne[0])), x->ne[1], x->ne[2], x->ne[3]}, {x},
-                  0, passOver(x), convert);
+                  {kernels::operandStride(k_, toInt(x->ne[0])), x->ne[1], x->ne[2], x->ne[3]},
+                  sources, 0, passOver(x), convert);
+}
+
+/// A tensor that nobody looks at, or null if it is not worth it. The factors of a picture are
+/// there when the much larger result gets its place, and the picture itself is gone: with the
+/// space between both the result fits in below its factors, and ggml's allocator is left without
+/// a gap that is too small for anything later. Memory that is never touched costs nothing.
+Tensor KernelOps::spaceBelow(Tensor x, std::int64_t bytesOfResult) {
+    const auto bytes = bytesOfResult - static_cast<std::int64_t>(ggml_nbytes(x));
+    if (bytesOfResult < kWorthPlacing || bytes <= 0) return nullptr;
+    const auto nothing = [](Tensor, void *, int, int) {};
+    return custom(GGML_TYPE_I8, {bytes}, {}, 0, 0, nothing);
 }
 
 /// At once as a factor of the next product: values go through memory only once.
@@ -214,8 +230,10 @@ struct KernelOps::Factors {
 
 Tensor KernelOps::product(Tensor x, kernels::Product product, Tensor weight, Tensor bias,
                           const Plus &plus, const std::vector<std::int64_t> &shape) {
-    const Factors factors(toOperand(x), weight, bias, plus);
     const Result result = resultOf(product, plus, shape);
+    std::int64_t bytes = static_cast<std::int64_t>(ggml_type_size(result.type));
+    for (const std::int64_t length : result.shape) bytes *= length;
+    const Factors factors(toOperand(x, bytes), weight, bias, plus);
     const auto run = [=, k = &k_](Tensor node, void *scratch, int part, int parts) {
         k->product(factors.of(node, product), scratch, part, parts);
     };

@@ -35,7 +35,8 @@ public:
     Tensor attention(Tensor queries, Tensor keys, Tensor values, int heads, Mask mask) override;
 
 private:
-    Tensor toOperand(Tensor x);
+    Tensor toOperand(Tensor x, std::int64_t bytesOfResult = 0);
+    Tensor spaceBelow(Tensor x, std::int64_t bytesOfResult);
     /// Mean and deviation of channels, for the kernels of group norms.
     Tensor statisticsOf(Tensor picture, const kernels::GroupNorm &sizes);
     static kernels::GroupNorm groupNormOf(Tensor picture, const Norm &norm, int groups,
