@@ -2,12 +2,11 @@
  * Seconds per step and peak memory of a mix.
  *
  *     npm run bench:mix -- [--steps 5] [--size 512x512] [--model sd15|sdxl|FILE] [--precision f16]
- *                          [--device cpu] [--threads 2] [--json]
+ *                          [--device cpu] [--threads 2] [--release-text-encoders] [--json]
  *
  * sd15 (the default) and sdxl are formula-weight models with their sizes, which are as fast as trained ones. They
  * are made once, under node_modules/.cache: 2.1 GB and 6.9 GB.
  */
-import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 
 import { MagicMix } from 'magicmix'
@@ -16,6 +15,7 @@ import type { Precision } from 'magicmix'
 import { benchModel } from './models.js'
 import { fixture } from '../test/support/package-root.js'
 import { machine } from './machine.js'
+import { Phases } from './phases.js'
 
 export interface Result {
   machine: string
@@ -33,8 +33,10 @@ export interface Result {
   decodeSeconds: number
   totalSeconds: number
   weightsMiB: number
-  /** of the process; NaN where the system does not tell */
+  /** of the process */
   peakMemoryMiB: number
+  /** the same while the model was loaded, while prompts and picture were encoded, and so on */
+  phasesMiB: Record<string, number>
 }
 
 async function main(): Promise<void> {
@@ -46,6 +48,7 @@ async function main(): Promise<void> {
       precision: { type: 'string', default: 'auto' },
       device: { type: 'string', default: 'auto' },
       threads: { type: 'string' },
+      'release-text-encoders': { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
     },
   })
@@ -55,10 +58,13 @@ async function main(): Promise<void> {
   const [width = NaN, height = width] = size.split('x').map(Number)
   const steps = Number(values.steps)
 
+  const phases = new Phases()
+  phases.begin('load')
   await using mixer = await MagicMix.load({
     model: file,
     device: values.device,
     precision: values.precision as Precision,
+    releaseTextEncoders: values['release-text-encoders'],
     ...(values.threads === undefined ? {} : { threads: Number(values.threads) }),
   })
   const { timings } = await mixer.mix({
@@ -72,9 +78,11 @@ async function main(): Promise<void> {
     width,
     height,
     onProgress: ({ stage, step, steps }) => {
+      phases.begin(stage)
       if (!json) process.stderr.write(`\r${stage} ${step}/${steps}   `)
     },
   })
+  phases.end()
   if (!json) process.stderr.write('\n')
 
   const warm = timings.steps.slice(timings.steps.length > 1 ? 1 : 0).sort((a, b) => a - b)
@@ -94,25 +102,25 @@ async function main(): Promise<void> {
     decodeSeconds: timings.decode / 1000,
     totalSeconds: timings.total / 1000,
     weightsMiB: model.memory.weights / 2 ** 20,
-    peakMemoryMiB: peakMemory() / 2 ** 20,
+    peakMemoryMiB: Math.max(...Object.values(phases.peaks)),
+    phasesMiB: phases.peaks,
   }
   console.log(json ? JSON.stringify(result) : table(result))
-}
-
-/** Most memory that the process ever held, in bytes. */
-function peakMemory(): number {
-  if (process.platform !== 'linux') return process.resourceUsage().maxRSS * 1024
-  const status = readFileSync('/proc/self/status', 'utf8')
-  return Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1]) * 1024
 }
 
 function table(result: Result): string {
   return Object.entries(result)
     .map(([key, value]) => {
       const shown = typeof value === 'number' ? Number(value.toPrecision(4)) : String(value)
-      return `${key.padEnd(20)} ${shown}`
+      return `${key.padEnd(20)} ${typeof value === 'object' ? describe(value) : shown}`
     })
     .join('\n')
+}
+
+function describe(phases: Record<string, number>): string {
+  return Object.entries(phases)
+    .map(([phase, mebibytes]) => `${phase} ${mebibytes.toFixed(0)}`)
+    .join(', ')
 }
 
 void main()

@@ -237,6 +237,7 @@ LoadOptions readLoadOptions(const Fields &fields) {
         options.textEncoderOnCpu |= part == "textEncoder";
         options.vaeOnCpu |= part == "vae";
     }
+    options.releaseTextEncoders = fields.flag("releaseTextEncoders");
     options.precision = fields.text("precision");
     options.threads = fields.integer("threads");
     options.kernels = fields.text("kernels");
@@ -441,7 +442,8 @@ Napi::Value toJs(Napi::Env env, const ModelInfo &info) {
                                       {"channels", numbers(env, info.tinyDecoder->channels)}})
                             : env.Null()},
         {"embeddings", arrayOf(env, info.embeddings, embedding)},
-        {"memory", object({{"weights", count(info.memory.weights)}})},
+        {"memory", object({{"weights", count(info.memory.weights)},
+                           {"textEncoders", count(info.memory.textEncoders)}})},
     });
 }
 

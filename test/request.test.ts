@@ -324,6 +324,7 @@ describe('load options', () => {
       config: {},
       embeddings: {},
       keepOnCpu: [],
+      releaseTextEncoders: false,
       kernels: '',
       loras: [],
       vae: undefined,

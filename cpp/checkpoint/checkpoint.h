@@ -54,7 +54,6 @@ public:
     bool hasAny(const std::string &prefix) const override;
     Description describe(const std::string &name) const override;
     Values read(const std::string &name) const override;
-    void release(const std::string &) const override {}
 
 private:
     struct Missing {

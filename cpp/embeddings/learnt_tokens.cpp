@@ -118,29 +118,14 @@ std::vector<std::string> tokenTables(const WeightSource &model) {
 
 namespace {
 
-/// A token table that grows.
-struct Table {
-    Table(const WeightSource &model, const std::string &name) {
-        const WeightSource::Values known = model.read(name);
-        const std::uint64_t count = elementCount(known.shape, "'" + name + "'");
-        if (known.shape.size() != 2 || count == 0) {
-            throw Error("MODEL_FORMAT", "tensor '" + name + "' must have two dimensions",
-                        {{"tensor", name}});
-        }
-        width = static_cast<std::uint64_t>(known.shape[1]);
-        values.resize(count);
-        toFloats(known.type, known.data.get(), 0, count, values.data());
-        model.release(name);
+/// The width of a token table, `[rows, width]`.
+std::uint64_t widthOf(const WeightSource::Description &table, const std::string &name) {
+    if (table.shape.size() == 2 && elementCount(table.shape, "'" + name + "'") > 0) {
+        return static_cast<std::uint64_t>(table.shape[1]);
     }
-
-    std::uint64_t rows() const { return values.size() / width; }
-    void append(const std::vector<float> &vectors) {
-        values.insert(values.end(), vectors.begin(), vectors.end());
-    }
-
-    std::uint64_t width = 0;
-    std::vector<float> values;
-};
+    throw Error("MODEL_FORMAT", "tensor '" + name + "' must have two dimensions",
+                {{"tensor", name}});
+}
 
 } // namespace
 
@@ -148,17 +133,18 @@ LearntTokens::LearntTokens(const WeightSource &base, const std::vector<Embedding
                            const Cancellation &cancel)
     : base_(base) {
     if (files.empty()) return;
-    const std::vector<std::string> names = tokenTables(base);
-    std::vector<Table> tables;
-    for (const auto &name : names) tables.emplace_back(base, name);
+    const std::vector<std::string> tables = tokenTables(base);
     for (const auto &file : files) {
         const ModelFile model = readModelFile(file.path, cancel);
         bundledEmbeddings(model.tensors, file.path); // refuses what is none
         std::vector<std::int32_t> ids;
         for (std::size_t i = 0; i < tables.size(); i++) {
+            const Description table = base.describe(tables[i]);
+            const std::uint64_t width = widthOf(table, tables[i]);
+            std::vector<float> &rows = rows_[tables[i]];
             const StoredTensor &tensor = vectorsOf(file, model.tensors, i, tables.size());
-            const std::vector<float> vectors = readVectors(file, tensor, tables[i].width);
-            const std::size_t count = vectors.size() / tables[i].width;
+            const std::vector<float> vectors = readVectors(file, tensor, width);
+            const std::size_t count = vectors.size() / width;
             if (i > 0 && count != ids.size()) {
                 unsupported(file,
                             "has " + std::to_string(ids.size()) +
@@ -167,16 +153,12 @@ LearntTokens::LearntTokens(const WeightSource &base, const std::vector<Embedding
                             tensor.name);
             }
             ids.resize(count);
-            std::iota(ids.begin(), ids.end(), static_cast<std::int32_t>(tables[i].rows()));
-            tables[i].append(vectors);
+            std::iota(ids.begin(), ids.end(),
+                      static_cast<std::int32_t>(static_cast<std::uint64_t>(table.shape[0]) +
+                                                rows.size() / width));
+            rows.insert(rows.end(), vectors.begin(), vectors.end());
         }
         placeholders_.push_back({file.placeholder, std::move(ids)});
-    }
-    for (std::size_t i = 0; i < tables.size(); i++) {
-        Table &table = tables[i];
-        const std::vector<std::int64_t> shape{static_cast<std::int64_t>(table.rows()),
-                                              static_cast<std::int64_t>(table.width)};
-        tables_[names[i]] = Values::owning(shape, std::move(table.values));
     }
 }
 
@@ -187,19 +169,26 @@ int LearntTokens::count() const {
 }
 
 WeightSource::Description LearntTokens::describe(const std::string &name) const {
-    const auto table = tables_.find(name);
-    return table != tables_.end() ? table->second : base_.describe(name);
+    Description description = base_.describe(name);
+    const auto rows = rows_.find(name);
+    if (rows == rows_.end()) return description;
+    const auto width = static_cast<std::int64_t>(widthOf(description, name));
+    description.shape[0] += static_cast<std::int64_t>(rows->second.size()) / width;
+    description.type = GGML_TYPE_F32;
+    return description;
 }
 
 WeightSource::Values LearntTokens::read(const std::string &name) const {
-    const auto table = tables_.find(name);
-    return table != tables_.end() ? table->second : base_.read(name);
-}
-
-void LearntTokens::release(const std::string &name) const {
-    const auto table = tables_.find(name);
-    if (table != tables_.end()) table->second = {};
-    base_.release(name);
+    const auto rows = rows_.find(name);
+    if (rows == rows_.end()) return base_.read(name);
+    const Values known = base_.read(name);
+    const std::uint64_t count = elementCount(known.shape, "'" + name + "'");
+    std::vector<float> all;
+    all.reserve(count + rows->second.size());
+    all.resize(count);
+    toFloats(known.type, known.data.get(), 0, count, all.data());
+    all.insert(all.end(), rows->second.begin(), rows->second.end());
+    return Values::owning(describe(name).shape, std::move(all));
 }
 
 } // namespace magicmix

@@ -30,12 +30,11 @@ public:
     bool hasAny(const std::string &prefix) const override { return base_.hasAny(prefix); }
     Description describe(const std::string &name) const override;
     Values read(const std::string &name) const override;
-    void release(const std::string &name) const override;
 
 private:
     const WeightSource &base_;
     std::vector<Embedding> placeholders_;
-    mutable std::map<std::string, Values> tables_; ///< the longer ones, until they are released
+    std::map<std::string, std::vector<float>> rows_; ///< the further ones, by table
 };
 
 } // namespace magicmix

@@ -8,6 +8,7 @@
 #include "embeddings/learnt_tokens.h"
 #include "engine/mix_run.h"
 #include "engine/networks.h"
+#include "engine/text_encoding.h"
 #include "lora/loras.h"
 #include "model/names.h"
 #include "model/pixels.h"
@@ -92,6 +93,7 @@ struct Engine::Parts {
     LearntTokens learnt;
     Networks networks;
     Loras loras;
+    TextSource texts{checkpoint, learnt, loras};
     std::vector<Lora> loadedLoras;
     Kept kept;
     std::map<int, SharedStates> sweeps; // by number
@@ -128,7 +130,7 @@ struct Engine::Parts {
         auto &prediction = networks.architecture.schedule.prediction;
         if (prediction) return;
         const Tokens tokens = emptyPrompt(networks.architecture.texts.front().padding);
-        const Conditioning conditioning = encodePrompt(networks.texts(), tokens, cancel);
+        const Conditioning conditioning = TextEncoding(networks, texts, cancel).encode(tokens);
         const PromptContext empty = runContext(networks.unet(), conditioning, cancel);
         const auto usual = networks.architecture.family->unet.usualPrediction;
         prediction = probePrediction(networks.unet(), empty, usual, cancel);
@@ -163,7 +165,7 @@ MixResult Engine::mix(const MixRequest &request, const Cancellation &cancel,
                               parts_->networks.unet().network.addedWidth() > 0});
     if (request.decoder == "tiny") parts_->requireTinyDecoder();
     SharedStates *states = request.sharing ? &parts_->sweeps[request.sharing->sweep] : nullptr;
-    MixRun run(parts_->networks, parts_->loras, parts_->kept, states, request, cancel, progress);
+    MixRun run(parts_->networks, parts_->texts, parts_->kept, states, request, cancel, progress);
     run.requireMemory();
     parts_->useLoras(request.loras.value_or(parts_->loadedLoras), cancel);
     return run.run();
@@ -178,7 +180,7 @@ const Schedule &Engine::schedule() const { return parts_->networks.schedule(); }
 Conditioning Engine::encodeText(const Tokens &tokens, const Cancellation &cancel) {
     checkTokens(tokens, parts_->info.sizes.textEncoders.front().vocabulary, "tokens");
     parts_->useLoadedLoras(cancel);
-    return encodePrompt(parts_->networks.texts(), tokens, cancel);
+    return TextEncoding(parts_->networks, parts_->texts, cancel).encode(tokens);
 }
 
 Latent Engine::predictNoise(const NoiseInput &input, const Cancellation &cancel,

@@ -58,7 +58,7 @@ ModelInfo describe(const Checkpoint &checkpoint, const Networks &networks) {
                    weightsHash(tensors, {kVaePrefix})};
     info.threads = networks.device().threads();
     info.nativeSize = networks.architecture.nativeSize();
-    info.memory.weights = networks.bytes();
+    info.memory = {networks.bytes(), networks.textBytes()};
 
     auto &parameters = info.parameters;
     for (const auto &text : family->texts) {

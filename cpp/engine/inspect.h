@@ -67,7 +67,8 @@ struct ModelInfo {
     std::optional<TinyDecoderInfo> tinyDecoder; ///< beside the autoencoder, if it was asked for
     std::vector<Embedding> embeddings;          ///< in the order in which they were asked for
     struct Memory {
-        std::uint64_t weights = 0; ///< bytes that the weights take on the device
+        std::uint64_t weights = 0;      ///< bytes that all weights take on their devices
+        std::uint64_t textEncoders = 0; ///< of these, those of the text encoders
     } memory;
 };
 

@@ -18,6 +18,8 @@ struct LoadOptions {
     std::vector<EmbeddingFile> embeddings;
     std::string device = "cpu"; ///< an id of `listDevices`
     bool textEncoderOnCpu = false, vaeOnCpu = false;
+    /// Text encoders are read from the files when a new prompt comes, and given back.
+    bool releaseTextEncoders = false;
     /// Type of the large weights: "auto", "f32", "f16", "bf16", "q8_0" (on the CPU only).
     std::string precision = "auto";
     std::string kernels; ///< the best instruction set allowed, or "off"; empty: no limit

@@ -42,8 +42,8 @@ std::string bytesOf(const std::vector<T> &values) {
     return {reinterpret_cast<const char *>(values.data()), values.size() * sizeof(T)};
 }
 
-/// Keys and values of a prompt that changes often may be many; those that do not fit are computed
-/// again when their step comes.
+/// Keys and values of a prompt that changes often may be many, and so may its states; those that do
+/// not fit are computed again when their step comes.
 constexpr std::size_t mostPromptBytes = std::size_t{1} << 30;
 
 std::size_t bytesIn(const PromptContext &context) {
@@ -56,10 +56,10 @@ std::size_t bytesIn(const PromptContext &context) {
 
 } // namespace
 
-MixRun::MixRun(Networks &networks, const Loras &loras, Kept &kept, SharedStates *states,
+MixRun::MixRun(Networks &networks, const TextSource &texts, Kept &kept, SharedStates *states,
                const MixRequest &request, const Cancellation &cancel,
                const ProgressCallback &progress)
-    : networks_(networks), loras_(loras), kept_(kept), request_(request), cancel_(cancel),
+    : networks_(networks), textSource_(texts), kept_(kept), request_(request), cancel_(cancel),
       size_(request.size().cells()), generator_(request.seed), trail_(request, networks.schedule()),
       path_(states ? states->along(request.sharing->root, trail_) : SharedStates::Path{}),
       begin_(beginningFor(trail_, path_)),
@@ -69,7 +69,7 @@ MixRun::MixRun(Networks &networks, const Loras &loras, Kept &kept, SharedStates 
       reporter_(std::make_unique<Reporter>(progress, begin_.layoutSteps() + request.steps -
                                                          begin_.content +
                                                          (request.score ? kScoreCalls : 0))),
-      prompts_(mostPromptBytes) {}
+      texts_(mostPromptBytes), prompts_(mostPromptBytes) {}
 
 MixRun::~MixRun() = default;
 
@@ -103,6 +103,7 @@ MixResult MixRun::run() {
 // Encode: the prompts to keys and values, the picture to a latent
 
 /// All that the steps will ask for, so that whatever is wrong with one is found before the first.
+/// The states of all texts come first: the text encoders may then give their memory back.
 void MixRun::encodePrompts() {
     std::map<std::string, StepPrompt> contents, layouts;
     std::map<std::string, const Tokens *> negatives;
@@ -130,50 +131,71 @@ void MixRun::encodePrompts() {
     reporter_->begin(Stage::Encode,
                      static_cast<int>(contents.size() + layouts.size() + negatives.size() +
                                       request_.layout.pictures.size()));
-    const auto encode = [&](const auto &prompts, const auto &make) {
-        for (const auto &[of, prompt] : prompts) {
-            make(prompt);
+    encoding_.emplace(networks_, textSource_, cancel_);
+    for (const auto *prompts : {&contents, &layouts}) {
+        for (const auto &[of, prompt] : *prompts) {
+            if (prompt.layout) encoded(*prompt.layout);
+            if (prompt.content) encoded(*prompt.content);
             reporter_->done();
         }
-    };
-    const auto ofText = [&](const StepPrompt &prompt) { contextOf(prompt); };
-    encode(contents, ofText);
-    encode(negatives, [&](const Tokens *tokens) { contextOfNone(*tokens); });
-    encode(layouts, ofText);
+    }
+    for (const auto &[of, tokens] : negatives) {
+        if (!isNone(*tokens)) encoded(*tokens);
+        reporter_->done();
+    }
+    encoding_.reset();
+    for (const auto &[of, prompt] : contents) contextOf(prompt);
+    for (const auto &[of, tokens] : negatives) contextOfNone(*tokens);
+    for (const auto &[of, prompt] : layouts) contextOf(prompt);
     contents_.resize(request_.contents.size());
     weights_ = shares(request_.contents);
 }
 
-Conditioning MixRun::encoded(const Tokens &tokens) {
-    Conditioning conditioning = encodePrompt(networks_.texts(), tokens, cancel_);
-    requireFinite(conditioning.context, "the text encoder");
-    requireFinite(conditioning.pooled, "the text encoder");
-    return conditioning;
+std::shared_ptr<const Conditioning> MixRun::encoded(const Tokens &tokens) {
+    const std::string key =
+        "text " + std::to_string(textSource_.loras.version()) + " " + bytesOf(tokens);
+    if (auto states = texts_.find<Conditioning>(key)) return states;
+    const auto keepIn = [&](Kept &kept, const std::shared_ptr<const Conditioning> &states) {
+        const std::size_t count = states->context.size() + states->pooled.size();
+        kept.keep<Conditioning>(key, states, count * sizeof(float));
+    };
+    auto states = kept_.find<Conditioning>(key);
+    if (!states) {
+        states = std::make_shared<const Conditioning>(newlyEncoded(tokens));
+        keepIn(kept_, states);
+    }
+    keepIn(texts_, states);
+    return states;
 }
 
-/// Of a prompt in the place of which some families take zeros if it is empty.
-PromptPointer MixRun::contextOfNone(const Tokens &tokens) {
+Conditioning MixRun::newlyEncoded(const Tokens &tokens) {
+    Conditioning states = encoding_ ? encoding_->encode(tokens)
+                                    : TextEncoding(networks_, textSource_, cancel_).encode(tokens);
+    requireFinite(states.context, "the text encoder");
+    requireFinite(states.pooled, "the text encoder");
+    return states;
+}
+
+/// Whether it is an empty prompt in the place of which the family takes zeros.
+bool MixRun::isNone(const Tokens &tokens) const {
     const Architecture &architecture = networks_.architecture;
-    const bool isEmpty = tokens == emptyPrompt(architecture.texts[0].padding);
-    if (!isEmpty || !architecture.zerosForEmptyPrompt) {
-        return contextOf(promptOfText(Blend::Content, tokens));
-    }
+    return architecture.zerosForEmptyPrompt && tokens == emptyPrompt(architecture.texts[0].padding);
+}
+
+PromptPointer MixRun::contextOfNone(const Tokens &tokens) {
+    if (!isNone(tokens)) return contextOf(promptOfText(Blend::Content, tokens));
     const std::string key = "no prompt";
     if (auto context = prompts_.find<PromptContext>(key)) return context;
     auto context = std::make_shared<PromptContext>(
-        noPrompt(networks_.unet().network, architecture.texts.back().pooledWidth));
+        noPrompt(networks_.unet().network, networks_.architecture.texts.back().pooledWidth));
     prompts_.keep<PromptContext>(key, context, bytesIn(*context));
     return context;
 }
 
 PromptPointer MixRun::contextOf(const StepPrompt &prompt) {
-    const std::string key = "prompt " + std::to_string(loras_.version()) + " " + prompt.of;
+    const std::string key = "prompt " + prompt.of;
     if (auto context = prompts_.find<PromptContext>(key)) return context;
-    PromptPointer context = kept_.find<PromptContext>(key);
-    if (!context) {
-        context = madeContext(prompt);
-        kept_.keep<PromptContext>(key, context, bytesIn(*context));
-    }
+    const PromptPointer context = madeContext(prompt);
     prompts_.keep<PromptContext>(key, context, bytesIn(*context));
     return context;
 }
@@ -184,13 +206,13 @@ PromptPointer MixRun::madeContext(const StepPrompt &prompt) {
         return contextOf(promptOfText(Blend::Content, tokens));
     };
     switch (how) {
-    case Blend::Layout: return madeContext(encoded(*layout));
-    case Blend::Content: return madeContext(encoded(*content));
+    case Blend::Layout: return madeContext(*encoded(*layout));
+    case Blend::Content: return madeContext(*encoded(*content));
     case Blend::Interpolated:
         return madeContext(
-            interpolate(encoded(*layout), encoded(*content), request_.weightOfSecond()));
+            interpolate(*encoded(*layout), *encoded(*content), request_.weightOfSecond()));
     case Blend::Swapped:
-        return madeContext(swapped(encoded(*layout), encoded(*content), request_.weightOfSecond(),
+        return madeContext(swapped(*encoded(*layout), *encoded(*content), request_.weightOfSecond(),
                                    request_.method.draw));
     case Blend::Split:
         return std::make_shared<PromptContext>(split(*contextOfText(*layout),

@@ -10,13 +10,14 @@
 #include "engine/request.h"
 #include "engine/shared_states.h"
 #include "engine/step_prompts.h"
+#include "engine/text_encoding.h"
 #include "engine/trail.h"
-#include "lora/loras.h"
 #include "mix/magicmix.h"
 #include "model/conditioning.h"
 #include "model/sessions.h"
 
 #include <memory>
+#include <optional>
 
 namespace magicmix {
 
@@ -28,9 +29,9 @@ struct Visit;
 /// One mix, from a checked request to pixels. Everything that is passed to it outlives it.
 class MixRun {
 public:
-    /// `kept`: what earlier mixes have encoded. `states`: of the mix's sweep, or null. `loras` have
-    /// the weights as the mix wants them by the time of `run`.
-    MixRun(Networks &networks, const Loras &loras, Kept &kept, SharedStates *states,
+    /// `kept`: what earlier mixes have encoded. `states`: of the mix's sweep, or null. By the time
+    /// of `run` the weights have the LoRAs that the mix wants.
+    MixRun(Networks &networks, const TextSource &texts, Kept &kept, SharedStates *states,
            const MixRequest &request, const Cancellation &cancel, const ProgressCallback &progress);
     ~MixRun();
 
@@ -51,7 +52,9 @@ private:
     std::shared_ptr<const Picture> preview(const Latent &clean);
     /// The picture of a latent, in planes.
     std::vector<float> tinyPicture(const Latent &latent);
-    Conditioning encoded(const Tokens &tokens);
+    bool isNone(const Tokens &tokens) const;
+    std::shared_ptr<const Conditioning> encoded(const Tokens &tokens);
+    Conditioning newlyEncoded(const Tokens &tokens);
     PromptPointer contextOf(const StepPrompt &prompt);
     PromptPointer contextOfNone(const Tokens &tokens);
     PromptPointer madeContext(const StepPrompt &prompt);
@@ -69,7 +72,7 @@ private:
     Arrival leaver(const Places &places, int first, const std::vector<int> &keep);
 
     Networks &networks_;
-    const Loras &loras_;
+    const TextSource &textSource_;
     Kept &kept_;
     const MixRequest &request_;
     const Cancellation &cancel_;
@@ -85,6 +88,8 @@ private:
     std::unique_ptr<Sampler> sampler_;
     std::unique_ptr<Reporter> reporter_;
 
+    std::optional<TextEncoding> encoding_; // while the prompts are encoded
+    Kept texts_;                           // states of the prompts' texts
     Kept prompts_; // of the steps; a prompt that was kept is the same pointer
     /// A content's keys and values as the last step had them.
     struct Content {

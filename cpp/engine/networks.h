@@ -13,18 +13,16 @@
 #include "tensor/device.h"
 #include "tensor/weights.h"
 
-#include <memory>
+#include <array>
 #include <optional>
 #include <set>
 #include <string>
 
 namespace magicmix {
 
-/// A device, and the weights that lie on it.
+/// The weights of networks that belong together, and the device on which they lie.
 struct Station {
-    Station(Device opened, const LoadOptions &options, const WeightSource &source);
-
-    Device device; // outlives the weights, which lie in its memory
+    Device &device;
     Precision precision;
     Weights weights;
 };
@@ -41,32 +39,41 @@ public:
 
     /// As the family has them.
     std::vector<Placed<TextEncoder>> texts();
-    Placed<UNet> unet() { return placed(main_, unet_); }
-    Placed<Autoencoder> vae() { return placed(*vaeStation_, vae_); }
+    Placed<UNet> unet() { return placed(unetStation_, unet_); }
+    Placed<Autoencoder> vae() { return placed(vaeStation_, vae_); }
     bool hasTinyDecoder() const { return tinyDecoder_.has_value(); }
     /// Only if there is one. It lies with the autoencoder.
-    Placed<TinyDecoder> tinyDecoder() { return placed(*vaeStation_, *tinyDecoder_); }
+    Placed<TinyDecoder> tinyDecoder() { return placed(vaeStation_, *tinyDecoder_); }
     /// The device of the UNet.
-    const Device &device() const { return main_.device; }
-    const Device &textDevice() const { return textStation_->device; }
-    const Device &vaeDevice() const { return vaeStation_->device; }
-    Precision precision() const { return main_.precision; }
+    const Device &device() const { return main_; }
+    const Device &textDevice() const { return textStation_.device; }
+    const Device &vaeDevice() const { return vaeStation_.device; }
+    Precision precision() const { return unetStation_.precision; }
     /// The prediction type of the UNet; set by the time that the weights are loaded.
     Prediction prediction() const { return *architecture.schedule.prediction; }
     const Schedule &schedule() const { return architecture.schedule; }
 
+    /// The text encoders' first.
     std::vector<Weights *> weights();
+    Weights &textWeights() { return textStation_.weights; }
     /// Elements of the tensors that start with `prefix`.
     std::uint64_t parameters(const std::string &prefix) const;
     /// Bytes that the weights take on all devices.
     std::uint64_t bytes() const;
+    /// Of these, bytes of the text encoders.
+    std::uint64_t textBytes() const { return textStation_.weights.bytes(); }
 
     /// Of all tensors that the networks use.
     std::set<std::string> names() const;
     /// Checks every shape. Throws `MODEL_FORMAT` naming the tensor.
     void check(const WeightSource &source) const;
+    /// All but those of text encoders that are not kept.
     void load(const WeightSource &source, const Cancellation &cancel,
               const ProgressCallback &progress);
+    /// Are the text encoders in memory all the time?
+    bool keepsTexts() const { return keepsTexts_; }
+    /// Throws `OUT_OF_MEMORY`.
+    void loadTexts(const WeightSource &source, const Cancellation &cancel);
 
     /// Bytes that a mix of the native size takes beside the weights, before these are loaded.
     std::uint64_t nativeWorkingBytes();
@@ -89,14 +96,17 @@ private:
     static Placed<Network> placed(Station &station, const Network &network) {
         return {station.device, station.precision, network};
     }
-    std::vector<Station *> stations();
+    Device &deviceFor(bool onCpu) { return onCpu && cpu_ ? *cpu_ : main_; }
+    std::array<Station *, 3> stations();
+    std::array<const Station *, 3> stations() const;
     WorkingMemory measure(PixelSize size, const std::vector<UNetUse> &sessions,
                           bool withTinyDecoder);
     WorkingMemory measureBeforeLoading();
 
-    Station main_;
-    std::unique_ptr<Station> cpu_; // beside a GPU, where something is kept on the CPU
-    Station *textStation_, *vaeStation_;
+    Device main_;
+    std::optional<Device> cpu_; // beside a GPU, where something is kept on the CPU
+    bool keepsTexts_;
+    Station textStation_, unetStation_, vaeStation_;
     std::vector<TextEncoder> texts_;
     UNet unet_;
     Autoencoder vae_;

@@ -45,6 +45,8 @@ struct Product {
     int images = 1, height = 1, width = 0;
     int outHeight = 1, outWidth = 0;
     int kernel = 1, stride = 1, padding = 0; ///< zeros above and to the left
+    /// Rows of x above its first that stand where the upper zeros would: x is a band of a picture.
+    int rowsAbove = 0;
     /// 2 doubles the picture by repeating pixels; what is convolved is the top left part that
     /// `outHeight` and `outWidth` say.
     int magnify = 1;

@@ -192,7 +192,7 @@ void findPatches(const Product &p, std::int64_t first, int rowCount, ProductMemo
         const typename S::Operand **row = memory.rows + r;
         for (int ky = 0; ky < p.kernel; ky++) {
             for (int kx = 0; kx < p.kernel; kx++, row += S::rows) {
-                const int y = outY * p.stride + ky - p.padding;
+                const int y = outY * p.stride + ky - p.padding + p.rowsAbove;
                 const int xx = outX * p.stride + kx - p.padding;
                 *row = isInside(p, y, xx)
                            ? x + ((image * p.height + y / p.magnify) * p.width + xx / p.magnify) *

@@ -65,7 +65,8 @@ public:
     Amx::TileRows at(int ky, int kx, int from, int steps, const Amx::Operand *zeros,
                      Amx::Operand *gathered) const {
         if (inLine_) {
-            const int y = y_ * p_.stride + ky - p_.padding, x = x_ * p_.stride + kx - p_.padding;
+            const int y = y_ * p_.stride + ky - p_.padding + p_.rowsAbove;
+            const int x = x_ * p_.stride + kx - p_.padding;
             if (y < 0 || y >= p_.height) return {zeros, 0, 0};
             if (x >= 0 && x + (Amx::tileRows - 1) * p_.stride < p_.width) {
                 return {pixel(image_, y, x) + from, std::int64_t{2} * stride_ * p_.stride, 64};
@@ -100,7 +101,8 @@ private:
                 image++;
             }
         }
-        const int y = outY * p_.stride + ky - p_.padding, x = outX * p_.stride + kx - p_.padding;
+        const int y = outY * p_.stride + ky - p_.padding + p_.rowsAbove;
+        const int x = outX * p_.stride + kx - p_.padding;
         if (!isInside(p_, y, x)) return nullptr;
         return pixel(image, y / p_.magnify, x / p_.magnify);
     }

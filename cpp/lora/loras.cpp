@@ -80,16 +80,28 @@ void Loras::use(const std::vector<Lora> &wanted, const Device &device, const Can
 
 void Loras::makeLike(const Merged &wanted, const std::vector<std::string> &names, Team &team,
                      const Cancellation &cancel) {
+    for (Weights *weights : weights_) {
+        if (weights->areLoaded()) makeLike(wanted, names, *weights, team, cancel);
+    }
+}
+
+void Loras::makeLike(const Merged &wanted, const std::vector<std::string> &names, Weights &weights,
+                     Team &team, const Cancellation &cancel) {
     const auto valuesOf = [&](const std::string &weight) {
         const auto parts = wanted.find(weight);
         return parts == wanted.end() ? base_.read(weight) : merge(weight, parts->second);
     };
-    for (Weights *weights : weights_) {
-        std::vector<std::string> some;
-        std::copy_if(names.begin(), names.end(), std::back_inserter(some),
-                     [&](const std::string &name) { return weights->has(name); });
-        weights->replace(some, valuesOf, team, cancel);
-    }
+    std::vector<std::string> some;
+    std::copy_if(names.begin(), names.end(), std::back_inserter(some),
+                 [&](const std::string &name) { return weights.has(name); });
+    weights.replace(some, valuesOf, team, cancel);
+}
+
+void Loras::mergeInto(Weights &weights, const Device &device, const Cancellation &cancel) {
+    const std::vector<std::string> changed = differences(merged_, {});
+    if (changed.empty()) return;
+    Team team = device.team(threadsToMerge(merged_, changed, device));
+    makeLike(merged_, changed, weights, team, cancel);
 }
 
 /// Every thread holds a weight as f32, and as the file has it; with DoRA once more.

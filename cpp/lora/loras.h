@@ -13,8 +13,8 @@ namespace magicmix {
 /// nothing of it is left.
 class Loras {
 public:
-    /// `weights`: all of the model's, by the device on which they lie; `embeddings`: what stands
-    /// for learnt tokens in prompts.
+    /// `weights`: all of the model's; those that are not in memory get their changes by
+    /// `mergeInto`. `embeddings`: what stands for learnt tokens in prompts.
     Loras(const Checkpoint &base, std::vector<Weights *> weights,
           std::vector<std::string> embeddings)
         : base_(base), weights_(std::move(weights)), embeddings_(std::move(embeddings)) {}
@@ -26,6 +26,9 @@ public:
     /// throws, and `OUT_OF_MEMORY`, all before anything is touched. If it is cancelled on the way,
     /// the weights are made again what they were.
     void use(const std::vector<Lora> &wanted, const Device &device, const Cancellation &cancel);
+
+    /// Changes weights that were read from the checkpoint again as all others are.
+    void mergeInto(Weights &weights, const Device &device, const Cancellation &cancel);
 
     /// Another number after every change of the weights.
     int version() const { return version_; }
@@ -57,6 +60,8 @@ private:
                                            const Cancellation &cancel) const;
     void makeLike(const Merged &wanted, const std::vector<std::string> &names, Team &team,
                   const Cancellation &cancel);
+    void makeLike(const Merged &wanted, const std::vector<std::string> &names, Weights &weights,
+                  Team &team, const Cancellation &cancel);
     int threadsToMerge(const Merged &wanted, const std::vector<std::string> &names,
                        const Device &device) const;
     WeightSource::Values merge(const std::string &weight, const std::vector<Part> &parts) const;

@@ -101,8 +101,7 @@ Tensor Autoencoder::encode(Ops &ops, Tensor picture) const {
         ops.stagePicture("down." + std::to_string(l), x);
     }
     x = middle(ops, x, encoderMiddle_);
-    x = ops.conv2d(normSilu(ops, x, encoderNorm_, Input::Ends), encoderOut_);
-    return ops.toPlanes(ops.conv2d(x, quant_));
+    return ops.toPlanes(ops.conv2d(normConv(ops, x, encoderNorm_, encoderOut_), quant_));
 }
 
 Tensor Autoencoder::decode(Ops &ops, Tensor latent) const {
@@ -118,23 +117,17 @@ Tensor Autoencoder::decode(Ops &ops, Tensor latent) const {
         }
         ops.stagePicture("up." + std::to_string(up_.size() - 1 - l), x);
     }
-    return ops.toPlanes(ops.conv2d(normSilu(ops, x, decoderNorm_, Input::Ends), decoderOut_));
+    return ops.toPlanes(normConv(ops, x, decoderNorm_, decoderOut_));
 }
 
 // Most of the memory of a mix is here. So what only goes into a norm, and the skip, are rounded to
 // what products take, and results lie where an input was that has been seen by all.
 Tensor Autoencoder::resBlock(Ops &ops, Tensor x, const ResBlock &block) const {
-    const auto factors = [&](Tensor picture, const Conv &layer) {
-        return ops.conv2d(picture, layer, {}, 1, Padding::Same, Keep::Factors);
-    };
+    Tensor h = normConv(ops, x, block.norm1, block.conv1, {}, Keep::Factors);
     Plus plus;
-    plus.residual = block.skip.weight ? factors(x, block.skip) : x;
-    const Input ofX = block.skip.weight ? Input::Ends : Input::Stays;
-    Tensor h = factors(normSilu(ops, x, block.norm1, ofX), block.conv1);
-    h = normSilu(ops, h, block.norm2, Input::Ends);
+    plus.residual = block.skip.weight ? ops.lastConv(x, block.skip, h) : x;
     plus.ofResidual = Input::Ends;
-    // `plus.residual` is computed first, so x is not needed any more when its norm is.
-    return ops.conv2d(h, block.conv2, plus);
+    return normConv(ops, h, block.norm2, block.conv2, plus);
 }
 
 Tensor Autoencoder::attention(Ops &ops, Tensor x, const Attention &a) const {
@@ -153,8 +146,9 @@ Tensor Autoencoder::middle(Ops &ops, Tensor x, const Middle &m) const {
     return x;
 }
 
-Tensor Autoencoder::normSilu(Ops &ops, Tensor x, const Norm &norm, Input input) const {
-    return ops.groupNorm(x, norm, config_.normGroups, kNormEpsilon, Activation::Silu, input);
+Tensor Autoencoder::normConv(Ops &ops, Tensor x, const Norm &norm, const Conv &layer,
+                             const Plus &plus, Keep keep) const {
+    return ops.normConv(x, norm, config_.normGroups, kNormEpsilon, layer, plus, keep);
 }
 
 } // namespace magicmix

@@ -45,7 +45,8 @@ private:
     Tensor resBlock(Ops &ops, Tensor x, const ResBlock &block) const;
     Tensor attention(Ops &ops, Tensor x, const Attention &attention) const;
     Tensor middle(Ops &ops, Tensor x, const Middle &middle) const;
-    Tensor normSilu(Ops &ops, Tensor x, const Norm &norm, Input input) const;
+    Tensor normConv(Ops &ops, Tensor x, const Norm &norm, const Conv &layer, const Plus &plus = {},
+                    Keep keep = Keep::Values) const;
 
     AutoencoderConfig config_;
     Conv encoderIn_, encoderOut_, quant_;

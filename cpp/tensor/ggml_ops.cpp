@@ -109,7 +109,7 @@ Tensor GgmlOps::upsampleConv(Tensor picture, Size size, const Conv &layer, Keep)
 }
 
 Tensor GgmlOps::groupNorm(Tensor picture, const Norm &norm, int groups, float epsilon,
-                          Activation activation, Input) {
+                          Activation activation) {
     Tensor y = ggml_group_norm(context_, picture, groups, epsilon);
     y = ggml_mul(context_, y, perChannel(norm.scale));
     y = ggml_add(context_, y, perChannel(norm.shift));

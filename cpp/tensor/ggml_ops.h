@@ -17,7 +17,7 @@ public:
                   Keep keep) override;
     Tensor upsampleConv(Tensor picture, Size size, const Conv &layer, Keep keep) override;
     Tensor groupNorm(Tensor picture, const Norm &norm, int groups, float epsilon,
-                     Activation activation, Input input) override;
+                     Activation activation) override;
     Tensor relu(Tensor picture) override;
     Tensor concatChannels(Tensor a, Tensor b) override;
     Tensor toSequence(Tensor picture) override;

@@ -85,7 +85,7 @@ std::uint64_t Graph::measure() const {
     const ggml_gallocr_ptr allocator(ggml_gallocr_new(device_.bufferType()));
     std::size_t bytes = 0;
     ggml_gallocr_reserve_n_size(allocator.get(), graph_, nullptr, nullptr, &bytes);
-    return bytes + scratchBytes_ * static_cast<std::size_t>(device_.threads());
+    return bytes + scratchBytes_ * static_cast<std::size_t>(device_.threads()) + sharedBytes_;
 }
 
 void Graph::allocate(const std::string &purpose) {
@@ -115,6 +115,8 @@ void Graph::allocateScratch() {
     for (std::size_t i = 0; i < threads; i++) {
         scratch_.push_back(static_cast<std::byte *>(aligned(scratchMemory_.data())) + i * each);
     }
+    sharedMemory_.resize(sharedBytes_ + kCacheLine);
+    shared_ = aligned(sharedMemory_.data());
 }
 
 bool Graph::allocateNodes() {

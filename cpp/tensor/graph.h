@@ -58,6 +58,9 @@ public:
     /// Memory that every thread has for itself while it computes a node.
     void requireScratch(std::size_t bytes) { scratchBytes_ = std::max(scratchBytes_, bytes); }
     void *scratch(int thread) const { return scratch_[static_cast<std::size_t>(thread)]; }
+    /// Memory that all threads have together while they compute a node.
+    void requireShared(std::size_t bytes) { sharedBytes_ = std::max(sharedBytes_, bytes); }
+    void *shared() const { return shared_; }
     /// Those who compute a node that shares its work out.
     Team &team() const { return *team_; }
 
@@ -97,7 +100,10 @@ private:
     std::size_t scratchBytes_ = 0;
     std::vector<std::byte> scratchMemory_;
     std::vector<void *> scratch_; // one per thread
-    Team *team_ = nullptr;        // while it computes
+    std::size_t sharedBytes_ = 0;
+    std::vector<std::byte> sharedMemory_;
+    void *shared_ = nullptr;
+    Team *team_ = nullptr; // while it computes
 };
 
 } // namespace magicmix

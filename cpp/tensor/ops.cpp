@@ -44,6 +44,16 @@ Ops::Ops(Graph &graph) : graph_(graph), context_(graph.context()) {}
 
 Tensor Ops::add(Tensor a, Tensor b) { return ggml_add(context_, a, b); }
 
+Tensor Ops::normConv(Tensor picture, const Norm &norm, int groups, float epsilon, const Conv &layer,
+                     const Plus &plus, Keep keep) {
+    Tensor normal = groupNorm(picture, norm, groups, epsilon, Activation::Silu);
+    return conv2d(normal, layer, plus, 1, Padding::Same, keep);
+}
+
+Tensor Ops::lastConv(Tensor picture, const Conv &layer, Tensor) {
+    return conv2d(picture, layer, {}, 1, Padding::Same, Keep::Factors);
+}
+
 Tensor Ops::silu(Tensor x) { return ggml_silu(context_, x); }
 
 Tensor Ops::gelu(Tensor x) { return ggml_gelu_erf(context_, x); }

@@ -74,8 +74,13 @@ public:
     virtual Tensor upsampleConv(Tensor picture, Size size, const Conv &layer,
                                 Keep keep = Keep::Values) = 0;
     virtual Tensor groupNorm(Tensor picture, const Norm &norm, int groups, float epsilon,
-                             Activation activation = Activation::None,
-                             Input input = Input::Stays) = 0;
+                             Activation activation = Activation::None) = 0;
+    /// `conv2d` of silu(`groupNorm`) of a picture. The norm of a large one may never be whole.
+    virtual Tensor normConv(Tensor picture, const Norm &norm, int groups, float epsilon,
+                            const Conv &layer, const Plus &plus = {}, Keep keep = Keep::Values);
+    /// A 1x1 convolution whose values are rounded as factors, of a picture that nothing but
+    /// `before` has looked at or will. The result may lie in the picture's memory.
+    virtual Tensor lastConv(Tensor picture, const Conv &layer, Tensor before);
     /// max(0, x); what is no number stays so. The result can be rounded as those of norms are, and
     /// can also be a `Plus::residual` or go into `upsampleConv`.
     virtual Tensor relu(Tensor picture) = 0;

@@ -51,7 +51,6 @@ public:
     bool hasAny(const std::string &) const override { return true; }
     Description describe(const std::string &name) const override { return tensors_.at(name); }
     Values read(const std::string &name) const override { return tensors_.at(name); }
-    void release(const std::string &) const override {}
 
 private:
     std::map<std::string, Values> tensors_;

@@ -242,15 +242,27 @@ void Weights::load(const WeightSource &source, Device &device, const Cancellatio
     ggml_backend_buffer_set_usage(buffer_.get(), GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
 
     std::atomic<int> done{0};
-    device.team().run(count(), [&](int i, int thread) {
-        cancel.throwIfRequested();
-        const Declared &declared = declared_[static_cast<std::size_t>(i)];
-        place(source.read(declared.name), declared);
-        source.release(declared.name);
-        const int doneNow = ++done;
-        if (thread == 0) progress(doneNow);
-    });
+    try {
+        device.team().run(count(), [&](int i, int thread) {
+            cancel.throwIfRequested();
+            const Declared &declared = declared_[static_cast<std::size_t>(i)];
+            place(source.read(declared.name), declared);
+            const int doneNow = ++done;
+            if (thread == 0) progress(doneNow);
+        });
+    } catch (...) {
+        giveBack(); // some have values, and others none
+        throw;
+    }
     progress(count());
+}
+
+void Weights::giveBack() {
+    buffer_.reset();
+    for (const auto &declared : declared_) {
+        declared.tensor->data = nullptr;
+        declared.tensor->buffer = nullptr;
+    }
 }
 
 void Weights::replace(const std::vector<std::string> &names,

@@ -38,8 +38,6 @@ public:
     /// weights.
     virtual Description describe(const std::string &name) const = 0;
     virtual Values read(const std::string &name) const = 0;
-    /// Says that the values of `name` will not be asked for again.
-    virtual void release(const std::string &name) const = 0;
 };
 
 /// The weights of the networks: declared by them by name and shape, checked against a checkpoint,
@@ -68,6 +66,12 @@ public:
     /// are done, on this thread.
     void load(const WeightSource &source, Device &device, const Cancellation &cancel,
               const std::function<void(int)> &progress);
+
+    /// Are they in memory?
+    bool areLoaded() const { return buffer_ != nullptr; }
+    /// Gives their memory back. What was declared stays, and can be loaded again; a graph that was
+    /// built with them cannot be used any more.
+    void giveBack();
 
     /// Replaces the values of loaded weights. Shapes stay.
     void replace(const std::vector<std::string> &names,

@@ -288,6 +288,10 @@ private:
         };
         p.outHeight = std::max(1, outSize(p.height));
         p.outWidth = std::max(1, outSize(p.width));
+        if (p.padding == 1 && p.stride == 1 && p.magnify == 1 && random_.flip()) { // a band
+            p.rowsAbove = 1;
+            p.outHeight = std::max(1, p.height - random_.between(1, 2));
+        }
         p.shape.in = random_.oneOf({1, 3, 4, 17, 40, 64, 96, 1300});
         p.shape.out = random_.oneOf({1, 3, 4, 30, 32, 50, 64, 130});
         p.shape.taps = p.kernel * p.kernel;
@@ -347,7 +351,7 @@ private:
                     for (std::size_t o = 0; o < out; o++) {
                         double sum = p.bias ? bias[o] : 0;
                         for (int t = 0; t < p.shape.taps; t++) {
-                            const int y = oy * p.stride + t / p.kernel - p.padding;
+                            const int y = oy * p.stride + t / p.kernel - p.padding + p.rowsAbove;
                             const int xx = ox * p.stride + t % p.kernel - p.padding;
                             const int h = p.magnify == 2 ? p.outHeight : p.height;
                             const int w = p.magnify == 2 ? p.outWidth : p.width;

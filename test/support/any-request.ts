@@ -180,6 +180,7 @@ export const anyLoadOptions = mostly(
         ),
       ),
       keepOnCpu: mostly(fc.constantFrom([], ['vae'], ['unet'])),
+      releaseTextEncoders: mostly(fc.boolean()),
       embeddings: mostly(fc.dictionary(word, mostly(fc.constant('missing')))),
       loras: mostly(fc.array(mostly(fc.record({ file: mostly(word), strength: mostly(share) })))),
       tinyDecoder: seldom(fc.constantFrom('missing', '/', __filename)),

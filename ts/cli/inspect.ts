@@ -120,7 +120,7 @@ function describe({ model, ...found }: NativeInspection, listTensors: boolean): 
         : []),
       [
         'memory',
-        `about ${bytes(memory.weights)} for the weights and ${bytes(found.workingBytes)} ` +
+        `about ${bytes(memory.weights)} for the weights, ${bytes(memory.textEncoders)} of them for text, and ${bytes(found.workingBytes)} ` +
           `for a mix of ${nativeSize} x ${nativeSize} (on the CPU)`,
       ],
     )

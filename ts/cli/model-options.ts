@@ -4,9 +4,13 @@ import type { Options, Values } from './command.js'
 import { flagsOf, optionsFrom } from './flags.js'
 
 const { model, vae, tinyDecoder, clipSkip, device, precision, threads, embeddings } = loadOptions
+const { releaseTextEncoders } = loadOptions
 const modelRow = { ...model, defaultText: 'MAGICMIX_MODEL, or the one in the package' }
 const deviceRows = { device, precision, threads }
-const loadRows = { model: modelRow, vae, tinyDecoder, clipSkip, ...deviceRows, embeddings, config }
+const loadRows = {
+  ...{ model: modelRow, vae, tinyDecoder, clipSkip, ...deviceRows, embeddings, config },
+  releaseTextEncoders,
+}
 
 export const modelFlag: Options = flagsOf({ model: modelRow })
 export const deviceFlags: Options = flagsOf(deviceRows)

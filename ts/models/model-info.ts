@@ -86,8 +86,10 @@ export interface ModelInfo {
   readonly embeddings: readonly Placeholder[]
   /** Memory, in bytes. */
   readonly memory: {
-    /** Of the weights on their devices. */
+    /** Of all weights on their devices. */
     readonly weights: number
+    /** Of these, those of the text encoders, which `releaseTextEncoders` has there only while prompts are encoded. */
+    readonly textEncoders: number
   }
 }
 
