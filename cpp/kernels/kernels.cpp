@@ -23,7 +23,11 @@ namespace {
 struct Candidate {
     const char *name;
     const Kernels *kernels;
-    bool available;
+    bool supported; ///< by the processor, and compiled
+    /// Asks the system, which for tiles changes what the process may do.
+    bool (*granted)() = [] { return true; };
+
+    bool available() const { return supported && granted(); }
 };
 
 #if (defined(__x86_64__) || defined(_M_X64)) && defined(__GNUC__)
@@ -52,7 +56,7 @@ std::vector<Candidate> candidates() {
                         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                         __builtin_cpu_supports("avx512vl");
     const bool bf16 = avx512 && __builtin_cpu_supports("avx512bf16");
-    return {{"amx", amxKernels(), bf16 && amxKernels() != nullptr && mayUseTiles()},
+    return {{"amx", amxKernels(), bf16 && amxKernels() != nullptr, mayUseTiles},
             {"avx512bf16", avx512bf16Kernels(), bf16},
             {"avx512", avx512Kernels(), avx512},
             {"avx2", avx2Kernels(), avx2},
@@ -70,7 +74,7 @@ int roundUp(int n, int step) { return (n + step - 1) / step * step; }
 
 const Kernels *kernelsNamed(const std::string &name) {
     for (const auto &candidate : candidates()) {
-        if (candidate.available && name == candidate.name) return candidate.kernels;
+        if (name == candidate.name && candidate.available()) return candidate.kernels;
     }
     return nullptr;
 }
@@ -87,14 +91,20 @@ bool isFastInBf16(const Kernels &kernels) {
 
 const Kernels *chooseKernels(Storage storage, const std::string &best) {
     if (best == "off") return nullptr;
-    std::string known;
     bool allowed = best.empty();
     for (const auto &candidate : candidates()) {
-        if (!candidate.available) continue;
-        known += std::string(candidate.name) + ", ";
-        allowed = allowed || best == candidate.name;
-        if (!allowed || (candidate.kernels->bf16Operands && storage != Storage::BF16)) continue;
-        return candidate.kernels;
+        if (!candidate.supported) continue;
+        const bool isNamed = best == candidate.name;
+        const bool fits = !candidate.kernels->bf16Operands || storage == Storage::BF16;
+        // What will not be used is not asked for.
+        if (!isNamed && !(allowed && fits)) continue;
+        if (!candidate.available()) continue;
+        allowed = true;
+        if (fits) return candidate.kernels;
+    }
+    std::string known;
+    for (const auto &candidate : candidates()) {
+        if (candidate.available()) known += std::string(candidate.name) + ", ";
     }
     throw Error("INVALID_ARGUMENT",
                 "the environment variable MAGICMIX_KERNELS is '" + best +
