@@ -3,10 +3,10 @@ import prettier from 'eslint-config-prettier'
 import tseslint from 'typescript-eslint'
 
 export default tseslint.config(
-  { ignores: ['build/', '**/dist/', 'prebuilds/', '**/node_modules/'] },
+  { ignores: ['build/', '**/dist/', 'prebuilds/', '**/node_modules/', 'docs/.vitepress/cache/'] },
   js.configs.recommended,
   {
-    files: ['**/*.ts'],
+    files: ['**/*.ts', '**/*.mts'],
     extends: [tseslint.configs.recommendedTypeChecked],
     languageOptions: { parserOptions: { projectService: true } },
     rules: {

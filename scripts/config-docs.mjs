@@ -1,21 +1,11 @@
 #!/usr/bin/env node
 /**
- * Writes docs/config-keys.md from the engine's table of the keys in models' configuration files; with
+ * Writes docs/reference/config-keys.md from the engine's table of the keys in models' configuration files; with
  * --check only says whether it is up to date. Needs the addon and dist/.
  */
-import { readFileSync, writeFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import path from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { built, page } from './generated.mjs'
 
-import prettier from 'prettier'
-
-const require = createRequire(import.meta.url)
-const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..')
-const { native } = require(path.join(root, 'dist', 'native', 'native.js'))
-
-const file = path.join(root, 'docs', 'config-keys.md')
-const keys = native().configKeys()
+const keys = built('native/native.js').native().configKeys()
 
 /** Rows with the same reason stand together. */
 function tableOf(name) {
@@ -55,13 +45,4 @@ between the keys of nested mappings. GGUF and safetensors files that \`convert\`
 
 ${[...new Set(keys.map((key) => key.file))].map(tableOf).join('\n')}`
 
-const formatted = await prettier.format(text, {
-  ...(await prettier.resolveConfig(file)),
-  parser: 'markdown',
-})
-if (!process.argv.includes('--check')) {
-  writeFileSync(file, formatted)
-} else if (readFileSync(file, 'utf8') !== formatted) {
-  console.error('docs/config-keys.md is not what the table says: npm run docs:config')
-  process.exit(1)
-}
+await page('config-keys.md', text, 'docs:config')

@@ -1,37 +1,29 @@
 #!/usr/bin/env node
 /**
- * Writes docs/options.md from the tables in which options are declared; with --check only says whether
- * it is up to date. Needs dist/.
+ * Writes docs/reference/options.md and docs/reference/cli/ from the tables in which options and commands
+ * are declared; with --check only says whether they are up to date. Needs dist/.
  */
-import { readFileSync, writeFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import path from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { built, page, table } from './generated.mjs'
 
-import prettier from 'prettier'
-
-const require = createRequire(import.meta.url)
-const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..')
-const table = (file, name) => require(path.join(root, 'dist', file))[name]
+const rows = (file, name) => built(file)[name]
+const { commands } = built('cli/commands.js')
+const { commonOptions } = built('cli/command.js')
+const made = 'Made by `npm run docs:options` from the tables that'
 
 const calls = [
-  ['`mixer.mix`, `mixer.check`', 'magicmix mix', table('request/mix-options.js', 'mixOptions')],
-  [
-    '`mixer.sweep`, beside those of `mixer.mix`',
-    'magicmix sweep',
-    table('sweep/axes.js', 'sweepOptions'),
-  ],
-  ['`sweep.best`', 'magicmix sweep', table('request/score.js', 'bestOptions')],
+  ['`mixer.mix`, `mixer.check`', 'mix', rows('request/mix-options.js', 'mixOptions')],
+  ['`mixer.sweep`, beside those of `mixer.mix`', 'sweep', rows('sweep/axes.js', 'sweepOptions')],
+  ['`sweep.best`', 'sweep', rows('request/score.js', 'bestOptions')],
   [
     '`mixer.compare`, beside those of `mixer.mix`',
-    'magicmix compare',
-    table('sweep/comparison.js', 'compareOptions'),
+    'compare',
+    rows('sweep/comparison.js', 'compareOptions'),
   ],
-  ['`mix.toBuffer`', 'magicmix mix', table('mix.js', 'bufferOptions')],
-  ['`MagicMix.load`', 'magicmix mix', table('models/load-options.js', 'loadOptions')],
-  ['`convert`', 'magicmix convert', table('models/convert-options.js', 'convertOptions')],
-  ['`pull`', 'magicmix pull', table('hub/pull.js', 'pullOptions')],
-  ['`devices`', 'magicmix devices', table('devices/devices.js', 'devicesOptions')],
+  ['`mix.toBuffer`', 'mix', rows('mix.js', 'bufferOptions')],
+  ['`MagicMix.load`', 'mix', rows('models/load-options.js', 'loadOptions')],
+  ['`convert`', 'convert', rows('models/convert-options.js', 'convertOptions')],
+  ['`pull`', 'pull', rows('hub/pull.js', 'pullOptions')],
+  ['`devices`', 'devices', rows('devices/devices.js', 'devicesOptions')],
 ]
 
 function rowsOf(options, prefix = '') {
@@ -56,28 +48,100 @@ function defaultOf({ required, instead, defaultText, default: value }) {
   return `\`${typeof value === 'string' ? `'${value}'` : JSON.stringify(value)}\``
 }
 
-function tableOf([call, command, options]) {
-  const lines = [
-    ['option', `\`${command}\``, 'default', 'range', 'meaning'],
-    ['---', '---', '---', '---', '---'],
-    ...rowsOf(options),
-  ].map((cells) => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`)
-  return `## ${call}\n\n${lines.join('\n')}\n`
+function callTable([call, command, options]) {
+  const flag = `[\`magicmix ${command}\`](cli/${command}.md)`
+  return `## ${call}\n\n${table(['option', flag, 'default', 'range', 'meaning'], rowsOf(options))}\n`
 }
 
-const text = `# Options
+await page(
+  'options.md',
+  `# Options
 
-Made by \`npm run docs:options\` from the tables that the options are declared in. Prompts have at most 75
+${made} the options are declared in. Prompts have at most 75
 tokens. \`requestSchema\` is the JSON Schema of the options of \`mix\`.
 
-${calls.map(tableOf).join('\n')}`
+${calls.map(callTable).join('\n')}`,
+  'docs:options',
+)
 
-const file = path.join(root, 'docs', 'options.md')
-const options = await prettier.resolveConfig(file)
-const formatted = await prettier.format(text, { ...options, filepath: file })
-if (!process.argv.includes('--check')) {
-  writeFileSync(file, formatted)
-} else if (readFileSync(file, 'utf8') !== formatted) {
-  console.error('docs/options.md is not up to date: npm run docs:options')
-  process.exitCode = 1
+// -------------------------------------------------------------------------------------------------
+// The command line
+
+/** A sentence of the help, which is plain text: what Markdown would read as its own is escaped. */
+const plain = (text) => text.replace(/[<>*[\]`]/g, '\\$&').replace(/\n(?!\n)/g, ' ')
+
+function flagTable(options) {
+  const flags = Object.entries(options).map(([name, { short, value, help }]) => {
+    const spelling = `${short ? `-${short}, ` : ''}--${name}${value ? ` ${value}` : ''}`
+    return [`\`${spelling}\``, ...factsOf(help).map(plain)]
+  })
+  return table(['flag', 'meaning', 'range, default'], flags)
+}
+
+/** 'a sentence [facts]' in its two parts. */
+function factsOf(help) {
+  const [, sentence, facts] =
+    /^(.*?)(?: \[((?:default |may be|[^[]*\d\.\.|[a-z0-9_]+,)[^]*)\])?$/.exec(help)
+  return [sentence, facts ?? '']
+}
+
+function commandPage({ name, usage, summary, about, examples, options }) {
+  const paragraphs = about.split('\n\n').map(plain).join('\n\n')
+  return `# magicmix ${name}
+
+${summary[0].toUpperCase()}${plain(summary.slice(1))}.
+
+\`\`\`text
+magicmix ${usage}
+\`\`\`
+
+${paragraphs}
+
+## Examples
+
+<!-- snippet: not run, needs pictures and models of your own -->
+
+\`\`\`sh
+${examples.join('\n\n')}
+\`\`\`
+
+## Flags
+
+${flagTable(options)}
+
+Every command also takes ${Object.keys(commonOptions)
+    .map((flag) => `\`--${flag}\``)
+    .join(', ')}: see [the command line](index.md).
+`
+}
+
+await page(
+  'cli/index.md',
+  `# Command line
+
+${made} the commands are declared in.
+
+${table(
+  ['command', ''],
+  Object.values(commands).map(({ name, summary }) => [`[\`${name}\`](${name}.md)`, plain(summary)]),
+)}
+
+\`magicmix COMMAND --help\` prints a command's page, \`magicmix --version\` the version. Every command takes
+
+${flagTable(commonOptions)}
+
+The picture or the JSON goes to standard output, everything else to standard error: progress is a bar on a terminal
+and plain lines in a pipe. Without \`--model\` and \`MAGICMIX_MODEL\` the model in the package is used.
+
+| exit code | |
+| --- | --- |
+| 0 | done |
+| 1 | failed: the message ends with the [code](../errors.md) |
+| 2 | called wrongly |
+| 130, 143, 129 | stopped by Ctrl-C, SIGTERM, SIGHUP, with everything tidied up; a second Ctrl-C exits at once |
+`,
+  'docs:options',
+)
+for (const command of Object.values(commands)) {
+  await page(`cli/${command.name}.md`, commandPage(command), 'docs:options')
 }

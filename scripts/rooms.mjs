@@ -42,6 +42,7 @@ const houses = {
     roomOf: (file) => {
       if (file.includes('/')) return file.split('/')[0]
       return [
+        'error-codes',
         'errors',
         'home',
         'own-process',

@@ -477,7 +477,7 @@ describe('LoRAs and embeddings of SDXL', function () {
     }
   })
 
-  // docs/few-steps.md
+  // docs/studies/few-steps.md
   for (const [title, options] of Object.entries<Partial<MixRequest>>({
     LCM: { sampler: 'lcm', steps: 8, kMax: 0.625, kMin: 0.25 },
     TCD: { sampler: 'tcd', steps: 8, kMax: 0.625, kMin: 0.25 },

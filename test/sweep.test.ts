@@ -232,10 +232,11 @@ describe('a sweep', function () {
     })
   })
 
-  it('costs what README.md says', async () => {
-    const readme = await readFile(path.join(packageRoot, 'README.md'), 'utf8')
+  it('costs what the guide says', async () => {
+    const guide = path.join(packageRoot, 'docs', 'guides', 'sweeps.md')
+    const text = await readFile(guide, 'utf8')
     const values = { nu: [0.3, 0.6, 0.9], kMax: [0.5, 0.6, 0.7], kMin: [0.1, 0.3, 0.5] }
-    const told = [...readme.matchAll(/\| `(\w+)` x `(\w+)` +\| a (\w+) +\| (\d+) +\| (\d+) +\|/g)]
+    const told = [...text.matchAll(/\| `(\w+)` x `(\w+)` +\| a (\w+) +\| (\d+) +\| (\d+) +\|/g)]
     assert.equal(told.length, 6)
     for (const [row, one, other, layout, calls, ofSingleMixes] of told) {
       const kMin = other === 'kMax' ? [0.1, 0.2, 0.3] : values.kMin

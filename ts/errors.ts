@@ -4,6 +4,8 @@
  */
 import { types } from 'node:util'
 
+import { errorCodes } from './error-codes.js'
+
 /**
  * The codes of {@link MagicMixError}, and the values at fault. Codes are stable: programs may
  * react to them. Details may be missing where their type says so.
@@ -205,6 +207,7 @@ export interface MagicMixErrorDetails {
   INTERNAL: object
 }
 
+/** @inline */
 interface FileDetails {
   /** The file or folder. */
   readonly path?: string
@@ -213,6 +216,7 @@ interface FileDetails {
   readonly [other: string]: unknown
 }
 
+/** @inline */
 interface HubDetails {
   /** 'ORG/NAME' */
   readonly repo?: string
@@ -221,40 +225,6 @@ interface HubDetails {
 
 /** Error codes, for programs: the keys of {@link MagicMixErrorDetails}, which explains them. */
 export type MagicMixErrorCode = keyof MagicMixErrorDetails
-
-const codes: { readonly [C in MagicMixErrorCode]: true } = {
-  INVALID_ARGUMENT: true,
-  UNKNOWN_OPTION: true,
-  PROMPT_TOO_LONG: true,
-  PROMPT_SYNTAX: true,
-  PHRASE_NOT_FOUND: true,
-  PHRASE_TRUNCATED: true,
-  PICTURE_UNREADABLE: true,
-  PICTURE_UNWRITABLE: true,
-  RECIPE_NOT_FOUND: true,
-  RECIPE_INVALID: true,
-  RECIPE_MISMATCH: true,
-  MODEL_NOT_FOUND: true,
-  MODEL_FORMAT: true,
-  MODEL_UNSUPPORTED: true,
-  CONFIG_NEEDED: true,
-  ACCESS_DENIED: true,
-  DOWNLOAD_FAILED: true,
-  DOWNLOAD_DAMAGED: true,
-  DEVICE_UNAVAILABLE: true,
-  DEVICE_FAILED: true,
-  DISK_FULL: true,
-  FILE_UNWRITABLE: true,
-  OUT_OF_MEMORY: true,
-  OUT_OF_THREADS: true,
-  QUEUE_FULL: true,
-  TIMED_OUT: true,
-  DISPOSED: true,
-  ADDON_UNAVAILABLE: true,
-  BUILD_FAILED: true,
-  NOT_FINITE: true,
-  INTERNAL: true,
-}
 
 /** A {@link MagicMixError} as JSON. */
 export interface MagicMixErrorJson {
@@ -302,7 +272,7 @@ class CodedError<C extends MagicMixErrorCode> extends Error {
    */
   static fromJSON(json: unknown): MagicMixError {
     const { name, code, message, details, cause } = Object(json) as Partial<MagicMixErrorJson>
-    const known = typeof code === 'string' && Object.hasOwn(codes, code)
+    const known = typeof code === 'string' && Object.hasOwn(errorCodes, code)
     if (name !== 'MagicMixError' || !known || typeof message !== 'string') {
       throw new TypeError('This is not a MagicMixError as JSON: { name, code, message, details }')
     }
@@ -320,6 +290,10 @@ class CodedError<C extends MagicMixErrorCode> extends Error {
  * The error of every function of magicmix, except for a `signal`'s reason and an error of a
  * callback: those arrive unchanged. The stack begins at the caller's line. Once `code` is
  * compared, TypeScript knows the type of `details`.
+ *
+ * It has `code`, `message`, `details` (the values at fault), sometimes `cause`, and `toJSON()`, of which
+ * `MagicMixError.fromJSON(json)` makes the same error in another thread or process. The page "Errors" of the
+ * documentation has for every code its cause, a message and the remedy.
  *
  * @example
  * ```ts
@@ -345,6 +319,7 @@ interface MagicMixErrorClass {
   fromJSON(json: unknown): MagicMixError
 }
 
+/** The class of {@link MagicMixError}, for `instanceof`; `MagicMixError.fromJSON(json)` makes one of what `toJSON` gave. */
 export const MagicMixError = CodedError as unknown as MagicMixErrorClass
 
 /** The message of anything that was thrown, in whatever realm. */

@@ -2,6 +2,7 @@
  * MagicMix in Node: mixes the meaning of a prompt into the layout of a picture, with Stable
  * Diffusion, after Liew et al. 2022 (arXiv 2210.16056). Begin at {@link MagicMix.load}.
  *
+ * @module magicmix
  * @packageDocumentation
  */
 export { type Conversion, convert } from './convert.js'

@@ -39,11 +39,26 @@ export interface SweepProgressEvent extends ProgressEvent {
   /** Estimated time to the end of the whole sweep in ms; 0 while unknown. */
   etaMs: number
   /** The cell that is made: its place on the sheet, and the values of the varied options. */
-  cell: { index: number; at: Readonly<Record<string, unknown>> }
+  cell: {
+    /** Row by row from the top left, from 0. */
+    index: number
+    /** By the names of the options. */
+    at: Readonly<Record<string, unknown>>
+  }
   /** Cells of the sweep. */
-  cells: { done: number; all: number }
+  cells: {
+    /** Those that are there. */
+    done: number
+    /** Those of the whole sheet. */
+    all: number
+  }
   /** Calls of the UNet of the whole sweep, as {@link Sweep.plan} counts them. */
-  unetCalls: { done: number; all: number }
+  unetCalls: {
+    /** Those that are computed. */
+    done: number
+    /** Those of the whole sweep. */
+    all: number
+  }
 }
 
 /** An event of {@link LoadOptions.onProgress}. */

@@ -11,7 +11,7 @@
 
 /// How much of its prompts and of its layout is in a mix, without another network: the UNet knows
 /// what belongs to a prompt, and the latents show what has kept its place. No picture depends on
-/// any of this. docs/choosing.md has the study that the constants come from.
+/// any of this. docs/studies/choosing.md has the study that the constants come from.
 namespace magicmix {
 
 /// What noise predictions for the empty prompt and for another one are to the noise that was added,

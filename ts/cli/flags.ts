@@ -30,8 +30,9 @@ function helpFor({ help, range, schema, ...option }: Option, cli: CliSpelling): 
     byDefault && byDefault !== 'none' ? `default ${byDefault}` : '',
     cli.multiple ? 'may be repeated' : '',
   ].filter(Boolean)
-  const sentence = (cli.help ?? help).replaceAll('`', '')
-  return facts.length > 0 ? `${sentence} [${facts.join(', ')}]` : sentence
+  const sentence = cli.help ?? help
+  const whole = facts.length > 0 ? `${sentence} [${facts.join(', ')}]` : sentence
+  return whole.replaceAll('`', '')
 }
 
 function plain(value: unknown): string {

@@ -9,43 +9,12 @@ import { closest } from 'fastest-levenshtein'
 import { MagicMixError, isNativeError, messageOf } from '../errors.js'
 import { packageVersion } from '../package-files.js'
 import { type Command, UsageError, helpOf, readArguments } from './command.js'
-import { command as build } from './build.js'
-import { command as compare } from './compare.js'
-import { command as convert } from './convert.js'
-import { command as demo } from './demo.js'
-import { command as devices } from './devices.js'
-import { command as doctor } from './doctor.js'
-import { command as inspect } from './inspect.js'
-import { command as mcp } from './mcp.js'
-import { command as mix } from './mix.js'
-import { command as pull } from './pull.js'
-import { command as replay } from './replay.js'
-import { command as serve } from './serve.js'
-import { command as sweep } from './sweep.js'
-import { command as worker } from './worker.js'
+import { commands } from './commands.js'
 
 const exitCode = { done: 0, failed: 1, usage: 2 }
 
 /** Signals that stop a command with everything tidied up, and the exit codes that shells expect. */
 const stopSignals = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const
-
-/** Each loads the engine when it runs, so that `--help` works where the engine does not. */
-const commands: Readonly<Record<string, Command>> = {
-  mix,
-  sweep,
-  compare,
-  serve,
-  worker,
-  mcp,
-  replay,
-  demo,
-  pull,
-  convert,
-  inspect,
-  devices,
-  doctor,
-  build,
-}
 
 async function main([name, ...args]: readonly string[]): Promise<number> {
   if (name === undefined) {
@@ -131,20 +100,26 @@ function complain(error: unknown, name: string, verbose: boolean): number {
   return calledWrongly ? exitCode.usage : exitCode.failed
 }
 
+const width = Math.max(...Object.values(commands).map((command) => callOf(command).length)) + 2
+
 const overview = `Usage: magicmix COMMAND [options]
 
 Mixes two meanings into one picture: the layout of a picture, the content of a prompt.
 
 Commands:
 ${Object.values(commands)
-  .map(({ usage, summary }) => `  ${usage.replace(' [options]', '').padEnd(21)}${summary}`)
+  .map((command) => `  ${callOf(command).padEnd(width)}${command.summary}`)
   .join('\n')}
 
-  COMMAND --help       options and examples of a command
-  --version            the version
+  ${'COMMAND --help'.padEnd(width)}options and examples of a command
+  ${'--version'.padEnd(width)}the version
 
 Example:
   magicmix mix corgi.jpg "a photo of a coffee machine" -o mix.png --model sd-v1-4.safetensors`
+
+function callOf({ usage }: Command): string {
+  return usage.replace(' [options]', '')
+}
 
 // Who reads the messages may leave early (`2>&1 | head -1`): no reason to lose a picture.
 for (const stream of [process.stdout, process.stderr]) {

@@ -34,6 +34,7 @@ export type EncodedPicture = (
 
 /** A `Blob`, `File`, `Response` or `Request`: whatever gives its bytes when asked. */
 export interface BytesHolder {
+  /** All of its bytes. */
   arrayBuffer(): Promise<ArrayBuffer>
 }
 

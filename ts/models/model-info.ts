@@ -119,6 +119,7 @@ export interface Placeholder {
   readonly wholeWord: boolean
 }
 
+/** @inline */
 interface PerPart<T> {
   /** Of the text encoder. */
   readonly textEncoder: T

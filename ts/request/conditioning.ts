@@ -8,6 +8,21 @@ export type ConditionedSize = readonly [height: number, width: number]
 /** A corner in pixels, 0..65536 each. */
 export type ConditionedCorner = readonly [top: number, left: number]
 
+/** @inline */
+interface NamedSize {
+  /** In pixels, 1..65536. */
+  readonly width: number
+  /** In pixels, 1..65536. */
+  readonly height: number
+}
+/** @inline */
+interface NamedCorner {
+  /** In pixels, 0..65536. */
+  readonly top: number
+  /** In pixels, 0..65536. */
+  readonly left: number
+}
+
 /**
  * The sizes that Stable Diffusion XL was told of the pictures of its training (arXiv 2307.01952, section
  * 2.2), in the order that diffusers has them in.
@@ -17,14 +32,14 @@ export interface SizeConditioning {
    * The size of the picture before it was scaled: a small one asks for a blurred picture. `[height, width]`,
    * or `{ width, height }`. Default: the size of the mix.
    */
-  originalSize?: ConditionedSize | { readonly width: number; readonly height: number } | undefined
+  originalSize?: ConditionedSize | NamedSize | undefined
   /**
    * From where it was cropped: another corner than the first asks for a subject that is cut off.
    * `[top, left]`, or `{ top, left }`. Default [0, 0].
    */
-  cropTopLeft?: ConditionedCorner | { readonly top: number; readonly left: number } | undefined
+  cropTopLeft?: ConditionedCorner | NamedCorner | undefined
   /** The size that was left. `[height, width]`, or `{ width, height }`. Default: the size of the mix. */
-  targetSize?: ConditionedSize | { readonly width: number; readonly height: number } | undefined
+  targetSize?: ConditionedSize | NamedSize | undefined
 }
 
 function pair(

@@ -31,7 +31,10 @@ export const methodNames = [
  */
 export type Method =
   | MethodName
-  | { name: 'magicmix' | 'split' }
+  | {
+      /** MagicMix; or the UNet's way down attends to the layout's prompt, and the rest of it to the content. */
+      name: 'magicmix' | 'split'
+    }
   | {
       /** Text states between those of the two prompts. */
       name: 'interpolate'
@@ -63,10 +66,32 @@ export type Method =
 export type FilledMethod =
   | 'magicmix'
   | 'split'
-  | { name: 'interpolate'; weight: number }
-  | { name: 'switch'; at: number }
-  | { name: 'alternate'; every: number }
-  | { name: 'swap'; columns: number; draw: number }
+  | {
+      /** Text states between those of the two prompts. */
+      name: 'interpolate'
+      /** 0..1: 0 is the layout's prompt alone, 1 the content alone. */
+      weight: number
+    }
+  | {
+      /** First the layout's prompt, then the content. */
+      name: 'switch'
+      /** Where the content takes over, as a fraction of T, 0..1. */
+      at: number
+    }
+  | {
+      /** The layout's prompt in every n-th step, the content in the others. */
+      name: 'alternate'
+      /** n, 2..999. */
+      every: number
+    }
+  | {
+      /** Text states of the layout's prompt with some columns of the content's. */
+      name: 'swap'
+      /** The share of columns that are the content's, 0..1. */
+      columns: number
+      /** Which columns, 0..2^53-1. */
+      draw: number
+    }
 
 const half = { default: 0.5 } as const
 /** The numbers of every method; those of the command line in this order. */

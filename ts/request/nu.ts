@@ -1,6 +1,6 @@
 /** The option `nu`: a number, a schedule over the mixed states, or a number for each of them. */
 import { UsageError } from '../errors.js'
-import { type Filled, choice, checkOptions, number, schemaOf } from '../options/option.js'
+import { choice, checkOptions, number, schemaOf } from '../options/option.js'
 import { invalid, isRecord, numberBetween } from '../options/validate.js'
 
 /** A `nu` that changes from the first mixed state, the noisiest, to the last. */
@@ -24,7 +24,17 @@ const scheduleOptions = {
 }
 
 /** A checked `nu`. */
-export type FilledNu = number | Filled<typeof scheduleOptions> | number[]
+export type FilledNu =
+  | number
+  | {
+      /** Of the first mixed state, 0..1. */
+      from: number
+      /** Of the last, 0..1. */
+      to: number
+      /** How it goes from one to the other. */
+      curve: NuCurve
+    }
+  | number[]
 
 const mostStates = 999
 

@@ -30,7 +30,12 @@ export type Recipe = Omit<
   /** A picture, or `{ prompt }`. */
   layout?: JsonPicture | LayoutPrompt | undefined
   /** Pictures in its place. */
-  layouts?: (Omit<FilledPicture, 'picture'> & { picture: JsonPicture })[] | null
+  layouts?:
+    | (Omit<FilledPicture, 'picture'> & {
+        /** One of them. */
+        picture: JsonPicture
+      })[]
+    | null
   /** A map. */
   nuMap?: JsonPicture | null
   /** A map. */

@@ -3,7 +3,7 @@ import { type Option, number } from '../options/option.js'
 
 /**
  * How much of its prompts, and of its layout, is in a mix, as the model itself sees it: see {@link MixRequest.score}. To
- * compare mixes of one layout and one content with; docs/choosing.md says what the numbers are worth.
+ * compare mixes of one layout and one content with; docs/studies/choosing.md says what the numbers are worth.
  */
 export interface MixScore {
   /**

@@ -1,5 +1,6 @@
-/** Pictures that were made, kept in this browser: in IndexedDB, or where that is refused as long as the page is open. */
+/** Pictures that were made, and what a job that runs is made of, kept in this browser: in IndexedDB, or where that is refused as long as the page is open. */
 import type { Picture, Recipe } from './draft.js'
+import type { Running } from './running.js'
 
 export interface Made {
   id: number
@@ -17,6 +18,7 @@ export interface Made {
 const most = 200
 const side = 192
 const store = 'pictures'
+const runningStore = 'running'
 
 export class Archive {
   private readonly unsaved: Made[] = []
@@ -25,9 +27,13 @@ export class Archive {
 
   static async open(): Promise<Archive> {
     try {
-      const request = indexedDB.open('magicmix-studio', 1)
+      const request = indexedDB.open('magicmix-studio', 2)
       request.onupgradeneeded = () => {
-        request.result.createObjectStore(store, { keyPath: 'id' })
+        const { result } = request
+        if (!result.objectStoreNames.contains(store)) {
+          result.createObjectStore(store, { keyPath: 'id' })
+        }
+        result.createObjectStore(runningStore, { keyPath: 'self' })
       }
       return new Archive(await done(request))
     } catch {
@@ -69,8 +75,27 @@ export class Archive {
     if (this.database) await done(this.objects('readwrite').clear())
   }
 
-  private objects(mode: IDBTransactionMode): IDBObjectStore {
-    return this.database!.transaction(store, mode).objectStore(store)
+  /** Where nothing can be kept, a page that is loaded again has forgotten it. */
+  async keepRunning(running: Running): Promise<void> {
+    if (!this.database) return
+    await done(this.objects('readwrite', runningStore).put(running)).catch(() => undefined)
+  }
+
+  async running(self: string): Promise<Running | undefined> {
+    if (!this.database) return undefined
+    const request = this.objects('readonly', runningStore).get(self) as IDBRequest<
+      Running | undefined
+    >
+    return done(request).catch(() => undefined)
+  }
+
+  async forgetRunning(self: string): Promise<void> {
+    if (!this.database) return
+    await done(this.objects('readwrite', runningStore).delete(self)).catch(() => undefined)
+  }
+
+  private objects(mode: IDBTransactionMode, name = store): IDBObjectStore {
+    return this.database!.transaction(name, mode).objectStore(name)
   }
 }
 

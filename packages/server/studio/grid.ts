@@ -7,7 +7,7 @@ import { type JobRun, progressOf, runJob } from './job.js'
 import { methodsIn } from './method.js'
 import { kindOf, optionsOf, titleOf } from './options.js'
 
-interface Axis {
+export interface Axis {
   option: string
   values: unknown[]
 }
@@ -68,21 +68,31 @@ export class Grid {
     this.choose(this.down, '')
   }
 
-  /** Starts it; undefined if its form has no sense. */
-  start(onEvent: (fraction: number, text: string) => void): JobRun | undefined {
+  /** What its form has; undefined if that has no sense. */
+  chosen(): readonly Axis[] | undefined {
     clearErrors()
-    const axes = this.axes()
-    if (!axes) return undefined
-    const { draft } = this.store
+    return this.axes()
+  }
+
+  /** What POST /v1/sweeps takes. */
+  formOf(draft: Draft, axes: readonly Axis[]): FormData {
     const isOfMethods = axes.some(({ option }) => option === 'method')
     const vary = Object.fromEntries(axes.map(({ option, values }) => [option, values]))
     // Other methods refuse kMax, kMin and nu, so all of them have their usual ones.
     const unlike = isOfMethods ? { kMax: undefined, kMin: undefined, nu: undefined } : {}
-    const form = formOf(draft, { ...unlike, previewEvery: 2, vary })
+    return formOf(draft, { ...unlike, previewEvery: 2, vary })
+  }
+
+  /** Shows its cells as they come. */
+  run(
+    { draft, axes }: { draft: Draft; axes: readonly Axis[] },
+    begin: () => Promise<Job>,
+    onEvent: (fraction: number, text: string) => void,
+  ): JobRun {
     const cells = this.table(axes)
     let done = 0
     const all = cells.length
-    return runJob(this.api, 'v1/sweeps', form, (event, job) => {
+    return runJob(this.api, begin, (event, job) => {
       const { data } = event
       if (event.event === 'preview') {
         const { cell, mediaType, base64 } = data as Record<string, string>

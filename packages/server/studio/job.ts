@@ -1,4 +1,4 @@
-/** A job, from the form to its end. */
+/** A job, from its begin to its end. */
 import { type Api, type Job, type JobEvent, Problem } from './api.js'
 
 export interface JobRun {
@@ -9,11 +9,10 @@ export interface JobRun {
 
 export class Cancelled extends Error {}
 
-/** @param path 'v1/mixes', 'v1/sweeps' */
+/** @param begin sends it, or asks for one that was sent before */
 export function runJob(
   api: Api,
-  path: string,
-  form: FormData,
+  begin: () => Promise<Job>,
   onEvent: (event: JobEvent, job: Job) => void,
 ): JobRun {
   let job: Job | undefined
@@ -24,7 +23,7 @@ export function runJob(
     if (job) await api.post(`${job.links.self}/cancel`).catch(() => undefined)
   }
   const run = async () => {
-    job = await api.post<Job>(path, form)
+    job = await begin()
     if (isCancelled) await stop()
     for await (const event of api.events(job.links.events ?? '')) onEvent(event, job)
     const ended = await api.get<Job>(job.links.self ?? '')

@@ -1,8 +1,9 @@
 /** The studio, put together. */
-import { Api, type Capabilities, Problem } from './api.js'
+import { Api, type Capabilities, type Job, Problem } from './api.js'
 import { Archive, type Made } from './archive.js'
 import { byId, make } from './dom.js'
 import {
+  type Draft,
   type Found,
   type ModelHere,
   type Recipe,
@@ -12,7 +13,7 @@ import {
   stepsOf,
 } from './draft.js'
 import { clearError, clearErrors, describe, showError, showProblem } from './errors.js'
-import { Grid, isOfGrid } from './grid.js'
+import { type Axis, Grid, isOfGrid } from './grid.js'
 import { History } from './history.js'
 import { Cancelled, type JobRun, duration, progressOf, runJob } from './job.js'
 import { Layout, recipeIn } from './layout.js'
@@ -20,6 +21,7 @@ import { Methods } from './method.js'
 import { Options } from './options.js'
 import { Painter } from './painter.js'
 import { RecipeDialog } from './recipes.js'
+import { type Running, RunningJob } from './running.js'
 import { Schedule } from './schedule.js'
 import { stepsOfMix } from './schedule-steps.js'
 import { Stage } from './stage.js'
@@ -32,6 +34,7 @@ class Studio {
   private readonly recipes = new RecipeDialog()
   private readonly layout: Layout
   private readonly grid: Grid
+  private readonly kept: RunningJob
   private running: JobRun | undefined
 
   constructor(
@@ -43,6 +46,7 @@ class Studio {
   ) {
     const schema = server.requests.mix
     const { properties = {} } = schema
+    this.kept = new RunningJob(archive)
     this.stage = new Stage({
       cancel: () => this.running?.cancel(),
       showRecipe: (made) => this.openRecipe(made.recipe, made.picture, made),
@@ -81,6 +85,7 @@ class Studio {
   async start(): Promise<void> {
     this.offerModels()
     await this.history.refresh()
+    void this.goOn()
   }
 
   private listen(): void {
@@ -115,14 +120,26 @@ class Studio {
   private async mix(): Promise<void> {
     if (this.running || !this.isComplete()) return
     const { draft } = this.store
+    const steps = stepsOf(draft)
+    const previewEvery = this.hasTinyDecoder() ? Math.ceil(steps / 8) : Math.ceil(steps / 50)
+    const began = Date.now()
+    await this.runMix({ draft, began }, async () => {
+      const job = await this.api.post<Job>('v1/mixes', formOf(draft, { previewEvery }))
+      await this.keepRunning(job, { draft, began, axes: null })
+      return job
+    })
+  }
+
+  private async runMix(
+    { draft, began }: { draft: Draft; began: number },
+    begin: () => Promise<Job>,
+  ): Promise<void> {
     const { kMax, kMin, nu } = draft
     const steps = stepsOf(draft)
     const { before } = stepsOfMix(kMax, kMin, nu, steps)
     const layoutShare = draft.kind === 'prompt' ? (before / Math.max(1, steps)) * 0.98 : 0
-    const previewEvery = this.hasTinyDecoder() ? Math.ceil(steps / 8) : Math.ceil(steps / 50)
-    const started = performance.now()
     await this.run(
-      runJob(this.api, 'v1/mixes', formOf(draft, { previewEvery }), (event) => {
+      runJob(this.api, begin, (event) => {
         if (event.event === 'preview') {
           const { mediaType, base64 } = event.data as Record<string, string>
           this.stage.preview(mediaType ?? '', base64 ?? '')
@@ -137,20 +154,48 @@ class Studio {
         const layout = draft.kind === 'picture' ? draft.picture : null
         await this.keep({ picture, recipe, layout: withHash(layout, recipe), map: draft.map })
         const seed = String(recipe.request.seed)
-        return `Mixed in ${duration(performance.now() - started)}, seed ${seed}.`
+        return `Mixed in ${duration(Date.now() - began)}, seed ${seed}.`
       },
     )
   }
 
   private async mixGrid(): Promise<void> {
     if (this.running || !this.isComplete()) return
-    const run = this.grid.start((fraction, text) => this.stage.progress(fraction, text))
-    if (!run) return
+    const axes = this.grid.chosen()
+    if (!axes) return
+    const { draft } = this.store
+    await this.runGrid({ draft, axes }, async () => {
+      const job = await this.api.post<Job>('v1/sweeps', this.grid.formOf(draft, axes))
+      await this.keepRunning(job, { draft, axes, began: Date.now() })
+      return job
+    })
+  }
+
+  private async runGrid(
+    what: { draft: Draft; axes: readonly Axis[] },
+    begin: () => Promise<Job>,
+  ): Promise<void> {
+    const run = this.grid.run(what, begin, (fraction, text) => this.stage.progress(fraction, text))
     this.stage.showGrid()
     await this.run(run, async (job) => {
       await this.grid.offerSheet(job)
       return 'The grid is done. Choose a cell to go on from it.'
     })
+  }
+
+  private keepRunning({ links }: Job, what: Omit<Running, 'self'>): Promise<void> {
+    return this.kept.keep({ ...what, self: links.self ?? '' })
+  }
+
+  /** The page was loaded again while it waited for a job. */
+  private async goOn(): Promise<void> {
+    const left = await this.kept.left()
+    if (!left) return
+    const { draft, axes } = left
+    this.store.change(draft)
+    const begin = () => this.api.get<Job>(left.self)
+    if (axes) await this.runGrid({ draft, axes }, begin)
+    else await this.runMix(left, begin)
   }
 
   /** A job on the stage, to its end. */
@@ -164,7 +209,10 @@ class Studio {
     this.setBusy(true)
     try {
       this.stage.end(await finish(await run.end))
+      await this.kept.forget()
     } catch (error) {
+      // A server that does not answer may do so when the page is loaded again.
+      if (!(error instanceof Problem) || error.status > 0) await this.kept.forget()
       this.stage.restore()
       if (error instanceof Cancelled) {
         this.stage.end('Cancelled.')

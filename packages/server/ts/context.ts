@@ -1,4 +1,4 @@
-/** What the routes of a server know. */
+/** The context of a request. */
 import type { Jobs, Order } from './jobs/jobs.js'
 import type { Limits } from './limits.js'
 import type { ModelSet } from './models/models.js'
@@ -6,11 +6,15 @@ import type { WorkerCard } from './redis/crew.js'
 import type { Guard } from './request/guard.js'
 import type { RequestSchemas } from './request/schemas.js'
 
+/** What the routes of a server know. */
 export interface Context {
+  /** Where jobs are kept and worked on. */
   jobs: Jobs
+  /** The models that requests may name. */
   models: ModelSet
   /** Who works on jobs, where that is not this process. */
   workers: () => readonly WorkerCard[]
+  /** What is refused for its size or number. */
   limits: Limits
   /** Names that requests may have for LoRAs. */
   loras: readonly string[]

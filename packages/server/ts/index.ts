@@ -1,6 +1,7 @@
 /**
  * magicmix over HTTP. Begin at {@link createServer}.
  *
+ * @module magicmix-server
  * @packageDocumentation
  */
 import './types.js'
@@ -21,7 +22,7 @@ export type {
   Work,
 } from './jobs/jobs.js'
 export { MemoryJobs } from './jobs/memory-jobs.js'
-export { type Limits, limitRows } from './limits.js'
+export { type LimitName, type LimitRow, type Limits, limitRows } from './limits.js'
 export type { LogLevel, ServerOptions } from './options.js'
 export { type JobError, Problem, type ProblemCode, type ProblemJson } from './problem.js'
 export { type ServeOptions, serve } from './serve.js'

@@ -1,13 +1,17 @@
 /** The limits of a server: one row each, from which come the checks, the README's table and /v1/capabilities. */
 import { MagicMixError } from 'magicmix'
 
-interface Row {
+/** A limit of a server. */
+export interface LimitRow {
+  /** What it counts. */
   readonly help: string
+  /** Where nothing else is said. */
   readonly default: number
+  /** The least that may be said. */
   readonly min: number
 }
 
-export const limitRows = {
+const rows = {
   bodyBytes: { help: 'bytes of a request, pictures included', default: 24 * 2 ** 20, min: 1024 },
   picturePixels: { help: 'pixels of a picture that comes in', default: 2 ** 25, min: 64 },
   mixPixels: { help: 'pixels of a mix', default: 2 ** 21, min: 64 },
@@ -22,9 +26,14 @@ export const limitRows = {
   streams: { help: 'event streams that are open at a time', default: 200, min: 1 },
   requestSeconds: { help: 'how long a request may take to arrive', default: 60, min: 1 },
   drainSeconds: { help: 'how long running jobs may take to end at shutdown', default: 300, min: 0 },
-} satisfies Record<string, Row>
+} satisfies Record<string, LimitRow>
 
-export type Limits = Readonly<Record<keyof typeof limitRows, number>>
+/** Names of the limits of a server. */
+export type LimitName = keyof typeof rows
+/** The limits of a server: what each counts, and its default. */
+export const limitRows: Readonly<Record<LimitName, LimitRow>> = rows
+/** The limits that a server has, filled in. */
+export type Limits = Readonly<Record<LimitName, number>>
 
 /** @throws {@link MagicMixError} INVALID_ARGUMENT, UNKNOWN_OPTION */
 export function limitsFrom(given: Partial<Record<keyof Limits, number | undefined>> = {}): Limits {

@@ -6,6 +6,7 @@ import { limitsFrom } from './limits.js'
 import { aborted, levelOf, modelsOf } from './serve.js'
 import { createServer } from './server.js'
 
+/** Options of {@link mcp}, as `magicmix mcp` has them. */
 export interface McpOptions {
   /** A config file: of it `models`, `defaultModel`, `memory`, `loras`, `limits` and `log` count. */
   config?: string | undefined
@@ -13,7 +14,9 @@ export interface McpOptions {
   load?: LoadOptions | undefined
   /** A folder that tools may name pictures of. Default: none, tools name no files. */
   files?: string | undefined
+  /** The {@link LogLevel}, to standard error. Default 'warn'. */
   log?: string | undefined
+  /** Ends it. */
   signal: AbortSignal
 }
 

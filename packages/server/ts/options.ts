@@ -44,5 +44,6 @@ export interface ServerOptions {
   jobs?: ((options: JobsOptions) => Jobs) | undefined
 }
 
+/** 'silent', or a level of pino's: what is less important is not logged. */
 export type LogLevel = (typeof logLevels)[number]
 export const logLevels = ['silent', 'error', 'warn', 'info', 'debug'] as const

@@ -20,6 +20,7 @@ export type ServerCode =
   | 'WORKER_LOST'
   | 'QUEUE_UNAVAILABLE'
 
+/** Codes of problems: the server's own, and those of {@link MagicMixError}. */
 export type ProblemCode = ServerCode | MagicMixErrorCode
 
 /** A problem as JSON. */
@@ -28,9 +29,11 @@ export interface ProblemJson {
   type: string
   /** The same for people. */
   title: string
+  /** The HTTP status. */
   status: number
   /** What is wrong here. */
   detail: string
+  /** The kind, for programs. */
   code: ProblemCode
   /** The values at fault. */
   details?: Record<string, unknown>
@@ -57,15 +60,20 @@ const titles: Readonly<Record<number, string>> = {
 /** An error that is answered as it stands. */
 export class Problem extends Error {
   constructor(
+    /** The HTTP status. */
     readonly status: number,
+    /** The kind, for programs. */
     readonly code: ProblemCode,
     detail: string,
+    /** The values at fault. */
     readonly details?: Record<string, unknown>,
+    /** Headers of the answer, such as `retry-after`. */
     readonly headers: Readonly<Record<string, string>> = {},
   ) {
     super(detail)
   }
 
+  /** What clients get. */
   toJSON(): ProblemJson {
     const { status, code, message, details } = this
     return {
@@ -160,8 +168,11 @@ const told: ReadonlySet<MagicMixErrorCode> = new Set(['NOT_FINITE', 'TIMED_OUT',
 
 /** Why a job failed. */
 export interface JobError {
+  /** The kind, for programs. */
   code: ProblemCode
+  /** For people. */
   message: string
+  /** The values at fault. */
   details?: Record<string, unknown>
 }
 

@@ -8,11 +8,13 @@ import { inTheBox } from './models/sources.js'
 import { type LogLevel, type ServerOptions, logLevels } from './options.js'
 import { createServer } from './server.js'
 
+/** Options of {@link serve}, as `magicmix serve` has them. */
 export interface ServeOptions {
   /** Default 127.0.0.1. */
   host?: string | undefined
   /** Default 7860; 0 is any that is free. */
   port?: number | undefined
+  /** What clients have to show. Default: the config file's. Needed for any address but this machine's own. */
   token?: string | undefined
   /** A config file. What is given beside it wins. */
   config?: string | undefined
@@ -20,6 +22,7 @@ export interface ServeOptions {
   load?: LoadOptions | undefined
   /** Address of a Redis: workers do the work. */
   redis?: string | undefined
+  /** The {@link LogLevel}. Default 'warn'. */
   log?: string | undefined
   /** Ends it: running jobs are finished. */
   signal: AbortSignal

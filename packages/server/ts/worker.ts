@@ -10,6 +10,7 @@ import type { WorkerEvent } from './redis/redis-worker.js'
 import { aborted, levelOf, modelsOf, redisOf } from './serve.js'
 import { workWith } from './work/work.js'
 
+/** Options of {@link worker}, as `magicmix worker` has them. */
 export interface WorkerOptions {
   /** Address of the Redis that `serve` puts jobs into. */
   redis?: string | undefined
@@ -17,6 +18,7 @@ export interface WorkerOptions {
   config?: string | undefined
   /** Options of the one model, where the config file has none. */
   load?: LoadOptions | undefined
+  /** The {@link LogLevel}. Default 'warn'. */
   log?: string | undefined
   /** Ends it: running jobs are finished. */
   signal: AbortSignal

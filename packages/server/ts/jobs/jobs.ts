@@ -5,7 +5,9 @@
 import type { Limits } from '../limits.js'
 import type { JobError } from '../problem.js'
 
+/** What a job makes. */
 export type JobKind = 'mix' | 'sweep'
+/** How far a job is; the last three are for good. */
 export type JobStatus = 'queued' | 'running' | 'completed' | 'failed' | 'cancelled'
 
 /** Those that a job never leaves. */
@@ -13,6 +15,7 @@ export const isFinished = (status: JobStatus) => status !== 'queued' && status !
 
 /** What a client has asked for, once it was checked. */
 export interface Order {
+  /** What it is to make. */
   kind: JobKind
   /** Name of the model. */
   model: string
@@ -21,7 +24,14 @@ export interface Order {
   /** About the memory that it takes. */
   bytes: number
   /** Of an Idempotency-Key: the key, and what tells this body from another. */
-  once?: { key: string; fingerprint: string } | undefined
+  once?:
+    | {
+        /** As the client sent it. */
+        key: string
+        /** Differs from that of any other body. */
+        fingerprint: string
+      }
+    | undefined
   /** 0, the first, to 7; those of the same one in the order in which they came. Default 3. */
   priority?: number | undefined
 }
@@ -30,13 +40,19 @@ export const usualPriority = 3
 
 /** A job as clients see it. */
 export interface Job {
+  /** Its kind and 128 random bits: who knows it may see the job. */
   id: string
+  /** What it makes. */
   kind: JobKind
+  /** Name of its model. */
   model: string
+  /** How far it is. */
   status: JobStatus
-  /** Times in ISO 8601. */
+  /** When it was taken, in ISO 8601, like the other times. */
   createdAt: string
+  /** When work on it began; null while it waits. */
   startedAt: string | null
+  /** When it ended, however it did; null until then. */
   finishedAt: string | null
   /** From then on its id is gone; null while it is not finished. */
   expiresAt: string | null
@@ -50,37 +66,47 @@ export interface Job {
   result: Record<string, unknown> | null
 }
 
+/** Kinds of {@link JobEvent}s. */
 export type EventName = 'progress' | 'preview' | 'cell' | 'end'
 
 /** An event of a job; ids rise. */
 export interface JobEvent {
+  /** From 1; for `Last-Event-ID`. */
   id: number
+  /** Its kind. */
   event: EventName
+  /** As docs/apis.md describes it for each kind. */
   data: Record<string, unknown>
 }
 
 /** A picture that a job gave: a PNG. */
 export interface Blob {
+  /** Of the PNG. */
   bytes: Buffer
   /** Tells it from others: 16 hexadecimal digits. */
   hash: string
 }
 
+/** Numbers of jobs, for `/metrics` and `/readyz`. */
 export interface Counts {
+  /** Those that wait. */
   queued: number
+  /** Those that are worked on. */
   running: number
-  /** Finished ones that are kept, and the bytes of their results. */
+  /** Finished ones that are kept. */
   kept: number
+  /** Bytes of their results. */
   keptBytes: number
 }
 
+/** Where jobs wait, are worked on and are kept: in this process ({@link MemoryJobs}), in Redis, or your own. */
 export interface Jobs {
   /**
    * Puts an order into the queue. One with a key that was used for the same gives the job of that time.
    *
    * @throws Problem 429 if the queue is full, 422 if the key was used for something else, 503 while draining
    */
-  submit(order: Order): Promise<{ job: Job; isNew: boolean }>
+  submit(order: Order): Promise<Submitted>
   /** 'gone': there was one. */
   get(id: string): Promise<Job | 'gone' | undefined>
   /**
@@ -94,6 +120,7 @@ export interface Jobs {
   blob(id: string, name: string): Promise<Blob | undefined>
   /** Cancels it if it is not finished, and forgets it. */
   remove(id: string): Promise<void>
+  /** How many there are. */
   counts(): Promise<Counts>
   /** Takes no more; resolves when running jobs have ended. */
   drain(): Promise<void>
@@ -101,11 +128,25 @@ export interface Jobs {
   close(): Promise<void>
 }
 
+/**
+ * What became of an order.
+ *
+ * @inline
+ */
+export interface Submitted {
+  /** Its job. */
+  job: Job
+  /** False for one that its key has given again. */
+  isNew: boolean
+}
+
 /** What a job tells while it is worked on. */
 export interface Report {
+  /** Sends an event to those who listen. */
   event(event: Exclude<EventName, 'end'>, data: Record<string, unknown>): void
   /** A PNG; see {@link Jobs.blob}. One of the same name takes its place. */
   blob(name: string, png: Buffer): void
+  /** What {@link Job.result} is from now on. */
   result(result: Record<string, unknown>): void
 }
 
@@ -114,7 +155,9 @@ export type Work = (order: Order, report: Report, signal: AbortSignal) => Promis
 
 /** What jobs are made of. */
 export interface JobsOptions {
+  /** Does the work. */
   work: Work
+  /** How many wait, and what is kept for how long. */
   limits: Limits
   /** Told of every job that ends, with what a failed one failed for. */
   onEnd: (job: Job, error: unknown) => void

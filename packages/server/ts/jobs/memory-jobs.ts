@@ -12,6 +12,7 @@ import {
   type Jobs,
   type JobsOptions,
   type Order,
+  type Submitted,
   type Work,
   isFinished,
   usualPriority,
@@ -59,7 +60,7 @@ export class MemoryJobs implements Jobs {
     this.tidying.unref()
   }
 
-  submit(order: Order): Promise<{ job: Job; isNew: boolean }> {
+  submit(order: Order): Promise<Submitted> {
     return promised(() => {
       this.tidy()
       const known = order.once && this.knownFor(order.once)

@@ -9,6 +9,7 @@ import {
   type Jobs,
   type JobsOptions,
   type Order,
+  type Submitted,
   isFinished,
 } from '../jobs/jobs.js'
 import { Problem, draining, unprocessable } from '../problem.js'
@@ -43,7 +44,7 @@ export class RedisJobs implements Jobs {
     this.tidying.unref()
   }
 
-  submit(order: Order): Promise<{ job: Job; isNew: boolean }> {
+  submit(order: Order): Promise<Submitted> {
     return answered(async () => {
       if (this.isDraining) throw draining()
       const { store, crew } = this.place

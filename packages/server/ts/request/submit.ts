@@ -1,6 +1,6 @@
 /** From what a client has sent to a job in the queue. Every group of routes comes through here. */
 import type { Context } from '../context.js'
-import type { Job, JobKind, Order } from '../jobs/jobs.js'
+import type { JobKind, Order, Submitted } from '../jobs/jobs.js'
 import { Problem, unprocessable } from '../problem.js'
 import type { Body } from './body.js'
 import { bytesOf, checkPicture, picturesIn, withBuffers } from './pictures.js'
@@ -17,7 +17,7 @@ export interface Submission extends Pick<Body, 'fields' | 'fingerprint'> {
 export async function submit(
   context: Context,
   { kind, fields, parts = {}, fingerprint, key, priority }: Submission,
-): Promise<{ job: Job; isNew: boolean }> {
+): Promise<Submitted> {
   const { models, guard, jobs } = context
   const { model = models.byDefault, ...request } = fields
   if (models.names.length === 0) {

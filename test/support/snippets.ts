@@ -1,0 +1,163 @@
+/**
+ * The code blocks of the documentation. A comment above a block says what is done with it:
+ *
+ *     <!-- snippet: types, needs a download -->   its types are checked, and it is not run; the reason is for people
+ *     <!-- snippet: not run, needs Docker -->     it is parsed; of commands of magicmix the options are checked
+ *     <!-- snippet: continued -->                 it goes on from the block above, in the same scope
+ *     <!-- snippet: stays -->                     a command that is left running to the end of the page, such as a server
+ *
+ * Without one it is run. The blocks of a page are run in their order, in one folder (see `pageFolder`), and what they do
+ * not declare is there: the exports of magicmix, and `mixer`, `layout`, `content` and `request`.
+ */
+import { readFileSync, readdirSync } from 'node:fs'
+import { chmod, cp, mkdir, readdir, symlink, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+
+import sharp from 'sharp'
+
+import { packageRoot } from './package-root.js'
+
+export type Treatment = 'run' | 'types' | 'not run' | 'continued' | 'stays'
+const treatments: readonly Treatment[] = ['run', 'types', 'not run', 'continued', 'stays']
+
+export interface Snippet {
+  /** Relative to the checkout. */
+  page: string
+  /** Of its first line of code. */
+  line: number
+  language: string
+  code: string
+  treatment: Treatment
+}
+
+/** Languages of programs, and of what is not code. */
+export const scripts: readonly string[] = ['ts', 'js', 'mjs']
+export const shells: readonly string[] = ['sh']
+const others: readonly string[] = ['json', 'yaml', 'dockerfile', 'text', 'html']
+
+export const place = ({ page, line }: Snippet) => `${page}:${line}`
+
+/** Pages with snippets: the README files, and all of docs/ that is not generated. */
+export function pages(): string[] {
+  const below = (folder: string): string[] =>
+    readdirSync(path.join(packageRoot, folder), { withFileTypes: true }).flatMap((entry) => {
+      const name = path.join(folder, entry.name)
+      if (entry.isDirectory()) return /^(\.|api$|node_modules$)/.test(entry.name) ? [] : below(name)
+      return entry.name.endsWith('.md') ? [name] : []
+    })
+  return ['README.md', ...below('docs').sort(), path.join('packages', 'server', 'README.md')]
+}
+
+/** The snippets of a page, in their order. */
+export function snippetsOf(page: string): Snippet[] {
+  const lines = readFileSync(path.join(packageRoot, page), 'utf8').split('\n')
+  const snippets: Snippet[] = []
+  for (let at = 0; at < lines.length; at++) {
+    const [, indent, fence, language] = /^(\s*)(`{3,})(\w*)/.exec(lines[at]!) ?? []
+    if (indent === undefined || fence === undefined) continue
+    const end = lines.findIndex((line, i) => i > at && line.trim() === fence)
+    if (end < 0) throw new Error(`${page}:${at + 1} begins a block that does not end`)
+    const code = lines.slice(at + 1, end).map((line) => line.slice(indent.length))
+    const before = lines
+      .slice(0, at)
+      .filter((line) => line.trim() !== '')
+      .at(-1)
+    const snippet = { page, line: at + 2, language: language!, code: code.join('\n') }
+    const treatment = treatmentIn(before ?? '', `${page}:${at + 1}`)
+    snippets.push({ ...snippet, treatment: isGenerated(page) ? 'not run' : treatment })
+    at = end
+  }
+  for (const each of snippets) {
+    if (![...scripts, ...shells, ...others].includes(each.language)) {
+      throw new Error(`${place(each)} is in '${each.language}', which no test knows`)
+    }
+  }
+  return snippets
+}
+
+/** Its examples come from the tables of the options, and name models and pictures that nobody has here. */
+const isGenerated = (page: string) => page.startsWith(path.join('docs', 'reference'))
+
+function treatmentIn(comment: string, where: string): Treatment {
+  const text = /^\s*<!-- snippet: (.*) -->$/.exec(comment)?.[1]
+  if (text === undefined) return 'run'
+  const [name, reason] = text.split(/, (.*)/s)
+  if (!treatments.includes(name as Treatment)) throw new Error(`${where}: no snippet is '${name}'`)
+  const needsReason = name === 'types' || name === 'not run'
+  if (needsReason !== Boolean(reason)) {
+    throw new Error(`${where}: '${name}' ${needsReason ? 'says no reason' : 'needs no reason'}`)
+  }
+  return name as Treatment
+}
+
+/** Blocks of one scope: what goes on from another is added to it, with blank lines so that line numbers stay. */
+export function scopes(snippets: readonly Snippet[]): Snippet[] {
+  const made: Snippet[] = []
+  for (const snippet of snippets) {
+    if (snippet.treatment !== 'continued') {
+      made.push({ ...snippet })
+      continue
+    }
+    const above = made.filter(({ language }) => language === snippet.language).at(-1)
+    if (!above) throw new Error(`${place(snippet)} goes on from nothing`)
+    const lines = above.code.split('\n').length
+    above.code += '\n'.repeat(Math.max(1, snippet.line - above.line - lines + 1)) + snippet.code
+  }
+  return made
+}
+
+/** Packages that snippets import. */
+const packages = ['fastify', 'express', 'sharp', 'openai', 'esbuild', '@types']
+
+/** A folder as a reader has it: with the packages, and with pictures. */
+export async function pageFolder(folder: string): Promise<void> {
+  const modules = path.join(folder, 'node_modules')
+  await mkdir(modules, { recursive: true })
+  await symlink(packageRoot, path.join(modules, 'magicmix'))
+  await symlink(path.join(packageRoot, 'packages', 'server'), path.join(modules, 'magicmix-server'))
+  for (const name of packages) {
+    await symlink(path.join(packageRoot, 'node_modules', name), path.join(modules, name))
+  }
+  const layouts = path.join(packageRoot, 'models', 'layouts')
+  for (const file of await readdir(layouts))
+    await cp(path.join(layouts, file), path.join(folder, file))
+  const photos = { 'corgi.jpg': 'tiger.png', 'dachshund.jpg': 'panda.png', 'cat.jpg': 'fish.png' }
+  for (const [photo, layout] of Object.entries(photos)) {
+    await sharp(path.join(layouts, layout)).jpeg().toFile(path.join(folder, photo))
+  }
+  const grey = Uint8Array.from({ length: 256 }, (_, i) => (i % 16 < 8 ? 0 : 255))
+  const raw = { width: 16, height: 16, channels: 1 } as const
+  await sharp(grey, { raw }).png().toFile(path.join(folder, 'map.png'))
+
+  const bin = path.join(folder, '.bin')
+  await mkdir(bin)
+  const magicmix = `exec node ${quoted(path.join(packageRoot, 'dist', 'cli', 'main.js'))} "$@"`
+  const tools = quoted(path.join(packageRoot, 'node_modules', '.bin'))
+  const npx = `name=$1; shift\nif [ "$name" = magicmix ]; then ${magicmix}; fi\nexec ${tools}/"$name" "$@"`
+  for (const [name, script] of Object.entries({ magicmix, npx })) {
+    await writeFile(path.join(bin, name), `#!/bin/sh\n${script}\n`)
+    await chmod(path.join(bin, name), 0o755)
+  }
+}
+
+const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`
+
+/** What snippets find that they do not declare. */
+export const ambient = `
+import type * as Exports from 'magicmix'
+declare global {
+  const mixer: Exports.MagicMix
+  const layout: string
+  const content: string
+  const request: Exports.MixRequest
+  const MagicMix: typeof Exports.MagicMix
+  const MagicMixError: typeof Exports.MagicMixError
+  const convert: typeof Exports.convert
+  const devices: typeof Exports.devices
+  const pull: typeof Exports.pull
+  const readRecipe: typeof Exports.readRecipe
+  const recipe: typeof Exports.recipe
+  const requestSchema: typeof Exports.requestSchema
+  const rewritePicture: typeof Exports.rewritePicture
+}
+`
