@@ -109,7 +109,7 @@ async function main(): Promise<void> {
 }
 
 function table(result: Result): string {
-  return Object.entries(result)
+  return Object.entries<string | number | Record<string, number>>({ ...result })
     .map(([key, value]) => {
       const shown = typeof value === 'number' ? Number(value.toPrecision(4)) : String(value)
       return `${key.padEnd(20)} ${typeof value === 'object' ? describe(value) : shown}`
