@@ -109,12 +109,14 @@ async function main(): Promise<void> {
 }
 
 function table(result: Result): string {
-  return Object.entries(result)
-    .map(([key, value]) => {
-      const shown = typeof value === 'number' ? Number(value.toPrecision(4)) : String(value)
-      return `${key.padEnd(20)} ${typeof value === 'object' ? describe(value) : shown}`
-    })
+  return Object.entries<Result[keyof Result]>({ ...result })
+    .map(([key, value]) => `${key.padEnd(20)} ${shown(value)}`)
     .join('\n')
+}
+
+function shown(value: Result[keyof Result]): string {
+  if (typeof value === 'string') return value
+  return typeof value === 'number' ? String(Number(value.toPrecision(4))) : describe(value)
 }
 
 function describe(phases: Record<string, number>): string {

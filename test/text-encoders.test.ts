@@ -62,7 +62,7 @@ describe('releaseTextEncoders', function () {
     const sweep = { ...request, vary: { content: ['a corgi', 'a teapot'], nu: [0.5, 0.9] } }
     const picturesOf = async (mixer: MagicMix) => {
       const pictures: Buffer[] = []
-      for await (const { mix } of mixer.sweep(sweep)) pictures.push(Buffer.from(mix!.data))
+      for await (const { mix } of mixer.sweep(sweep)) pictures.push(Buffer.from(mix.data))
       return pictures
     }
     assert.deepEqual(await picturesOf(released), await picturesOf(kept))
