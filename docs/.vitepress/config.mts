@@ -25,7 +25,6 @@ const project = present(
   'ARCHITECTURE.md',
   'CONTRIBUTING.md',
   'models/README.md',
-  'docs/security.md',
   'SECURITY.md',
   'CHANGELOG.md',
   'third_party/README.md',
