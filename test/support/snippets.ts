@@ -109,12 +109,21 @@ export function scopes(snippets: readonly Snippet[]): Snippet[] {
 /** Packages that snippets import. */
 const packages = ['fastify', 'express', 'sharp', 'openai', 'esbuild', '@types']
 
+/** The checkout's, or with MAGICMIX_INSTALLED those of a folder in which both tarballs were installed, as their users do. */
+const { MAGICMIX_INSTALLED: elsewhere } = process.env
+const installed = elsewhere
+  ? {
+      magicmix: path.join(elsewhere, 'node_modules', 'magicmix'),
+      server: path.join(elsewhere, 'node_modules', 'magicmix-server'),
+    }
+  : { magicmix: packageRoot, server: path.join(packageRoot, 'packages', 'server') }
+
 /** A folder as a reader has it: with the packages, and with pictures. */
 export async function pageFolder(folder: string): Promise<void> {
   const modules = path.join(folder, 'node_modules')
   await mkdir(modules, { recursive: true })
-  await symlink(packageRoot, path.join(modules, 'magicmix'))
-  await symlink(path.join(packageRoot, 'packages', 'server'), path.join(modules, 'magicmix-server'))
+  await symlink(installed.magicmix, path.join(modules, 'magicmix'))
+  await symlink(installed.server, path.join(modules, 'magicmix-server'))
   for (const name of packages) {
     await symlink(path.join(packageRoot, 'node_modules', name), path.join(modules, name))
   }
@@ -131,7 +140,7 @@ export async function pageFolder(folder: string): Promise<void> {
 
   const bin = path.join(folder, '.bin')
   await mkdir(bin)
-  const magicmix = `exec node ${quoted(path.join(packageRoot, 'dist', 'cli', 'main.js'))} "$@"`
+  const magicmix = `exec node ${quoted(path.join(installed.magicmix, 'dist', 'cli', 'main.js'))} "$@"`
   const tools = quoted(path.join(packageRoot, 'node_modules', '.bin'))
   const npx = `name=$1; shift\nif [ "$name" = magicmix ]; then ${magicmix}; fi\nexec ${tools}/"$name" "$@"`
   for (const [name, script] of Object.entries({ magicmix, npx })) {
