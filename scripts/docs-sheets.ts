@@ -4,6 +4,7 @@ import path from 'node:path'
 import type { LoadOptions, MixRequest, RawPixels, StoredType } from 'magicmix'
 
 import { fewStepsInTheBox, nativeRoot } from '../dist/package-files.js'
+import { pairs } from '../models/eval/measure.js'
 
 /** A place on a sheet. */
 export type Cell =
@@ -396,18 +397,7 @@ export const sheets: Readonly<Record<string, Sheet>> = {
       ...['magicmix', 'interpolate', 'switch', 'alternate', 'split', 'swap'],
       'content alone',
     ],
-    rows: (
-      [
-        ['heart', 'tiger'],
-        ['star', 'watermelon'],
-        ['mug', 'ladybird'],
-        ['moon', 'cheese'],
-        ['fish', 'brick wall'],
-        ['house', 'zebra'],
-        ['leaf', 'cookie'],
-        ['cactus', 'donut'],
-      ] as const
-    ).map(([layout, content]) => ({
+    rows: pairs.map(([layout, content]) => ({
       label: `${layout}\n+ ${content}`,
       cells: [
         { name: 'switch', at: 0 } as const,
