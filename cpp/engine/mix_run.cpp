@@ -152,8 +152,7 @@ void MixRun::encodePrompts() {
 }
 
 std::shared_ptr<const Conditioning> MixRun::encoded(const Tokens &tokens) {
-    const std::string key =
-        "text " + std::to_string(textSource_.loras.version()) + " " + bytesOf(tokens);
+    const std::string key = keyWithLoras("text", bytesOf(tokens));
     if (auto states = texts_.find<Conditioning>(key)) return states;
     const auto keepIn = [&](Kept &kept, const std::shared_ptr<const Conditioning> &states) {
         const std::size_t count = states->context.size() + states->pooled.size();
@@ -166,6 +165,11 @@ std::shared_ptr<const Conditioning> MixRun::encoded(const Tokens &tokens) {
     }
     keepIn(texts_, states);
     return states;
+}
+
+/// What is made with the weights that LoRAs change is another thing with other LoRAs.
+std::string MixRun::keyWithLoras(const std::string &what, const std::string &of) const {
+    return what + " " + std::to_string(textSource_.loras.version()) + " " + of;
 }
 
 Conditioning MixRun::newlyEncoded(const Tokens &tokens) {
@@ -193,9 +197,16 @@ PromptPointer MixRun::contextOfNone(const Tokens &tokens) {
 }
 
 PromptPointer MixRun::contextOf(const StepPrompt &prompt) {
-    const std::string key = "prompt " + prompt.of;
+    const std::string key = keyWithLoras("prompt", prompt.of);
     if (auto context = prompts_.find<PromptContext>(key)) return context;
-    const PromptPointer context = madeContext(prompt);
+    // Where text encoders are given back, what they say is all that the next mix is kept for: keys
+    // and values are a hundred times as large, and are made in a hundredth of the time.
+    const bool forNextMix = networks_.keepsTexts();
+    PromptPointer context = forNextMix ? kept_.find<PromptContext>(key) : nullptr;
+    if (!context) {
+        context = madeContext(prompt);
+        if (forNextMix) kept_.keep<PromptContext>(key, context, bytesIn(*context));
+    }
     prompts_.keep<PromptContext>(key, context, bytesIn(*context));
     return context;
 }

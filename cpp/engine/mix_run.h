@@ -55,6 +55,7 @@ private:
     bool isNone(const Tokens &tokens) const;
     std::shared_ptr<const Conditioning> encoded(const Tokens &tokens);
     Conditioning newlyEncoded(const Tokens &tokens);
+    std::string keyWithLoras(const std::string &what, const std::string &of) const;
     PromptPointer contextOf(const StepPrompt &prompt);
     PromptPointer contextOfNone(const Tokens &tokens);
     PromptPointer madeContext(const StepPrompt &prompt);
