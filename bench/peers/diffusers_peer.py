@@ -1,7 +1,7 @@
 """Times diffusers on the work of bench/peers/run.ts: one JSON object on the last line.
 
     python diffusers_peer.py --model sd15.safetensors [--family sdxl] --size 512x512 --calls 5 --threads 2 [--whole 30]
-                             [--channels-last] [--compile]
+                             [--device cuda] [--channels-last] [--compile]
     python diffusers_peer.py --versions
 
 The UNet and the autoencoder have the sizes of Stable Diffusion 1.5 or XL (--family) and the weights of the
@@ -77,16 +77,17 @@ def networks(model, family):
 
 
 class Work:
-    def __init__(self, unet, vae, width, height, family):
+    def __init__(self, unet, vae, width, height, family, device):
         self.unet, self.vae, self.factor = unet, vae, FACTORS[family]
         self.added = None
+        where = {'dtype': torch.bfloat16, 'device': device}
         if family == 'sdxl':
-            sizes = torch.tensor([[height, width, 0, 0, height, width]] * 2, dtype=torch.bfloat16)
-            self.added = {'text_embeds': torch.randn(2, 1280, dtype=torch.bfloat16), 'time_ids': sizes}
+            sizes = torch.tensor([[height, width, 0, 0, height, width]] * 2, **where)
+            self.added = {'text_embeds': torch.randn(2, 1280, **where), 'time_ids': sizes}
         cross = unet.config.cross_attention_dim
         torch.manual_seed(42)
-        self.picture = torch.rand(1, 3, height, width, dtype=torch.bfloat16) * 2 - 1
-        self.states = torch.randn(2, 77, cross, dtype=torch.bfloat16)
+        self.picture = torch.rand(1, 3, height, width, **where) * 2 - 1
+        self.states = torch.randn(2, 77, cross, **where)
         self.scheduler = DDIMScheduler(
             beta_start=0.00085, beta_end=0.012, beta_schedule='scaled_linear', clip_sample=False,
             set_alpha_to_one=False, steps_offset=1,
@@ -106,13 +107,19 @@ class Work:
 
     def decode(self, latent):
         picture = self.vae.decode(latent / self.factor).sample
-        return ((picture / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
+        return ((picture / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).cpu()
+
+
+def now():
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def seconds(f, *args):
-    start = time.perf_counter()
+    start = now()
     result = f(*args)
-    return time.perf_counter() - start, result
+    return now() - start, result
 
 
 def warm(times):
@@ -128,6 +135,7 @@ def main():
     parser.add_argument('--calls', type=int, default=5)
     parser.add_argument('--threads', type=int, default=0)
     parser.add_argument('--whole', type=int, default=0)
+    parser.add_argument('--device', default='cpu')
     parser.add_argument('--channels-last', action='store_true')
     parser.add_argument('--compile', action='store_true')
     options = parser.parse_args()
@@ -137,32 +145,32 @@ def main():
     if options.threads:
         torch.set_num_threads(options.threads)
     width, height = map(int, options.size.split('x'))
-    unet, vae = networks(options.model, options.family)
+    unet, vae = (network.to(options.device) for network in networks(options.model, options.family))
     if options.channels_last:
         unet, vae = (network.to(memory_format=torch.channels_last) for network in (unet, vae))
     if options.compile:
         unet = torch.compile(unet)
         vae.encoder, vae.decoder = torch.compile(vae.encoder), torch.compile(vae.decoder)
-    work = Work(unet, vae, width, height, options.family)
+    work = Work(unet, vae, width, height, options.family, options.device)
     with torch.inference_mode():
         encodes, decodes, steps = [], [], []
         timesteps = work.scheduler.timesteps[-options.calls :]
-        for _ in range(2):
+        for _ in range(3):
             took, latent = seconds(work.encode)
             encodes.append(took)
         for t in timesteps:
             took, latent = seconds(work.step, latent, t)
             steps.append(took)
-        for _ in range(2):
+        for _ in range(3):
             decodes.append(seconds(work.decode, latent)[0])
         whole = None
         if options.whole:
-            start = time.perf_counter()
+            start = now()
             latent = work.encode()
             for t in work.scheduler.timesteps[-options.whole :]:
                 latent = work.step(latent, t)
             work.decode(latent)
-            whole = time.perf_counter() - start
+            whole = now() - start
     result = {'encode': encodes[-1], 'step': warm(steps), 'decode': decodes[-1], 'whole': whole}
     print(json.dumps(result))
 

@@ -21,6 +21,8 @@ export interface Work {
   /** Calls of the UNet, of which the first does not count. */
   calls: number
   threads: number
+  /** 'cpu', or a GPU as both name it: 'cuda'. stable-diffusion.cpp computes where it was built for. */
+  device: string
   /** Calls of a whole mix, which is then run as well; 0: it is not. */
   whole: number
 }
@@ -67,11 +69,11 @@ export function ours(precision: string): Peer {
 }
 
 async function mixOf(work: Work, steps: number, precision: string): Promise<OurResult> {
-  const { model, width, height, threads } = work
+  const { model, width, height, threads, device } = work
   const { stdout } = await run(process.execPath, [
     ...['--import', 'tsx', path.join(packageRoot, 'bench', 'mix.ts'), '--json'],
     ...['--model', model, '--size', `${width}x${height}`, '--threads', String(threads)],
-    ...['--steps', String(steps), '--precision', precision, '--device', 'cpu'],
+    ...['--steps', String(steps), '--precision', precision, '--device', device],
   ])
   return JSON.parse(stdout) as OurResult
 }
@@ -107,9 +109,10 @@ export async function diffusers(python: string, variant: string): Promise<Peer> 
   return {
     name: `diffusers, ${variant}`,
     version: `${versions.diffusers}, torch ${versions.torch}, bf16`,
-    measure: ({ model, family, width, height, calls, threads, whole }) =>
+    measure: ({ model, family, width, height, calls, threads, whole, device }) =>
       lastJson<Times>(python, [
         ...[script, '--model', model, '--size', `${width}x${height}`, '--calls', String(calls)],
+        ...['--device', device],
         ...['--family', family, '--threads', String(threads), '--whole', String(whole), ...flags],
       ]),
   }

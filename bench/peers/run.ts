@@ -5,11 +5,11 @@
  *
  *     npm run bench:peers -- --diffusers PYTHON --sdcpp DIR
  *         [--model sd15|sdxl] [--variants eager,channels-last,compile] [--sdcpp-args "--diffusion-fa"] [--size 512x512]
- *         [--calls 5] [--threads 2] [--precision auto] [--whole] [--json] [--list]
+ *         [--device cpu] [--calls 5] [--threads 2] [--precision auto] [--whole] [--json] [--list]
  *
  * --diffusers: an interpreter of Python that has diffusers and torch. --sdcpp, or SDCPP_DIR: a checkout of
  * stable-diffusion.cpp that has been built. What is not given is left out; what is given and cannot be used is an
- * error. --whole also runs whole mixes (30 calls), which takes minutes each; else their seconds are added up.
+ * error. --device: cpu or cuda. --whole also runs whole mixes (30 calls), which takes minutes each; else their seconds are added up.
  * --list only says what would be run.
  */
 import { availableParallelism, loadavg } from 'node:os'
@@ -41,6 +41,7 @@ async function main(): Promise<void> {
       'sdcpp-args': { type: 'string', default: '' },
       model: { type: 'string', default: 'sd15' },
       size: { type: 'string' },
+      device: { type: 'string', default: 'cpu' },
       calls: { type: 'string', default: '5' },
       threads: { type: 'string', default: String(availableParallelism()) },
       precision: { type: 'string', default: 'auto' },
@@ -74,6 +75,7 @@ async function main(): Promise<void> {
   const work: Work = {
     ...{ model, family: sizes, picture: fixture('landscape256.png'), width, height },
     ...{ calls: Number(values.calls), threads: Number(values.threads) },
+    device: values.device,
     whole: values.whole ? mixCalls : 0,
   }
   const rows: Row[] = []
