@@ -101,9 +101,16 @@ int Fields::integer(const char *key) const {
     return static_cast<int>(value);
 }
 
-std::uint64_t Fields::seed(const char *key) const {
+std::uint64_t Fields::seed(const char *key) const { return seedOf(number(key), key); }
+
+std::vector<std::uint64_t> Fields::seeds(const char *key) const {
+    std::vector<std::uint64_t> all;
+    for (const double value : doubles(key)) all.push_back(seedOf(value, key));
+    return all;
+}
+
+std::uint64_t Fields::seedOf(double value, const char *key) const {
     constexpr double largest = 9007199254740991.0; // Number.MAX_SAFE_INTEGER
-    const double value = number(key);
     if (!(value >= 0 && value <= largest && value == std::floor(value))) {
         fail(key, "a whole number from 0 to 2^53 - 1");
     }
@@ -340,6 +347,8 @@ MixRequest readMixRequest(const Fields &fields) {
     request.conditioning = readPictureConditioning(fields);
     if (fields.has("loras")) request.loras = readLoras(fields);
     visitValues(request, ReadValue{fields});
+    request.seeds = fields.has("seeds") ? fields.seeds("seeds")
+                                        : std::vector<std::uint64_t>{fields.seed("seed")};
     request.sharing = readSharing(fields);
     return request;
 }
@@ -527,13 +536,19 @@ Napi::Value toJs(Napi::Env env, const MixResult &result) {
     calls.Set("unguided", result.unetCalls.unguided);
 
     Napi::Object object = Napi::Object::New(env);
-    object.Set("width", result.picture.width);
-    object.Set("height", result.picture.height);
-    object.Set("data", copyOf<Napi::Uint8Array>(env, result.picture.rgb));
+    Napi::Array pictures = Napi::Array::New(env);
+    for (std::size_t s = 0; s < result.pictures.size(); s++) {
+        const Napi::Value scores = result.scores.empty() ? env.Null() : toJs(env, result.scores[s]);
+        pictures.Set(static_cast<std::uint32_t>(s),
+                     objectOf(env, {{"data", copyOf<Napi::Uint8Array>(env, result.pictures[s].rgb)},
+                                    {"scores", scores}}));
+    }
+    object.Set("width", result.pictures.front().width);
+    object.Set("height", result.pictures.front().height);
+    object.Set("pictures", pictures);
     object.Set("trace", arrayOf(env, result.trace, state));
     object.Set("layoutTrace", arrayOf(env, result.layoutTrace, state));
     object.Set("unetCalls", calls);
-    object.Set("scores", result.scores ? toJs(env, *result.scores) : env.Null());
     object.Set("timings", timings);
     return object;
 }

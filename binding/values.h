@@ -29,6 +29,7 @@ public:
     double number(const char *key) const;
     int integer(const char *key) const;
     std::uint64_t seed(const char *key) const;
+    std::vector<std::uint64_t> seeds(const char *key) const;
     bool flag(const char *key) const;
     std::string text(const char *key) const;
     /// Values are copied.
@@ -38,6 +39,7 @@ public:
     std::vector<double> doubles(const char *key) const;
 
 private:
+    std::uint64_t seedOf(double value, const char *key) const;
     [[noreturn]] void fail(const char *key, const char *expected) const;
     Napi::Value get(const char *key) const;
     template <typename Array, typename T>

@@ -12,6 +12,7 @@ import type { Mix, Sweep, SweepCell, SweepProgressEvent, SweepRequest } from 'ma
 import { fieldFile } from './support/field.js'
 import { nativeOf } from './support/native.js'
 import { fixture, packageRoot } from './support/package-root.js'
+import { tinyXlHeads, tinyXlModel } from './support/models.js'
 import { tinyOptions } from './support/programs.js'
 import { coded } from './support/refusals.js'
 
@@ -342,6 +343,104 @@ describe('a sweep', function () {
     const expected = coded('PICTURE_UNREADABLE', /missing\.png.*\(in the cell missing\.png\)/s)
     await assert.rejects(all(missing), expected)
     assert.equal(missing.finished.length, 0)
+  })
+
+  describe('in batches of seeds', () => {
+    const seed = [3, 1, 4, 15]
+    const batched: [what: string, request: SweepRequest, batch: number][] = [
+      ['the seeds alone', { ...ten, vary: { seed } }, 4],
+      ['not as many as there are', { ...ten, vary: { seed } }, 3],
+      ['with states that they share', { ...ten, vary: { nu: [0.3, 0.9], seed } }, 2],
+      ['seeds first', { ...ten, vary: { seed, kMin: [0.1, 0.3, 0.5] } }, 3],
+      ['with a layout prompt and fresh noise', { ...ten, ...prompt, eta: 0.5, vary: { seed } }, 4],
+      [
+        'with a memory, a map and a cache',
+        {
+          ...{ ...ten, sampler: 'dpm++2m', nuMap: fixture('landscape64.png'), vary: { seed } },
+          cache: { every: 2 },
+        },
+        4,
+      ],
+      [
+        'with several contents, scaled, and a negative prompt',
+        {
+          ...{ ...ten, content: undefined, negativePrompt: 'rain', vary: { seed } },
+          contents: [{ prompt: 'a corgi', attention: { corgi: -1 } }, { prompt: 'a loaf' }],
+        },
+        2,
+      ],
+      ['with scores', { ...ten, ...prompt, score: true, vary: { seed } }, 4],
+    ]
+    for (const [what, request, batch] of batched) {
+      it(`has the mixes of single ones: ${what}`, async () => {
+        const events: SweepProgressEvent[] = []
+        const onProgress = (event: SweepProgressEvent) => void events.push(event)
+        const sweep = mixer.sweep({ ...request, batch, onProgress })
+        assert.deepEqual(sweep.plan, mixer.sweep(request).plan)
+        const cells = await all(sweep)
+        await assertAsSingle(cells)
+        assert.deepEqual(
+          cells.map(({ mix, at }) => [mix.seed, mix.recipe.request.seed, mix.score]),
+          await Promise.all(
+            cells.map(async ({ mix, at }) => [
+              ...[at.seed, at.seed],
+              (await single.mix(mix.request)).score,
+            ]),
+          ),
+        )
+        const done = events.map(({ unetCalls }) => unetCalls.done)
+        assert.deepEqual(
+          done,
+          [...done].sort((a, b) => a - b),
+        )
+        assert.equal(done.at(-1), sweep.plan.unetCalls)
+      })
+    }
+
+    it('computes them together', async () => {
+      const jobs = new Set<number>()
+      const onProgress = ({ cell }: SweepProgressEvent) => void jobs.add(cell.index)
+      const made = await all(mixer.sweep({ ...ten, vary: { seed }, batch: 4, onProgress }))
+      assert.equal(made.length, 4)
+      assert.equal(jobs.size, 1)
+      assert.equal(new Set(made.map(({ mix }) => mix.timings.steps)).size, 1)
+    })
+
+    it('goes on in a folder, with those that are missing', async () => {
+      const cells = path.join(await mkdtemp(path.join(folder, 'batch-')), 'new')
+      const request = { ...ten, vary: { seed, nu: [0.3, 0.9] }, batch: 3, cells }
+      for await (const _ of mixer.sweep(request)) break
+      assert.equal((await readdir(cells)).length, 3 + 1) // all of the batch, and the index
+      await rm(path.join(cells, 'cell-0.png'))
+      const made = await all(mixer.sweep(request))
+      assert.equal(made.length, 8)
+      await assertAsSingle(made)
+    })
+
+    it('can be aborted, and goes on', async () => {
+      const aborting = new AbortController()
+      const request = { ...ten, vary: { seed }, batch: 4 }
+      const sweep = mixer.sweep({
+        ...{ ...request, signal: aborting.signal },
+        onProgress: ({ stage }) => stage === 'content' && aborting.abort(),
+      })
+      await assert.rejects(all(sweep), { name: 'AbortError' })
+      assert.equal(sweep.finished.length, 0)
+      await assertAsSingle(await all(mixer.sweep(request)))
+    })
+
+    it('is the same of Stable Diffusion XL, and of an isolated mixer', async () => {
+      const model = { model: await tinyXlModel(), config: tinyXlHeads }
+      const options = { ...model, device: 'cpu', precision: 'f32', threads: 1 } as const
+      const request = { ...ten, vary: { seed } }
+      await using one = await MagicMix.load(options)
+      await using other = await MagicMix.load({ ...options, isolate: true })
+      const right = await all(one.sweep(request))
+      const batches = await all(other.sweep({ ...request, batch: 4 }))
+      const bytes = (made: SweepCell[]) =>
+        [...made].sort((a, b) => a.index - b.index).map(({ mix }) => [...mix.data])
+      assert.deepEqual(bytes(batches), bytes(right))
+    })
   })
 
   it('tells how far the whole is', async () => {
@@ -869,6 +968,30 @@ describe('a sweep', function () {
         { ...ten, vary, onProgress: 1 },
         'INVALID_ARGUMENT',
         /a function for onProgress/,
+      ],
+      [
+        'a batch that is none',
+        { ...ten, vary: { seed: [1, 2] }, batch: 0 },
+        'INVALID_ARGUMENT',
+        /1 .* 64 for batch but received 0/,
+      ],
+      [
+        'a batch without seeds',
+        { ...ten, vary, batch: 2 },
+        'INVALID_ARGUMENT',
+        /1, as no seeds are varied, for batch but received 2/,
+      ],
+      [
+        'a batch with states',
+        { ...ten, vary: { seed: [1, 2] }, batch: 2, trace: true },
+        'INVALID_ARGUMENT',
+        /1 with trace for batch/,
+      ],
+      [
+        'a batch with previews',
+        { ...ten, vary: { seed: [1, 2] }, batch: 2, previewEvery: 1 },
+        'INVALID_ARGUMENT',
+        /1 with previews for batch/,
       ],
       ['no signal', { ...ten, vary, signal: 1 }, 'INVALID_ARGUMENT', /AbortSignal for signal/],
     ]

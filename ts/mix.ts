@@ -127,15 +127,17 @@ export class Mix {
   static of(
     request: FilledMixRequest,
     result: NativeMixResult,
+    picture: NativeMixResult['pictures'][number],
     times: OuterTimings,
     recipe: PictureRecipe,
   ): Mix {
-    return new Mix(request, result, times, recipe)
+    return new Mix(request, result, picture, times, recipe)
   }
 
   private constructor(
     request: FilledMixRequest,
     result: NativeMixResult,
+    picture: NativeMixResult['pictures'][number],
     times: OuterTimings,
     recipe: PictureRecipe,
   ) {
@@ -143,7 +145,7 @@ export class Mix {
     this.width = result.width
     this.height = result.height
     // A view of this realm: in a test runner's context the addon's arrays are of another.
-    const { buffer, byteOffset, byteLength } = result.data
+    const { buffer, byteOffset, byteLength } = picture.data
     this.data = new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength)
     this.seed = request.seed
     this.request = request
@@ -151,7 +153,7 @@ export class Mix {
     const step = steps.reduce((sum, time) => sum + time, 0) / Math.max(1, steps.length)
     this.timings = { ...times, encode, step, steps, score, decode }
     this.unetCalls = result.unetCalls
-    this.score = result.scores
+    this.score = picture.scores
     const shape: MixState['shape'] = [1, 4, result.height / 8, result.width / 8]
     const withShape = (state: NativeState): MixState => ({ ...state, shape: [...shape] })
     this.trace = result.trace.map(withShape)

@@ -186,7 +186,8 @@ export class MagicMix {
       checkForModel(checked, this.model)
       this.refuseWithoutDecoder(checked)
       const prompts = tokenizePrompts(checked, this.tokens, this.model.sizes.textEncoder.padding)
-      return this.start(checked, prompts, started)
+      const [mix] = await this.start(checked, prompts, started)
+      return mix!
     })
   }
 
@@ -293,7 +294,7 @@ export class MagicMix {
     prompts: Prompts,
     started: number,
     shared: SharedWork = {},
-  ): Promise<Mix> {
+  ): Promise<Mix[]> {
     const turn = this.mixes.enter()
     const span: MixSpan = { model: this.model, request: checked }
     return mixing.tracePromise(() => this.run(checked, prompts, turn, started, span, shared), span)
@@ -306,7 +307,7 @@ export class MagicMix {
     started: number,
     span: MixSpan,
     shared: SharedWork,
-  ): Promise<Mix> {
+  ): Promise<Mix[]> {
     const stop = this.stopOf(checked.signal)
     let outcome: Outcome = 'failed'
     try {
@@ -325,6 +326,7 @@ export class MagicMix {
           this.native.mix(
             {
               ...nativeRequest(checked, { ...filled, loras }, prompts, pictures, shared.mapNumbers),
+              ...(shared.seeds && { seeds: Float64Array.from(shared.seeds) }),
               ...shared.native,
             },
             report,
@@ -333,13 +335,16 @@ export class MagicMix {
         { signal: stop.signal, onProgress: checked.onProgress },
       )
       const total = performance.now() - started
-      const recipe = pictureRecipe(filled, pictures.sources, origin)
-      const mix = Mix.of(filled, result, { load: this.loadTime, queued, total }, recipe)
-      for (const ms of mix.timings.steps) this.mixes.stepTimes.add(ms)
+      const mixes = result.pictures.map((picture, i) => {
+        const own = shared.seeds ? { ...filled, seed: shared.seeds[i]! } : filled
+        const recipe = pictureRecipe(own, pictures.sources, origin)
+        return Mix.of(own, result, picture, { load: this.loadTime, queued, total }, recipe)
+      })
+      for (const ms of result.timings.steps) this.mixes.stepTimes.add(ms)
       this.mixes.totalTimes.add(total)
       outcome = 'done'
-      span.mix = mix
-      return mix
+      span.mix = mixes[0]!
+      return mixes
     } catch (error) {
       if (!stop.signal.aborted) {
         stop.because(error) // ends what is still read for this mix

@@ -355,10 +355,12 @@ async function restored(
   }
   const { load, queued, total, ...inner } = timings
   const states = { trace: [], layoutTrace: [] }
-  const result = { width, height, data, ...states, unetCalls, scores: score ?? null }
+  const picture = { data, scores: score ?? null }
+  const result = { width, height, pictures: [picture], ...states, unetCalls }
   const mix = Mix.of(
     filled,
     { ...result, timings: { ...inner, total } },
+    picture,
     { load, queued, total },
     recipe,
   )

@@ -49,6 +49,8 @@ export interface SweepPlan {
 
 /** @internal What is there already for a mix. */
 export interface SharedWork {
+  /** Of mixes that are computed together, in the place of the request's. */
+  seeds?: readonly number[]
   pictures?: RequestPictures
   mapNumbers?: MapNumbers
   native?: { sharing: NativeSharing }
@@ -74,7 +76,7 @@ export interface SweepWork {
     }[],
   ): NativePlannedCell[]
   read(checked: CheckedMixRequest): Promise<RequestPictures>
-  mix(checked: CheckedMixRequest, prompts: Prompts, shared: SharedWork): Promise<Mix>
+  mix(checked: CheckedMixRequest, prompts: Prompts, shared: SharedWork): Promise<Mix[]>
   /** Frees what the engine keeps for the sweep of that number. */
   end(sweep: number): void
 }
@@ -85,11 +87,17 @@ interface Job extends PlannedCell {
   /** Number of its pictures among those that are read. */
   pictures: number
   mapNumbers: MapNumbers
+}
+
+/** Cells that are computed together: alike in all but their seeds. */
+interface Batch {
+  jobs: [Job, ...Job[]]
   sharing: NativeSharing
+  /** Of each cell. */
   unetCalls: number
 }
 
-type Four<T> = [T, T, T, T]
+type Three<T> = [T, T, T]
 
 let lastSweep = 0
 /** Of sweeps that were collected before their end. */
@@ -108,6 +116,8 @@ export class Sweep implements AsyncIterable<SweepCell> {
 
   private readonly number = ++lastSweep
   private readonly jobs: Job[]
+  private batches = new Map<Job, Batch>()
+  private readonly roots = new Numbers()
   private readonly pictures: Promise<RequestPictures>[] = []
   private readonly made = new Map<number, SweepCell>()
   private readonly underway = new Map<number, Promise<SweepCell>>()
@@ -131,7 +141,7 @@ export class Sweep implements AsyncIterable<SweepCell> {
   ) {
     this.axes = checked.axes
     const { number } = this
-    const [roots, pictures, maps, texts] = [0, 1, 2, 3].map(() => new Numbers()) as Four<Numbers>
+    const [pictures, maps, texts] = [0, 1, 2].map(() => new Numbers()) as Three<Numbers>
     const prompts: Prompts[] = []
     this.jobs = checked.cells.map((cell) => {
       const { request } = cell
@@ -140,25 +150,15 @@ export class Sweep implements AsyncIterable<SweepCell> {
         work.check(request)
         prompts[text] ??= work.prompts(request)
       })
-      // A trace is of all states of a mix, and states that others have left are none of its own.
-      const root = roots.of([layoutOf(request), request.trace ? cell.index : null, rootOf(request)])
-      const nothing = new Int32Array()
-      const sharing = { sweep: number, root, keepLayout: nothing, keepContent: nothing }
       const { nuMap, kMaxMap } = request
       return {
         ...cell,
         pictures: pictures.of([layoutOf(request), nuMap, kMaxMap]),
         mapNumbers: { nuMap: 1 + maps.of(nuMap), kMaxMap: 1 + maps.of(kMaxMap) },
         prompts: prompts[text]!,
-        ...{ sharing, unetCalls: 0 },
       }
     })
-    const planned = this.share(checked.order)
-    this.plan = Object.freeze({
-      cells: this.jobs.length,
-      unetCalls: sum(planned.map(({ unetCalls }) => unetCalls)),
-      unetCallsOfSingleMixes: sum(planned.map(({ callsOfSingleMix }) => callsOfSingleMix)),
-    })
+    this.plan = Object.freeze({ cells: this.jobs.length, ...this.share(checked.order) })
     this.callsPlanned = this.plan.unetCalls
     forgotten.register(this, () => work.end(number), this)
   }
@@ -243,29 +243,35 @@ export class Sweep implements AsyncIterable<SweepCell> {
       this.preparation = undefined
       throw error
     }
-    const { index, at, sharing, prompts } = job
-    const there = this.made.get(index)
-    const cell = there ?? { mix: await this.mix(job, sharing, prompts), at, index }
-    this.made.set(index, cell)
+    if (!this.made.has(job.index)) await this.mix(this.batches.get(job)!)
+    const cell = this.made.get(job.index)!
     await this.folder?.write(cell)
     if (this.made.size === this.jobs.length) this.end()
     return cell
   }
 
-  private async mix(job: Job, sharing: NativeSharing, prompts: Prompts): Promise<Mix> {
+  private async mix(batch: Batch): Promise<void> {
+    const { jobs, sharing, unetCalls } = batch
     const { signal, onProgress } = this.checked
     refuseAborted(signal)
     this.started ||= performance.now()
-    const request = {
-      ...job.request,
-      onProgress: onProgress && ((event: ProgressEvent) => onProgress(this.eventOf(event, job))),
-    }
-    const pictures = await this.pictures[job.pictures]!
-    const { mapNumbers } = job
-    const shared = { pictures, mapNumbers, native: { sharing } }
-    const mix = await this.work.mix(request, prompts, shared)
-    this.callsDone += job.unetCalls
-    return mix
+    const { request, prompts, mapNumbers, pictures } = jobs[0]
+    const mixes = await this.work.mix(
+      {
+        ...request,
+        onProgress:
+          onProgress && ((event: ProgressEvent) => onProgress(this.eventOf(event, batch))),
+      },
+      prompts,
+      {
+        ...(jobs.length > 1 && { seeds: seedsOf(jobs) }),
+        ...{ pictures: await this.pictures[pictures]!, mapNumbers, native: { sharing } },
+      },
+    )
+    this.callsDone += jobs.length * unetCalls
+    jobs.forEach(({ index, at }, i) => this.made.set(index, { mix: mixes[i]!, at, index }))
+    // Others than the one that was asked for are on the disk too before anything else can happen to them.
+    for (const { index } of jobs) await this.folder?.write(this.made.get(index)!)
   }
 
   /** Reads what the sweep is made of, so that no cell fails for a picture after hours. */
@@ -291,44 +297,79 @@ export class Sweep implements AsyncIterable<SweepCell> {
     for (const cell of opened.cells) this.made.set(cell.index, cell)
     // The states that these would have left have to be computed by others.
     if (opened.cells.length > 0) {
-      const planned = this.share(order.filter((index) => !this.made.has(index)))
-      this.callsPlanned = sum(planned.map(({ unetCalls }) => unetCalls))
+      this.callsPlanned = this.share(order.filter((index) => !this.made.has(index))).unetCalls
     }
     this.folder = opened.folder
   }
 
   /** Plans the cells of that order, each with what those before it leave. */
-  private share(order: readonly number[]): NativePlannedCell[] {
-    const jobs = order.map((index) => this.jobs[index]!)
+  private share(order: readonly number[]): Omit<SweepPlan, 'cells'> {
+    const batches = this.batched(order.map((index) => this.jobs[index]!))
+    const shared = batches.map((jobs) => ({ jobs, sharing: this.sharingOf(jobs) }))
     const planned = this.work.plan(
-      jobs.map(({ request: checked, prompts, sharing, mapNumbers }) => {
+      shared.map(({ jobs: [{ request: checked, prompts, mapNumbers }], sharing }) => {
         return { checked, prompts, sharing, mapNumbers }
       }),
     )
-    planned.forEach(({ keepLayout, keepContent, unetCalls }, i) => {
-      const job = jobs[i]!
-      job.sharing = { ...job.sharing, keepLayout, keepContent }
-      job.unetCalls = unetCalls
+    this.batches = new Map()
+    let [unetCalls, unetCallsOfSingleMixes] = [0, 0]
+    planned.forEach(({ keepLayout, keepContent, unetCalls: calls, callsOfSingleMix }, i) => {
+      const { jobs, sharing } = shared[i]!
+      const batch = { jobs, sharing: { ...sharing, keepLayout, keepContent }, unetCalls: calls }
+      for (const job of jobs) this.batches.set(job, batch)
+      unetCalls += jobs.length * calls
+      unetCallsOfSingleMixes += jobs.length * callsOfSingleMix
     })
-    return planned
+    return { unetCalls, unetCallsOfSingleMixes }
   }
 
-  private eventOf(event: ProgressEvent, job: Job): SweepProgressEvent {
-    const { index, at, unetCalls, request } = job
+  /**
+   * Those that differ in their seed alone, so many at a time, in the order of their first cells. Whatever else is
+   * varied, the same seeds are together, so that batches too can leave states for each other.
+   */
+  private batched(jobs: readonly Job[]): Batch['jobs'][] {
+    const { batch } = this.checked
+    if (batch === 1) return jobs.map((job) => [job])
+    const { values: seeds } = this.axes.find(({ option }) => option === 'seed')!
+    const alike = new Numbers()
+    const batches = new Map<number, Batch['jobs']>()
+    for (const job of jobs) {
+      const part = Math.floor(seeds.indexOf(job.at.seed) / batch)
+      const number = alike.of([part, { ...job.request, seed: null }])
+      const others = batches.get(number)
+      if (others) others.push(job)
+      else batches.set(number, [job])
+    }
+    return [...batches.values()]
+  }
+
+  /** Of a batch before it is planned. */
+  private sharingOf(jobs: Batch['jobs']): NativeSharing {
+    const [{ request, index }] = jobs
+    // A trace is of all states of a mix, and states that others have left are none of its own.
+    const ofTrace = request.trace ? index : null
+    const root = this.roots.of([layoutOf(request), ofTrace, rootOf(request), seedsOf(jobs)])
+    const nothing = new Int32Array()
+    return { sweep: this.number, root, keepLayout: nothing, keepContent: nothing }
+  }
+
+  private eventOf(event: ProgressEvent, { jobs, unetCalls }: Batch): SweepProgressEvent {
+    const [{ index, at, request }] = jobs
     const { stage, step, steps } = event
     const ofScore = request.score ? callsOfScore : 0
-    // The steps of a layout prompt come first.
-    const ofCell =
+    const ofAll = jobs.length * unetCalls
+    // The steps of a layout prompt come first; each is one of every cell.
+    const ofBatch =
       stage === 'decode'
-        ? unetCalls
+        ? ofAll
         : stage === 'score'
-          ? unetCalls - steps + step
+          ? ofAll - steps + step
           : stage === 'content'
-            ? unetCalls - ofScore - steps + step
+            ? ofAll - jobs.length * (ofScore + steps - step)
             : stage === 'layout'
-              ? step
+              ? jobs.length * step
               : 0
-    const done = this.callsDone + ofCell
+    const done = this.callsDone + ofBatch
     const all = this.callsPlanned
     const elapsed = performance.now() - this.started
     return {
@@ -348,8 +389,8 @@ export class Sweep implements AsyncIterable<SweepCell> {
   }
 }
 
-function sum(numbers: readonly number[]): number {
-  return numbers.reduce((all, each) => all + each, 0)
+function seedsOf(jobs: Batch['jobs']): number[] {
+  return jobs.map(({ request }) => request.seed)
 }
 
 /** An error of a picture names the cell, if layouts are varied. */
@@ -381,14 +422,14 @@ function textsOf(request: CheckedMixRequest): unknown {
 }
 
 /**
- * The engine looks at these step by step (`Trail` in cpp/engine), or they make no difference to states. All
- * others count from the first state on.
+ * The engine looks at these step by step (`Trail` in cpp/engine), or they make no difference to states, or, the seeds, are
+ * those of a batch. All others count from the first state on.
  */
 const ofSteps: ReadonlySet<string> = new Set<keyof CheckedMixRequest>([
   ...(['layout', 'layouts', 'content', 'contents', 'interpolate', 'negativePrompt'] as const),
   ...(['attention', 'kMin', 'kMax', 'nu', 'nuMap', 'kMaxMap', 'method', 'promptSyntax'] as const),
   ...(['guidanceScale', 'guidanceInterval', 'cache', 'fast'] as const),
-  ...(['decoder', 'previewEvery', 'trace', 'onProgress', 'signal'] as const),
+  ...(['decoder', 'previewEvery', 'trace', 'onProgress', 'signal', 'seed'] as const),
 ])
 
 function rootOf(request: CheckedMixRequest): unknown {

@@ -58,6 +58,15 @@ double Generator::uniform53() {
            (1.0 / 9007199254740992.0);
 }
 
+std::vector<float> Generators::randn(std::size_t countOfEach) {
+    std::vector<float> all;
+    for (Generator &generator : each_) {
+        const std::vector<float> one = generator.randn(countOfEach);
+        all.insert(all.end(), one.begin(), one.end());
+    }
+    return all;
+}
+
 std::vector<float> randn(std::uint64_t seed, std::size_t count) {
     return Generator(seed).randn(count);
 }

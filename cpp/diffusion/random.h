@@ -27,6 +27,19 @@ private:
     std::optional<double> spare_; ///< short tensors take normals in pairs
 };
 
+/// A generator for each of several seeds.
+class Generators {
+public:
+    explicit Generators(const std::vector<std::uint64_t> &seeds)
+        : each_(seeds.begin(), seeds.end()) {}
+
+    /// As many numbers of every seed, one seed's behind the other's.
+    std::vector<float> randn(std::size_t countOfEach);
+
+private:
+    std::vector<Generator> each_;
+};
+
 /// The numbers of `torch.manual_seed(seed); torch.randn(count)` on the CPU, to float32 rounding.
 std::vector<float> randn(std::uint64_t seed, std::size_t count);
 

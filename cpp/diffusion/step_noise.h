@@ -13,18 +13,19 @@ namespace magicmix {
 /// mixed state would have less noise than its level says.
 class StepNoise {
 public:
-    /// Of steps `first`, `first` + 1, ...; `count` numbers each. `generator` outlives this.
-    StepNoise(Generator &generator, std::size_t count, int first)
-        : generator_(generator), count_(count), first_(first) {}
+    /// Of steps `first`, `first` + 1, ...; of every seed `count` numbers each. `generators` outlive
+    /// this.
+    StepNoise(Generators &generators, std::size_t count, int first)
+        : generators_(generators), count_(count), first_(first) {}
 
     const Latent &at(int i) {
         const auto index = static_cast<std::size_t>(i - first_);
-        while (drawn_.size() <= index) drawn_.push_back(generator_.randn(count_));
+        while (drawn_.size() <= index) drawn_.push_back(generators_.randn(count_));
         return drawn_[index];
     }
 
 private:
-    Generator &generator_;
+    Generators &generators_;
     std::size_t count_;
     int first_;
     std::vector<Latent> drawn_;

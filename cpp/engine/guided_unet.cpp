@@ -16,8 +16,8 @@ int countOf(const MixRequest &request, const Schedule &schedule, Visit visit) {
 }
 
 UNetUse useFor(const MixRequest &request, int prompts) {
-    return {prompts, request.cache.isOn() ? request.cache.blocks : 0,
-            request.pictureConditioning()};
+    return {prompts, request.cache.isOn() ? request.cache.blocks : 0, request.pictureConditioning(),
+            static_cast<int>(request.seeds.size())};
 }
 
 } // namespace

@@ -46,6 +46,10 @@ std::string bytesOf(const std::vector<T> &values) {
 /// not fit are computed again when their step comes.
 constexpr std::size_t mostPromptBytes = std::size_t{1} << 30;
 
+int scoreCalls(const MixRequest &request) {
+    return request.score ? kScoreCalls * static_cast<int>(request.seeds.size()) : 0;
+}
+
 std::size_t bytesIn(const PromptContext &context) {
     std::size_t bytes = 0;
     for (const auto &layer : context.layers) {
@@ -60,15 +64,15 @@ MixRun::MixRun(Networks &networks, const TextSource &texts, Kept &kept, SharedSt
                const MixRequest &request, const Cancellation &cancel,
                const ProgressCallback &progress)
     : networks_(networks), textSource_(texts), kept_(kept), request_(request), cancel_(cancel),
-      size_(request.size().cells()), generator_(request.seed), trail_(request, networks.schedule()),
+      size_(request.size().cells()), generators_(request.seeds),
+      trail_(request, networks.schedule()),
       path_(states ? states->along(request.sharing->root, trail_) : SharedStates::Path{}),
       begin_(beginningFor(trail_, path_)),
       sharing_(request.sharing.value_or(MixRequest::Sharing{})),
-      stepNoise_(generator_, size_.values(), request.layout.isPrompt() ? 0 : mixing_.iMax),
+      stepNoise_(generators_, size_.values(), request.layout.isPrompt() ? 0 : mixing_.iMax),
       sampler_(makeSampler(samplerOptions(request), networks.schedule(), stepNoise_)),
       reporter_(std::make_unique<Reporter>(progress, begin_.layoutSteps() + request.steps -
-                                                         begin_.content +
-                                                         (request.score ? kScoreCalls : 0))),
+                                                         begin_.content + scoreCalls(request))),
       texts_(mostPromptBytes), prompts_(mostPromptBytes) {}
 
 MixRun::~MixRun() = default;
@@ -251,8 +255,21 @@ void MixRun::encodeLayout() {
         }
         reporter_->done();
     }
-    noise_ = generator_.randn(size_.values());
+    const Latent one = z0_;
+    for (std::size_t s = 1; s < request_.seeds.size(); s++) {
+        z0_.insert(z0_.end(), one.begin(), one.end());
+    }
+    noise_ = generators_.randn(size_.values());
     result_.timings.encode = millisecondsSince(start_);
+}
+
+std::vector<Latent> MixRun::ofEverySeed(const Latent &latents) const {
+    const auto count = static_cast<std::ptrdiff_t>(size_.values());
+    std::vector<Latent> each;
+    for (auto first = latents.begin(); first != latents.end(); first += count) {
+        each.emplace_back(first, first + count);
+    }
+    return each;
 }
 
 /// The latent of a picture, which is the same whatever the weights of the UNet are.
@@ -396,31 +413,38 @@ std::vector<float> MixRun::tinyPicture(const Latent &latent) {
 
 void MixRun::score() {
     if (request_.score) {
-        reporter_->begin(Stage::Score, kScoreCalls);
+        reporter_->begin(Stage::Score, scoreCalls(request_));
         const auto start = Clock::now();
         std::vector<PromptPointer> judged{
             contextOfNone(emptyPrompt(networks_.architecture.texts[0].padding))};
         for (const StepPrompt &prompt : judgedPrompts()) judged.push_back(contextOf(prompt));
         std::vector<const PromptContext *> prompts;
         for (const PromptPointer &each : judged) prompts.push_back(each.get());
-        auto last = start;
-        const std::vector<double> presences =
-            PromptJudge(networks_, request_, prompts, cancel_)
-                .presences(mixed_, [&](double timestep) {
-                    reporter_->unetStepTook(millisecondsSince(last));
-                    last = Clock::now();
-                    reporter_->done(timestep);
-                });
-        Scores &scores = result_.scores.emplace();
-        scores.content = contentOf(presences);
-        const bool hasLayoutPrompt = request_.layout.isPrompt();
-        if (hasLayoutPrompt) scores.layoutPrompt = presences.back();
-        scores.layout =
-            structureKept(hasLayoutPrompt ? layout_(request_.steps) : z0_, mixed_, size_);
+        PromptJudge judge(networks_, request_, prompts, cancel_);
+        const std::vector<Latent> mixed = ofEverySeed(mixed_);
+        const std::vector<Latent> layouts =
+            ofEverySeed(request_.layout.isPrompt() ? layout_(request_.steps) : z0_);
+        for (std::size_t s = 0; s < mixed.size(); s++) {
+            result_.scores.push_back(scoresOf(mixed[s], layouts[s], judge));
+        }
         result_.timings.score = millisecondsSince(start);
     }
     contents_.clear();
     prompts_ = Kept(0);
+}
+
+Scores MixRun::scoresOf(const Latent &mixed, const Latent &layout, PromptJudge &judge) {
+    auto last = Clock::now();
+    const std::vector<double> presences = judge.presences(mixed, [&](double timestep) {
+        reporter_->unetStepTook(millisecondsSince(last));
+        last = Clock::now();
+        reporter_->done(timestep);
+    });
+    Scores scores;
+    scores.content = contentOf(presences);
+    if (request_.layout.isPrompt()) scores.layoutPrompt = presences.back();
+    scores.layout = structureKept(layout, mixed, size_);
+    return scores;
 }
 
 /// What a score looks for: the contents, then the prompt of the layout, as they are in the end. Of
@@ -454,15 +478,14 @@ double MixRun::contentOf(const std::vector<double> &presences) const {
 void MixRun::decode() {
     reporter_->begin(Stage::Decode, 1);
     const auto start = Clock::now();
-    std::vector<float> planes;
-    if (request_.decoder == "tiny") {
-        planes = tinyPicture(mixed_);
-    } else {
-        tinyDecoder_.reset(); // its working memory goes back before the decoder takes its own
-        planes = decodeScaled(networks_.vae(), mixed_, size_, cancel_);
-        requireFiniteVae(planes);
+    const bool isTiny = request_.decoder == "tiny";
+    if (!isTiny) tinyDecoder_.reset(); // its working memory goes back before the decoder's is taken
+    for (const Latent &mixed : ofEverySeed(mixed_)) {
+        const std::vector<float> planes =
+            isTiny ? tinyPicture(mixed) : decodeScaled(networks_.vae(), mixed, size_, cancel_);
+        if (!isTiny) requireFiniteVae(planes);
+        result_.pictures.push_back({request_.width, request_.height, toRgb(planes)});
     }
-    result_.picture = {request_.width, request_.height, toRgb(planes)};
     result_.timings.decode = millisecondsSince(start);
     reporter_->done();
 }

@@ -22,6 +22,7 @@
 namespace magicmix {
 
 class GuidedUnet;
+class PromptJudge;
 class Reporter;
 struct Prompts;
 struct Visit;
@@ -60,6 +61,8 @@ private:
     PromptPointer contextOfNone(const Tokens &tokens);
     PromptPointer madeContext(const StepPrompt &prompt);
     PromptPointer madeContext(const Conditioning &conditioning);
+    std::vector<Latent> ofEverySeed(const Latent &latents) const;
+    Scores scoresOf(const Latent &mixed, const Latent &layout, PromptJudge &judge);
     Latent encodedPicture(const std::vector<std::uint8_t> &pixels);
     Prompts contentsAt(int i);
     std::vector<StepPrompt> judgedPrompts() const;
@@ -79,7 +82,7 @@ private:
     const Cancellation &cancel_;
     Clock::time_point start_ = Clock::now();
     CellSize size_;
-    Generator generator_;
+    Generators generators_;
     Trail trail_;
     const Mixing &mixing_ = trail_.mixing;
     SharedStates::Path path_; // empty if nothing is shared
@@ -99,7 +102,7 @@ private:
     };
     std::vector<Content> contents_;
     std::vector<double> weights_; // of the contents; their sum is 1
-    Latent z0_, noise_;
+    Latent z0_, noise_;           // like every state of a mix, of all seeds one behind the other
     std::unique_ptr<GuidedUnet>
         unet_; // its working memory, and the prompts', go back before the decoder takes its own
     std::unique_ptr<TinyDecoderSession> tinyDecoder_; // once it is wanted

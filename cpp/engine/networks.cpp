@@ -5,7 +5,7 @@
 namespace magicmix {
 namespace {
 
-const UNetUse kGuided{2, 0, {}};
+const UNetUse kGuided{2, 0, {}, 1};
 
 bool needsCpu(const LoadOptions &options, const Device &device) {
     return (options.textEncoderOnCpu || options.vaeOnCpu) && !device.isCpu();
@@ -150,7 +150,7 @@ void Networks::requireMemoryToMix(PixelSize size, const std::vector<UNetUse> &se
                                   bool withTinyDecoder) {
     const int side = architecture.nativeSize();
     const bool isPlain = sessions.size() == 1 && sessions.front().outerBlocks == 0 &&
-                         sessions.front().prompts <= kGuided.prompts;
+                         sessions.front().prompts * sessions.front().latents <= kGuided.prompts;
     if (isPlain && size.width * size.height <= side * side) return;
     const WorkingMemory working = measure(size, sessions, withTinyDecoder);
     const std::string purpose =

@@ -12,6 +12,7 @@ namespace {
 
 constexpr int kMostWeighted = 8; // contents, or pictures of a layout
 constexpr double kMostWeight = 100;
+constexpr int kMostSeeds = 64;
 
 std::string text(double value) {
     std::string digits = std::to_string(value);
@@ -146,6 +147,16 @@ void checkMixing(const MixRequest &request, std::size_t cells) {
     }
 }
 
+/// States and previews are told of one mix.
+void checkSeeds(const MixRequest &request) {
+    const auto count = static_cast<int>(request.seeds.size());
+    require(count >= 1 && count <= kMostSeeds, "seeds", "1 to " + text(kMostSeeds), count);
+    if (count == 1) return;
+    require(!request.trace, "trace", "false with several seeds", 1);
+    require(request.previewEvery == 0, "previewEvery", "0 with several seeds",
+            request.previewEvery);
+}
+
 } // namespace
 
 void checkMixRequest(const MixRequest &request, const ModelLimits &limits) {
@@ -174,6 +185,7 @@ void checkMixRequest(const MixRequest &request, const ModelLimits &limits) {
                     "decoder must be 'full' or 'tiny', not '" + request.decoder + "'",
                     {{"name", std::string("decoder")}});
     }
+    checkSeeds(request);
     checkMethod(request);
     checkMixing(request, request.size().cells().cells());
 }

@@ -93,7 +93,8 @@ struct MixRequest {
     std::string spacing; ///< of the sampler's timesteps; "": as the model's files say
     double eta = 0;      ///< of ddim
     double gamma = 0.3;  ///< of tcd
-    std::uint64_t seed = 0;
+    /// One, or several: the mixes of all of them are then computed together.
+    std::vector<std::uint64_t> seeds{0};
     std::string decoder = "full"; ///< of the picture: "full", the autoencoder's, or "tiny"
     int previewEvery = 0;         ///< steps between previews; 0: none
     bool trace = false;           ///< keep the states
@@ -148,7 +149,6 @@ void visitValues(Request &request, const Visit &visit) {
     visit("spacing", request.spacing);
     visit("eta", request.eta, Range{0, 1});
     visit("gamma", request.gamma, Range{0, 1});
-    visit("seed", request.seed);
     visit("decoder", request.decoder);
     visit("previewEvery", request.previewEvery, Range{0, 999});
     visit("trace", request.trace);
@@ -184,12 +184,12 @@ struct Scores {
 };
 
 struct MixResult {
-    Picture picture;
-    std::vector<State> trace; ///< states iMax..N; empty unless asked for
+    std::vector<Picture> pictures; ///< one of every seed
+    std::vector<State> trace;      ///< states iMax..N; empty unless asked for
     /// text-text only: states 0..max(iMax, iMin - 1), or 0..N if the mix is scored
     std::vector<State> layoutTrace;
-    std::optional<Scores> scores; ///< if asked for
-    UNetCalls unetCalls;          ///< of the mix alone
+    std::vector<Scores> scores; ///< the same, if asked for
+    UNetCalls unetCalls;        ///< of the mix alone
     Timings timings;
 };
 

@@ -90,7 +90,7 @@ double structureKept(const Latent &layout, const Latent &mixed, CellSize size) {
 }
 
 UNetUse PromptJudge::useFor(const MixRequest &request, int prompts) {
-    return {prompts, 0, request.pictureConditioning()};
+    return {prompts, 0, request.pictureConditioning(), 1};
 }
 
 PromptJudge::PromptJudge(Networks &networks, const MixRequest &request,

@@ -201,7 +201,7 @@ class UNetSession::Part : private UNetInputs {
 public:
     /// The whole, which also gives the features that `use.outerBlocks` begin with.
     Part(const Placed<UNet> &unet, CellSize size, UNetUse use, bool keepStages)
-        : Part(unet, size, use.prompts) {
+        : Part(unet, size, use) {
         if (keepStages) graph_.keepStages();
         const auto ops = makeOps(graph_, unet.precision);
         const bool leavesFeatures = use.outerBlocks > 0;
@@ -213,7 +213,7 @@ public:
 
     /// The outer blocks, which take the features that `whole` gives.
     Part(const Placed<UNet> &unet, CellSize size, UNetUse use, const Part &whole)
-        : Part(unet, size, use.prompts) {
+        : Part(unet, size, use) {
         const auto *ne = std::begin(whole.features_->ne);
         features_ = graph_.constant({ne, ne + GGML_MAX_DIMS});
         const auto ops = makeOps(graph_, unet.precision);
@@ -230,7 +230,9 @@ public:
                 std::vector<float> all;
                 for (const auto *context : contexts) {
                     const auto &values = context->layers[at].*part;
-                    all.insert(all.end(), values.begin(), values.end());
+                    for (int i = 0; i < latentsOfEach_; i++) {
+                        all.insert(all.end(), values.begin(), values.end());
+                    }
                 }
                 return all;
             };
@@ -252,13 +254,14 @@ public:
     void leaveFeaturesTo(Part &outer) { ggml_backend_tensor_copy(features_, outer.features_); }
 
 private:
-    Part(const Placed<UNet> &unet, CellSize size, int prompts)
-        : network_(unet.network), graph_(unet.device), prompts_(prompts),
-          latents_(graph_.input({size.width, size.height, kLatentChannels, prompts})) {}
+    Part(const Placed<UNet> &unet, CellSize size, UNetUse use)
+        : network_(unet.network), graph_(unet.device), latentsOfEach_(use.latents),
+          batch_(use.prompts * use.latents),
+          latents_(graph_.input({size.width, size.height, kLatentChannels, batch_})) {}
 
     Tensor timeShift(std::size_t resBlock) override {
         Tensor &tensor = timeShifts_[resBlock];
-        const int columns = network_.addedWidth() > 0 ? prompts_ : 1;
+        const int columns = network_.addedWidth() > 0 ? batch_ : 1;
         if (!tensor) tensor = graph_.constant({network_.timeWidths()[resBlock], columns});
         return tensor;
     }
@@ -266,14 +269,14 @@ private:
         KeysValues &tensors = context_[attention];
         if (tensors.keys) return tensors;
         const std::vector<std::int64_t> shape{network_.crossWidths()[attention], kContextLength,
-                                              prompts_};
+                                              batch_};
         tensors = {graph_.constant(shape), graph_.constant(shape)};
         return tensors;
     }
 
     const UNet &network_;
     Graph graph_;
-    int prompts_;
+    int latentsOfEach_, batch_; // latents of each prompt, and of all
     Tensor latents_ = nullptr, noise_ = nullptr, features_ = nullptr;
     std::map<std::size_t, Tensor> timeShifts_;  // by ResBlock
     std::map<std::size_t, KeysValues> context_; // by cross-attention
@@ -306,7 +309,7 @@ void UNetSession::setPrompts(const std::vector<const PromptContext *> &contexts)
     std::vector<float> added;
     for (const PromptContext *context : contexts) {
         const std::vector<float> one = addedVector(context->pooled, use_.picture);
-        added.insert(added.end(), one.begin(), one.end());
+        for (int i = 0; i < use_.latents; i++) added.insert(added.end(), one.begin(), one.end());
     }
     if (added == added_) return;
     added_ = std::move(added);
@@ -318,7 +321,7 @@ void UNetSession::computeShifts(std::vector<double> timesteps, const Cancellatio
     std::sort(timesteps.begin(), timesteps.end());
     timesteps.erase(std::unique(timesteps.begin(), timesteps.end()), timesteps.end());
     const int addedWidth = unet_.network.addedWidth();
-    const int columnsOfEach = addedWidth > 0 ? use_.prompts : 1;
+    const int columnsOfEach = addedWidth > 0 ? use_.prompts * use_.latents : 1;
     std::vector<float> features, addedVectors;
     for (const double timestep : timesteps) {
         const std::vector<float> one = unet_.network.timestepFeatures(timestep);

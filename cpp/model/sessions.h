@@ -91,9 +91,10 @@ std::uint64_t vaeMemory(const Placed<Autoencoder> &vae, PixelSize size);
 
 /// What a session of the UNet is for.
 struct UNetUse {
-    int prompts = 1;             ///< which it runs as one batch
+    int prompts = 1;             ///< which it runs in one batch
     int outerBlocks = 0;         ///< that `predictOuter` computes; 0: it will not be called
     PictureConditioning picture; ///< of a network with added conditioning
+    int latents = 1;             ///< one behind the other, each of which every prompt is run on
 };
 
 /// The UNet for one size of latent and a number of prompts. Its graphs are built once; keys and
@@ -112,7 +113,7 @@ public:
     /// computed for all at once.
     void prepare(const std::vector<double> &timesteps) { timesteps_ = timesteps; }
 
-    /// The UNet's prediction from `latent` for every prompt.
+    /// The UNet's prediction from `latent`, or from all of them, for every prompt.
     std::vector<Latent> predict(const Latent &latent, double timestep, const Cancellation &cancel);
 
     /// The same from the outer blocks of the UNet alone, with the features that the last `predict`

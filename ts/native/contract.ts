@@ -105,6 +105,8 @@ export interface NativeMixRequest
   conditioning: NativeConditioning | null
   /** null: those that were loaded */
   loras: FilledLora[] | null
+  /** mixed together, in the place of `seed`; absent: that one alone */
+  seeds?: Float64Array
   /** absent: a mix by itself */
   sharing?: NativeSharing
 }
@@ -164,12 +166,15 @@ export interface NativeState {
 export interface NativeMixResult {
   width: number
   height: number
-  data: Uint8Array
+  /** one of every seed */
+  pictures: {
+    data: Uint8Array
+    /** null unless asked for */
+    scores: MixScore | null
+  }[]
   trace: NativeState[]
   layoutTrace: NativeState[]
   unetCalls: { full: number; cached: number; unguided: number }
-  /** null unless asked for */
-  scores: MixScore | null
   timings: { encode: number; steps: number[]; score: number; decode: number; total: number }
 }
 

@@ -5,6 +5,7 @@ import { MagicMixError } from '../errors.js'
 import { isUrl } from '../input/picture-forms.js'
 import {
   type JsonSchema,
+  integer,
   type Option,
   type OptionTable,
   isMissing,
@@ -79,6 +80,12 @@ export interface SweepRequest extends Omit<MixRequest, 'layout' | 'content' | 'o
    * folder goes on where it was broken off. Default: none.
    */
   cells?: string | undefined
+  /**
+   * Cells that differ in their seed alone are computed together, up to so many, 1..64; for that `seed` has to be
+   * varied. On a GPU they then take less time, on a CPU more, and each takes its own working memory. Their pictures may differ from those of
+   * single mixes by rounding. With `previewEvery`, `preview` and `trace` it has to be 1. Default 1.
+   */
+  batch?: number | undefined
   /** Called while the sweep is made; if it throws, the sweep rejects with that. */
   onProgress?: ProgressListener<SweepProgressEvent> | undefined
 }
@@ -106,6 +113,8 @@ export interface CheckedSweep {
   /** Their indices, in the order in which they are made. */
   order: number[]
   folder: string | undefined
+  /** Cells that differ in their seed alone and are computed together. */
+  batch: number
   /** Without a seed the sweep has drawn one for all cells. */
   seedGiven: boolean
   onProgress: ProgressListener<SweepProgressEvent> | undefined
@@ -154,6 +163,11 @@ export const sweepOptions = {
     schema: { type: 'string', minLength: 1, ...namesFile },
     cli: { flag: 'cells', value: 'FOLDER' },
   },
+  batch: integer(1, 64, {
+    help: 'cells that are computed together, if they differ in their seed alone: faster on a GPU, slower on a CPU',
+    default: 1,
+    cli: { flag: 'batch', value: 'N' },
+  }),
 } satisfies Record<string, Option>
 
 /** Of every option a list of its values, of numbers also a range. */
@@ -198,8 +212,12 @@ export function checkSweep(
   requestOf = (common: UnknownRecord, at: SweepPoint): UnknownRecord => ({ ...common, ...at }),
 ): CheckedSweep {
   const given = record(request, 'the request')
-  refuseUnknownKeys(given, ['vary', 'cells', ...Object.keys(mixOptions), 'preview'], 'sweep')
-  const { vary, cells: folder, onProgress, ...base } = given
+  refuseUnknownKeys(
+    given,
+    ['vary', 'cells', 'batch', ...Object.keys(mixOptions), 'preview'],
+    'sweep',
+  )
+  const { vary, cells: folder, batch: size, onProgress, ...base } = given
   const axes = checkVary(vary, 'vary')
   const varied = axes.map(({ option }) => option)
   const listener = mixOptions.onProgress.check(onProgress, 'onProgress') as unknown
@@ -217,12 +235,28 @@ export function checkSweep(
   if (checkedFolder !== undefined && first.trace) {
     throw invalid('trace', 'false (a folder of cells does not hold states)', true)
   }
+  const batch = checkBatch(size, varied, first)
   return {
-    ...{ axes, cells, seedGiven, folder: checkedFolder },
+    ...{ axes, cells, seedGiven, folder: checkedFolder, batch },
     order: coarseToFine(lengths, varied.indexOf('loras')),
     onProgress: listener as CheckedSweep['onProgress'],
     signal: first.signal,
   }
+}
+
+/** Refused where it could do nothing, and where states or previews are told of one mix. */
+function checkBatch(
+  given: unknown,
+  varied: readonly SweepOption[],
+  { trace, previewEvery }: CheckedMixRequest,
+): number {
+  const { check, default: one } = sweepOptions.batch
+  const size = given === undefined ? one : check(given, 'batch')
+  if (size === one) return size
+  if (!varied.includes('seed')) throw invalid('batch', '1, as no seeds are varied,', size)
+  if (trace) throw invalid('batch', '1 with trace', size)
+  if (previewEvery > 0) throw invalid('batch', '1 with previews', size)
+  return size
 }
 
 /** What is wrong whatever the cell is. */

@@ -12,7 +12,7 @@ import { type CheckedSweep, type SweepRequest, checkSweep } from './axes.js'
  */
 export interface CompareRequest extends Omit<
   SweepRequest,
-  'vary' | 'method' | 'layout' | 'layouts' | 'content' | 'contents'
+  'vary' | 'batch' | 'method' | 'layout' | 'layouts' | 'content' | 'contents'
 > {
   /** The prompt that the content is mixed with: no other method than 'magicmix' takes a picture. */
   layout: LayoutPrompt
