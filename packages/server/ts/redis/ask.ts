@@ -5,7 +5,7 @@ import type { Redis } from 'ioredis'
 import type { Token } from 'magicmix'
 
 import type { ModelSet } from '../models/models.js'
-import { Problem, type ProblemCode, problemOf, unprocessable } from '../problem.js'
+import { Problem, type ProblemCode, problemOf, serverProblem, unprocessable } from '../problem.js'
 import type { News } from './news.js'
 import type { FilledRedisOptions } from './options.js'
 import type { RedisPlace } from './place.js'
@@ -56,7 +56,7 @@ export class AskedTokens {
       return { id, tokens: await this.models.tokenize(model, text, signal) }
     } catch (error) {
       const { status, code, message } =
-        problemOf(error) ?? new Problem(503, 'NO_WORKER', 'The model cannot be used now')
+        problemOf(error) ?? serverProblem('NO_WORKER', 'The model cannot be used now')
       return { id, refused: { status, code, message } }
     }
   }
@@ -114,5 +114,5 @@ export class Asking {
 
 function noWorker(model: string): Problem {
   const message = `No worker has the model '${model}' now; try again later`
-  return new Problem(503, 'NO_WORKER', message, {}, { 'retry-after': '10' })
+  return serverProblem('NO_WORKER', message)
 }

@@ -12,7 +12,7 @@ import {
   type Submitted,
   isFinished,
 } from '../jobs/jobs.js'
-import { Problem, draining, unprocessable } from '../problem.js'
+import { Problem, draining, serverProblem, unprocessable } from '../problem.js'
 import type { RedisPlace } from './place.js'
 import { laneOf } from './store.js'
 
@@ -63,7 +63,7 @@ export class RedisJobs implements Jobs {
         await this.place.enqueue(id, laneOf(order))
       }
       const job = await store.get(id)
-      if (job === undefined || job === 'gone') throw new Problem(410, 'GONE', 'It was deleted')
+      if (job === undefined || job === 'gone') throw serverProblem('GONE', 'It was deleted')
       return { job, isNew }
     })
   }
@@ -228,7 +228,7 @@ async function answered<T>(ask: () => Promise<T>): Promise<T> {
   } catch (error) {
     if (!isOutage(error)) throw error
     const message = 'The queue does not answer now; try again later'
-    throw new Problem(503, 'QUEUE_UNAVAILABLE', message, {}, { 'retry-after': '5' })
+    throw serverProblem('QUEUE_UNAVAILABLE', message)
   }
 }
 
