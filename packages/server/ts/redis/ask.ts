@@ -8,6 +8,7 @@ import type { ModelSet } from '../models/models.js'
 import { Problem, type ProblemCode, problemOf, serverProblem, unprocessable } from '../problem.js'
 import type { News } from './news.js'
 import type { FilledRedisOptions } from './options.js'
+import { answered } from './outage.js'
 import type { RedisPlace } from './place.js'
 
 interface Question {
@@ -78,23 +79,30 @@ export class Asking {
     if (!worker) throw noWorker(model)
     if (typeof text !== 'string')
       throw unprocessable('Expected a string for text', { name: 'text' })
-    await this.listen()
     const question: Question = { id: randomUUID(), from, model, text }
-    const answered = this.answerTo(question.id, model)
-    await redis.publish(askChannel(options.prefix, worker.id), JSON.stringify(question))
-    const answer = await answered
+    const answer = await answered(async () => {
+      await this.listen()
+      const asked = JSON.stringify(question)
+      const [told] = await Promise.all([
+        this.answerTo(question.id, model),
+        redis.publish(askChannel(options.prefix, worker.id), asked),
+      ])
+      return told
+    })
     if ('tokens' in answer) return answer.tokens
     const { status, code, message } = answer.refused
     throw new Problem(status, code, message)
   }
 
-  private listen(): Promise<unknown> {
-    const { news, options, id } = this.place
+  private async listen(): Promise<void> {
+    const { news, options, id, redis } = this.place
+    // The connection for news waits for a Redis that is away; whoever asks here is told.
+    if (!this.listening) await redis.ping()
     this.listening ??= news.listen(answerChannel(options.prefix, id), (message) => {
       const answer = JSON.parse(message) as Answer
       this.open.get(answer.id)?.(answer)
     })
-    return this.listening
+    await this.listening
   }
 
   private answerTo(id: string, model: string): Promise<Answer> {

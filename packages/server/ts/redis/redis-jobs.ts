@@ -13,6 +13,7 @@ import {
   isFinished,
 } from '../jobs/jobs.js'
 import { Problem, draining, serverProblem, unprocessable } from '../problem.js'
+import { answered, isOutage } from './outage.js'
 import type { RedisPlace } from './place.js'
 import { laneOf } from './store.js'
 
@@ -218,30 +219,6 @@ function full(waiting: number): Problem {
     `${waiting} jobs wait already; try again later`,
     { waiting },
     { 'retry-after': String(Math.min(60, 1 + waiting)) },
-  )
-}
-
-/** @throws Problem 503 where Redis does not answer */
-async function answered<T>(ask: () => Promise<T>): Promise<T> {
-  try {
-    return await ask()
-  } catch (error) {
-    if (!isOutage(error)) throw error
-    const message = 'The queue does not answer now; try again later'
-    throw serverProblem('QUEUE_UNAVAILABLE', message)
-  }
-}
-
-/** Of Redis itself or the way there, and not of what it was asked. */
-function isOutage(error: unknown): boolean {
-  if (error instanceof Problem || !(error instanceof Error)) return false
-  if (error.name === 'ReplyError')
-    return /^(OOM|LOADING|READONLY|MISCONF|BUSY)\b/.test(error.message)
-  const { code } = error as NodeJS.ErrnoException
-  return (
-    error.name === 'MaxRetriesPerRequestError' ||
-    /^Connection is closed/.test(error.message) ||
-    /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EHOSTUNREACH|ENETUNREACH)/.test(code ?? '')
   )
 }
 
