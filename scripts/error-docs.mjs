@@ -42,7 +42,8 @@ try {
 \`\`\`
 
 On the command line the message goes to standard error with the code behind it, \`--json\` prints the error as JSON, and
-\`--verbose\` its stack. [The server](../../packages/server/README.md) answers with problems (RFC 9457) of the same codes.
+\`--verbose\` its stack. [The server](../../packages/server/README.md) answers with problems (RFC 9457) of the same codes
+and some of its own: [errors of the server](problems.md) has these, and the HTTP status of every code.
 
 ${Object.entries(errorCodes).map(section).join('\n')}`,
   'docs:errors',

@@ -12,6 +12,9 @@ const require = createRequire(import.meta.url)
 /** A module of dist/. */
 export const built = (file) => require(path.join(root, 'dist', file))
 
+/** A module of packages/server/dist/. */
+export const builtServer = (file) => require(path.join(root, 'packages', 'server', 'dist', file))
+
 /** A row of a Markdown table. */
 export const row = (cells) => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`
 

@@ -77,7 +77,7 @@ houses['packages/server/ts'] = {
   files: /\.ts$/,
   roomOf: (file) => {
     if (file.includes('/')) return file.split('/')[0]
-    const base = ['limits', 'problem', 'types', 'version']
+    const base = ['limits', 'mix-codes', 'problem', 'problem-codes', 'types', 'version']
     if (file === 'context.ts') return 'request' // what a request is handled with
     return base.includes(path.parse(file).name) ? 'base' : 'facade'
   },

@@ -58,6 +58,7 @@ const sidebar: DefaultTheme.SidebarItem[] = [
       page('packages/server/README.md'),
       page('packages/server/docs/apis.md'),
       page('packages/server/docs/workers.md'),
+      page('docs/reference/problems.md'),
     ],
   },
   { text: 'Studies', items: pagesIn('studies') },

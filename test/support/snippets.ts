@@ -75,8 +75,10 @@ export function snippetsOf(page: string): Snippet[] {
   return snippets
 }
 
-/** Its examples come from the tables of the options, and name models and pictures that nobody has here. */
-const isGenerated = (page: string) => page.startsWith(path.join('docs', 'reference'))
+/** Its examples come from the tables of the options, and name models and pictures that nobody has here; those of errors do not. */
+const isGenerated = (page: string) =>
+  page.startsWith(path.join('docs', 'reference')) &&
+  !['errors.md', 'problems.md'].includes(path.basename(page))
 
 function treatmentIn(comment: string, where: string): Treatment {
   const text = /^\s*<!-- snippet: (.*) -->$/.exec(comment)?.[1]

@@ -186,10 +186,16 @@ describe('magicmix worker', function () {
     while (stepOf((await client.send<JsonJob>('GET', jobs[0]?.links.self ?? '')).body) < 2) {
       await briefly()
     }
+    const tokenize = (by: Client) => by.send('POST', '/v1/tokenize', { text: 'a cat' })
+    const experienced = await serve()
+    await crewOf(experienced, 1)
+    assert.equal((await tokenize(experienced)).status, 200)
     await redis.kill()
-    const refused = await client.send('POST', '/v1/mixes', small)
-    assert.deepEqual([refused.status, refused.body.code], [503, 'QUEUE_UNAVAILABLE'])
-    assert.equal(refused.headers.get('retry-after'), '5')
+    const all = [client.send('POST', '/v1/mixes', small), tokenize(client), tokenize(experienced)]
+    for (const refused of await Promise.all(all)) {
+      assert.deepEqual([refused.status, refused.body.code], [503, 'QUEUE_UNAVAILABLE'])
+      assert.equal(refused.headers.get('retry-after'), '5')
+    }
     assert.equal((await client.send('GET', '/health/live')).status, 200)
     await redis.begin()
     for (const stream of streams) {

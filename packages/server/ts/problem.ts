@@ -1,13 +1,15 @@
 /** Errors as clients get them: `application/problem+json` (RFC 9457) with a code for programs. */
 import { MagicMixError, type MagicMixErrorCode } from 'magicmix'
 
+import { mixCodes } from './mix-codes.js'
+import { problemCodes } from './problem-codes.js'
+
 /** Codes of the server's own, beside those of {@link MagicMixError}. */
 export type ServerCode =
   | 'BAD_REQUEST'
   | 'UNAUTHORIZED'
   | 'FORBIDDEN_ORIGIN'
   | 'NOT_FOUND'
-  | 'METHOD_NOT_ALLOWED'
   | 'NOT_ACCEPTABLE'
   | 'REQUEST_TIMEOUT'
   | 'CONFLICT'
@@ -44,7 +46,6 @@ const titles: Readonly<Record<number, string>> = {
   401: 'Unauthorized',
   403: 'Forbidden',
   404: 'Not Found',
-  405: 'Method Not Allowed',
   406: 'Not Acceptable',
   408: 'Request Timeout',
   409: 'Conflict',
@@ -87,17 +88,34 @@ export class Problem extends Error {
   }
 }
 
-/** What is wrong with a request itself. */
-const ofRequests: ReadonlySet<MagicMixErrorCode> = new Set([
-  ...(['INVALID_ARGUMENT', 'UNKNOWN_OPTION', 'PROMPT_TOO_LONG'] as const),
-  ...(['PHRASE_NOT_FOUND', 'PHRASE_TRUNCATED', 'PICTURE_UNREADABLE'] as const),
-  ...(['RECIPE_NOT_FOUND', 'RECIPE_INVALID', 'RECIPE_MISMATCH'] as const),
-])
+/** A problem of the server's own, as the table has it; `headers` win over those that come from there. */
+export function serverProblem(
+  code: ServerCode,
+  detail: string,
+  details: Record<string, unknown> = {},
+  headers: Readonly<Record<string, string>> = {},
+): Problem {
+  const { status, retryAfter } = problemCodes[code]
+  return new Problem(status, code, detail, details, { ...retry(retryAfter), ...headers })
+}
 
-/** Whether it is the request that was wrong. */
-export const isOfRequests = (code: ProblemCode) => ofRequests.has(code as MagicMixErrorCode)
+const retry = (seconds: number | undefined): Record<string, string> =>
+  seconds === undefined ? {} : { 'retry-after': String(seconds) }
 
-const retry = (seconds: number) => ({ 'retry-after': String(seconds) })
+const statuses: Readonly<Partial<Record<string, { status: number; named?: number }>>> = {
+  ...problemCodes,
+  ...mixCodes,
+}
+
+/** All codes, or those of a status. */
+export function codesOf(status?: number): string[] {
+  const codes = Object.keys(statuses)
+  if (status === undefined) return codes
+  return codes.filter((code) => [statuses[code]?.status, statuses[code]?.named].includes(status))
+}
+
+/** The HTTP status where the answer is what became of a job; a worker may be of a newer version and have other codes. */
+export const statusOf = (code: ProblemCode): number => statuses[code]?.status ?? 500
 
 /** The problem that an error is to a client; undefined for a bug. */
 export function problemOf(error: unknown): Problem | undefined {
@@ -108,15 +126,20 @@ export function problemOf(error: unknown): Problem | undefined {
 
 function problemOfMix(error: MagicMixError): Problem | undefined {
   const { code, message } = error
-  if (ofRequests.has(code)) return new Problem(422, code, message, error.toJSON().details)
-  if (code === 'QUEUE_FULL') return new Problem(429, code, message, {}, retry(5))
-  if (code === 'DISPOSED')
-    return new Problem(503, code, 'The model is being unloaded', {}, retry(5))
-  // A path or a device of this machine is not for clients: the log has it.
-  if (code === 'OUT_OF_MEMORY' || code === 'OUT_OF_THREADS') {
-    return new Problem(503, code, 'There is not enough memory now', {}, retry(30))
-  }
-  return code === 'INTERNAL' ? undefined : new Problem(503, code, unusable(code), {}, retry(60))
+  return code === 'INTERNAL' ? undefined : mixProblem(code, message, error.toJSON().details)
+}
+
+/** What a client hears of a bug. */
+export const bug = () => mixProblem('INTERNAL', '')
+
+function mixProblem(
+  code: MagicMixErrorCode,
+  message: string,
+  details: Record<string, unknown> = {},
+): Problem {
+  const { status, retryAfter, instead } = mixCodes[code]
+  if (instead) return new Problem(status, code, instead(code), {}, retry(retryAfter))
+  return new Problem(status, code, message, details, retry(retryAfter))
 }
 
 /** By their codes: the errors of fastify and its plugins. */
@@ -125,19 +148,19 @@ function problemOfFastify(error: unknown): Problem | undefined {
   switch (code) {
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
     case 'FST_INVALID_MULTIPART_CONTENT_TYPE':
-      return new Problem(415, 'UNSUPPORTED_MEDIA_TYPE', typesTaken)
+      return serverProblem('UNSUPPORTED_MEDIA_TYPE', typesTaken)
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
     case 'FST_REQ_FILE_TOO_LARGE':
     case 'FST_FILES_LIMIT':
     case 'FST_PARTS_LIMIT':
     case 'FST_FIELDS_LIMIT':
-      return new Problem(413, 'TOO_LARGE', message)
+      return serverProblem('TOO_LARGE', message)
   }
   // Of a client's own making, and nothing that we know by name: a body that ends early, a bad URL.
-  if (statusCode === 413) return new Problem(413, 'TOO_LARGE', message)
-  if (statusCode === 415) return new Problem(415, 'UNSUPPORTED_MEDIA_TYPE', typesTaken)
+  if (statusCode === 413) return serverProblem('TOO_LARGE', message)
+  if (statusCode === 415) return serverProblem('UNSUPPORTED_MEDIA_TYPE', typesTaken)
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
-    return new Problem(400, 'BAD_REQUEST', message.slice(0, 200))
+    return serverProblem('BAD_REQUEST', message.slice(0, 200))
   }
   return undefined
 }
@@ -153,18 +176,10 @@ const typesTaken = 'Send application/json or multipart/form-data'
 /** What a client may know of an error that ended a job. */
 export function publicError(error: unknown): JobError {
   if (error instanceof Problem) return { code: error.code, message: error.message }
-  if (!(error instanceof MagicMixError)) return { code: 'INTERNAL', message: 'A bug of the server' }
-  const { code } = error
-  if (ofRequests.has(code) || told.has(code)) {
-    return { code, message: error.message, details: error.toJSON().details }
-  }
-  return { code, message: unusable(code) }
+  const problem = (error instanceof MagicMixError && problemOfMix(error)) || bug()
+  const { code, detail: message, details } = problem.toJSON()
+  return { code, message, ...(details ? { details } : {}) }
 }
-
-/** Where a model lies and what became of a device is for the log alone. */
-const unusable = (code: string) => `The model cannot be used (${code}); the server's log says why`
-
-const told: ReadonlySet<MagicMixErrorCode> = new Set(['NOT_FINITE', 'TIMED_OUT', 'QUEUE_FULL'])
 
 /** Why a job failed. */
 export interface JobError {
@@ -177,10 +192,12 @@ export interface JobError {
 }
 
 export const notFound = (what: string) =>
-  new Problem(404, 'NOT_FOUND', `There is no ${what} of that id here`)
+  serverProblem('NOT_FOUND', `There is no ${what} of that id here`)
 export const gone = (what: string) =>
-  new Problem(410, 'GONE', `This ${what} has expired, or was deleted`)
-export const draining = () =>
-  new Problem(503, 'DRAINING', 'The server is shutting down', {}, retry(10))
+  serverProblem('GONE', `This ${what} has expired, or was deleted`)
+export const draining = () => serverProblem('DRAINING', 'The server is shutting down')
 export const unprocessable = (message: string, details: Record<string, unknown> = {}) =>
   new Problem(422, 'INVALID_ARGUMENT', message, details)
+/** Of a model that a request names. */
+export const noSuchModel = (message: string, details: Record<string, unknown> = {}) =>
+  new Problem(mixCodes.MODEL_NOT_FOUND.named ?? 422, 'MODEL_NOT_FOUND', message, details)

@@ -22,7 +22,7 @@ import { Turns } from './request/turns.js'
 import { routeGroups } from './routes/all.js'
 import { EventStreams } from './routes/events.js'
 import { Metrics, metricsRoutes } from './routes/metrics.js'
-import { jobSchema, problemSchema } from './routes/schemas.js'
+import { jobSchema, problemSchema, problems } from './routes/schemas.js'
 
 /** How long connections have at the end. */
 const closeMs = 2000
@@ -102,7 +102,10 @@ export async function createServer(options: ServerOptions = {}): Promise<MagicMi
   bodyParsers(app, limits)
   limitIncoming(app, limits)
   await rateLimits(app, limits)
-  await openApi(app, options.token !== undefined)
+  await openApi(app, {
+    hasToken: options.token !== undefined,
+    outage: options.redis && problems(503)[503],
+  })
   app.addSchema(problemSchema)
   app.addSchema(jobSchema)
 

@@ -4,7 +4,7 @@ import { hostname } from 'node:os'
 
 import type { FastifyRequest } from 'fastify'
 
-import { Problem } from '../problem.js'
+import { Problem, serverProblem } from '../problem.js'
 
 const loopback = ['localhost', '127.0.0.1', '::1']
 
@@ -57,5 +57,5 @@ function shortened(value: string | undefined): string {
 }
 
 function forbidden(message: string): Problem {
-  return new Problem(403, 'FORBIDDEN_ORIGIN', message)
+  return serverProblem('FORBIDDEN_ORIGIN', message)
 }

@@ -3,7 +3,7 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 
 import type { FastifyRequest } from 'fastify'
 
-import { Problem } from '../problem.js'
+import { serverProblem } from '../problem.js'
 
 export class Token {
   private readonly digest: Buffer
@@ -21,8 +21,7 @@ export class Token {
     // Digests have one length, and take as long to compare whatever was sent.
     const sent = digestOf(tokenIn(headers.authorization ?? ''))
     if (timingSafeEqual(sent, this.digest)) return
-    throw new Problem(
-      401,
+    throw serverProblem(
       'UNAUTHORIZED',
       'This server wants its token: Authorization: Bearer TOKEN',
       {},

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 
 import type { FastifyReply, FastifyRequest } from 'fastify'
 
-import { Problem, problemOf } from '../problem.js'
+import { Problem, bug, problemOf, serverProblem } from '../problem.js'
 
 const mediaType = 'application/problem+json'
 
@@ -16,13 +16,12 @@ export function answerError(
   const problem = problemOf(error)
   if (!problem) request.log.error({ err: error }, 'a bug')
   else if (problem !== error && problem.status >= 500) request.log.warn({ err: error }, 'failed')
-  const bug = new Problem(500, 'INTERNAL', 'A bug of the server; its log says more')
-  return sendProblem(reply, problem ?? bug)
+  return sendProblem(reply, problem ?? bug())
 }
 
 export function notFoundHandler() {
   return (): never => {
-    throw new Problem(404, 'NOT_FOUND', 'There is nothing at this address; see /openapi.json')
+    throw serverProblem('NOT_FOUND', 'There is nothing at this address; see /openapi.json')
   }
 }
 
@@ -43,8 +42,8 @@ export function problemOnSocket(error: Error & { code?: string }, socket: Socket
   }
   const isLate = error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
   const problem = isLate
-    ? new Problem(408, 'REQUEST_TIMEOUT', 'The request took too long to arrive')
-    : new Problem(400, 'BAD_REQUEST', 'This is no request of HTTP')
+    ? serverProblem('REQUEST_TIMEOUT', 'The request took too long to arrive')
+    : serverProblem('BAD_REQUEST', 'This is no request of HTTP')
   const body = JSON.stringify(problem)
   socket.end(
     [

@@ -2,7 +2,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 
 import type { Limits } from '../limits.js'
-import { Problem } from '../problem.js'
+import { serverProblem } from '../problem.js'
 
 export function limitIncoming(app: FastifyInstance, { bodyBytes, queueBytes }: Limits): void {
   const underway = new Map<FastifyRequest, number>()
@@ -15,13 +15,13 @@ export function limitIncoming(app: FastifyInstance, { bodyBytes, queueBytes }: L
   app.addHook('onRequest', (request, _reply, done) => {
     const { 'content-length': length, 'transfer-encoding': encoding } = request.headers
     if (Number(length) > bodyBytes) {
-      throw new Problem(413, 'TOO_LARGE', `At most ${bodyBytes} bytes are taken`)
+      throw serverProblem('TOO_LARGE', `At most ${bodyBytes} bytes are taken`)
     }
     // Who does not say how many they are may send as many as are taken.
     const own = encoding === undefined ? Number(length ?? 0) : bodyBytes
     if (bytes > 0 && bytes + own > Math.max(queueBytes, bodyBytes)) {
       const message = 'Too much is being sent at the same time'
-      throw new Problem(429, 'RATE_LIMITED', message, {}, { 'retry-after': '5' })
+      throw serverProblem('RATE_LIMITED', message)
     }
     underway.set(request, own)
     bytes += own

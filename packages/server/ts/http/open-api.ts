@@ -4,7 +4,11 @@ import type { FastifyInstance } from 'fastify'
 
 import { versions } from '../version.js'
 
-export async function openApi(app: FastifyInstance, hasToken: boolean): Promise<void> {
+/** @param outage the answer of every route of jobs while their queue does not answer, where that can be */
+export async function openApi(
+  app: FastifyInstance,
+  { hasToken, outage }: { hasToken: boolean; outage: object | undefined },
+): Promise<void> {
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.0',
@@ -27,6 +31,10 @@ export async function openApi(app: FastifyInstance, hasToken: boolean): Promise<
           }
         : {}),
     },
+    transform: ({ schema, url }) =>
+      outage && /^\/v1\/(mixes|sweeps)/.test(url)
+        ? { schema: { ...schema, response: { ...Object(schema.response), 503: outage } }, url }
+        : { schema, url },
     refResolver: {
       buildLocalReference: (json, _base, _fragment, i) =>
         typeof json.$id === 'string' ? json.$id : `schema-${i}`,

@@ -5,7 +5,7 @@ import multipart from '@fastify/multipart'
 import type { FastifyInstance } from 'fastify'
 
 import type { Limits } from '../limits.js'
-import { Problem } from '../problem.js'
+import { serverProblem } from '../problem.js'
 import type { HashedRequest } from '../request/body.js'
 
 export function bodyParsers(app: FastifyInstance, { bodyBytes }: Limits): void {
@@ -25,7 +25,7 @@ export function bodyParsers(app: FastifyInstance, { bodyBytes }: Limits): void {
     const { 'content-encoding': encoding } = request.headers
     // What is unpacked may be any size.
     if (encoding !== undefined && encoding !== 'identity') {
-      throw new Problem(415, 'UNSUPPORTED_MEDIA_TYPE', 'Bodies are not taken compressed')
+      throw serverProblem('UNSUPPORTED_MEDIA_TYPE', 'Bodies are not taken compressed')
     }
     done()
   })

@@ -4,15 +4,14 @@ import type { FastifyInstance } from 'fastify'
 
 import { notFoundHandler } from './errors.js'
 import type { Limits } from '../limits.js'
-import { Problem } from '../problem.js'
+import { serverProblem } from '../problem.js'
 
 export async function rateLimits(app: FastifyInstance, { ratePerMinute }: Limits): Promise<void> {
   await app.register(rateLimit, {
     max: ratePerMinute,
     timeWindow: 60_000,
     errorResponseBuilder: (_request, { ttl }) =>
-      new Problem(
-        429,
+      serverProblem(
         'RATE_LIMITED',
         `At most ${ratePerMinute} requests per minute are answered`,
         {},

@@ -13,7 +13,7 @@ import { readRecipe } from 'magicmix'
 
 import type { Context } from '../context.js'
 import type { JobKind } from '../jobs/jobs.js'
-import { Problem, problemOf, unprocessable } from '../problem.js'
+import { Problem, bug, problemOf, serverProblem, unprocessable } from '../problem.js'
 import { checkPicture, withBuffers } from '../request/pictures.js'
 import { submit } from '../request/submit.js'
 import { versions } from '../version.js'
@@ -63,7 +63,7 @@ export function mcpServer(context: Context, folder?: Folder): Server {
     const { name, arguments: args = {} } = params
     const found = offered.find(({ tool }) => tool.name === name)
     try {
-      if (!found) throw new Problem(404, 'NOT_FOUND', `There is no tool ${name}`)
+      if (!found) throw serverProblem('NOT_FOUND', `There is no tool ${name}`)
       return await found.call(args, extra)
     } catch (error) {
       extra.signal.throwIfAborted()
@@ -75,7 +75,7 @@ export function mcpServer(context: Context, folder?: Folder): Server {
 
 /** What a model reads of an error, so that it can do better. */
 function refused(error: unknown): CallToolResult {
-  const problem = problemOf(error) ?? new Problem(500, 'INTERNAL', 'A bug of the server')
+  const problem = problemOf(error) ?? bug()
   return { isError: true, content: [textOf(`${problem.code}: ${problem.message}`)] }
 }
 
@@ -101,7 +101,7 @@ function jobTool(
     const { result, model } = await worked(context, job.id, extra)
     const name = kind === 'mix' ? 'picture' : 'sheet'
     const picture = await context.jobs.blob(job.id, name)
-    if (!picture) throw new Problem(410, 'GONE', 'It was deleted')
+    if (!picture) throw serverProblem('GONE', 'It was deleted')
     const told = JSON.stringify({ id: job.id, model, ...withoutRecipe(result) })
     const data = picture.bytes.toString('base64')
     return { content: [{ type: 'image', data, mimeType: 'image/png' }, textOf(told)] }
@@ -132,9 +132,9 @@ async function worked({ jobs, closing }: Context, id: string, extra: Extra) {
     throw error
   }
   const job = await jobs.get(id)
-  if (job === undefined || job === 'gone') throw new Problem(410, 'GONE', 'It was deleted')
+  if (job === undefined || job === 'gone') throw serverProblem('GONE', 'It was deleted')
   if (job.error) throw new Problem(422, job.error.code, job.error.message)
-  if (job.status !== 'completed') throw new Problem(409, 'CONFLICT', `It is ${job.status}`)
+  if (job.status !== 'completed') throw serverProblem('CONFLICT', `It is ${job.status}`)
   return job
 }
 

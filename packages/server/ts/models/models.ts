@@ -1,7 +1,7 @@
 /** Models by name: loaded when they are first needed, and the least used unloaded where memory is short. */
 import { type LoadOptions, MagicMix, MagicMixError, type Token } from 'magicmix'
 
-import { Problem } from '../problem.js'
+import { noSuchModel } from '../problem.js'
 
 /** How a model comes about: it is here, or it is loaded on demand. */
 export type ModelSource = { mixer: MagicMix } | { load: LoadOptions }
@@ -93,7 +93,7 @@ export class Models implements ModelSet {
     work: (mixer: MagicMix) => Promise<T>,
   ): Promise<T> {
     const entry = this.entries.get(name)
-    if (!entry) throw new Problem(422, 'MODEL_NOT_FOUND', `There is no model '${name}' here`)
+    if (!entry) throw noSuchModel(`There is no model '${name}' here`)
     entry.users++
     entry.lastUse = ++this.uses
     try {

@@ -5,9 +5,10 @@ import type { Redis } from 'ioredis'
 import type { Token } from 'magicmix'
 
 import type { ModelSet } from '../models/models.js'
-import { Problem, type ProblemCode, problemOf, unprocessable } from '../problem.js'
+import { Problem, type ProblemCode, problemOf, serverProblem, unprocessable } from '../problem.js'
 import type { News } from './news.js'
 import type { FilledRedisOptions } from './options.js'
+import { answered } from './outage.js'
 import type { RedisPlace } from './place.js'
 
 interface Question {
@@ -56,7 +57,7 @@ export class AskedTokens {
       return { id, tokens: await this.models.tokenize(model, text, signal) }
     } catch (error) {
       const { status, code, message } =
-        problemOf(error) ?? new Problem(503, 'NO_WORKER', 'The model cannot be used now')
+        problemOf(error) ?? serverProblem('NO_WORKER', 'The model cannot be used now')
       return { id, refused: { status, code, message } }
     }
   }
@@ -78,23 +79,30 @@ export class Asking {
     if (!worker) throw noWorker(model)
     if (typeof text !== 'string')
       throw unprocessable('Expected a string for text', { name: 'text' })
-    await this.listen()
     const question: Question = { id: randomUUID(), from, model, text }
-    const answered = this.answerTo(question.id, model)
-    await redis.publish(askChannel(options.prefix, worker.id), JSON.stringify(question))
-    const answer = await answered
+    const answer = await answered(async () => {
+      await this.listen()
+      const asked = JSON.stringify(question)
+      const [told] = await Promise.all([
+        this.answerTo(question.id, model),
+        redis.publish(askChannel(options.prefix, worker.id), asked),
+      ])
+      return told
+    })
     if ('tokens' in answer) return answer.tokens
     const { status, code, message } = answer.refused
     throw new Problem(status, code, message)
   }
 
-  private listen(): Promise<unknown> {
-    const { news, options, id } = this.place
+  private async listen(): Promise<void> {
+    const { news, options, id, redis } = this.place
+    // The connection for news waits for a Redis that is away; whoever asks here is told.
+    if (!this.listening) await redis.ping()
     this.listening ??= news.listen(answerChannel(options.prefix, id), (message) => {
       const answer = JSON.parse(message) as Answer
       this.open.get(answer.id)?.(answer)
     })
-    return this.listening
+    await this.listening
   }
 
   private answerTo(id: string, model: string): Promise<Answer> {
@@ -114,5 +122,5 @@ export class Asking {
 
 function noWorker(model: string): Problem {
   const message = `No worker has the model '${model}' now; try again later`
-  return new Problem(503, 'NO_WORKER', message, {}, { 'retry-after': '10' })
+  return serverProblem('NO_WORKER', message)
 }

@@ -12,7 +12,8 @@ import {
   type Submitted,
   isFinished,
 } from '../jobs/jobs.js'
-import { Problem, draining, unprocessable } from '../problem.js'
+import { Problem, draining, serverProblem, unprocessable } from '../problem.js'
+import { answered, isOutage } from './outage.js'
 import type { RedisPlace } from './place.js'
 import { laneOf } from './store.js'
 
@@ -63,7 +64,7 @@ export class RedisJobs implements Jobs {
         await this.place.enqueue(id, laneOf(order))
       }
       const job = await store.get(id)
-      if (job === undefined || job === 'gone') throw new Problem(410, 'GONE', 'It was deleted')
+      if (job === undefined || job === 'gone') throw serverProblem('GONE', 'It was deleted')
       return { job, isNew }
     })
   }
@@ -218,30 +219,6 @@ function full(waiting: number): Problem {
     `${waiting} jobs wait already; try again later`,
     { waiting },
     { 'retry-after': String(Math.min(60, 1 + waiting)) },
-  )
-}
-
-/** @throws Problem 503 where Redis does not answer */
-async function answered<T>(ask: () => Promise<T>): Promise<T> {
-  try {
-    return await ask()
-  } catch (error) {
-    if (!isOutage(error)) throw error
-    const message = 'The queue does not answer now; try again later'
-    throw new Problem(503, 'QUEUE_UNAVAILABLE', message, {}, { 'retry-after': '5' })
-  }
-}
-
-/** Of Redis itself or the way there, and not of what it was asked. */
-function isOutage(error: unknown): boolean {
-  if (error instanceof Problem || !(error instanceof Error)) return false
-  if (error.name === 'ReplyError')
-    return /^(OOM|LOADING|READONLY|MISCONF|BUSY)\b/.test(error.message)
-  const { code } = error as NodeJS.ErrnoException
-  return (
-    error.name === 'MaxRetriesPerRequestError' ||
-    /^Connection is closed/.test(error.message) ||
-    /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EHOSTUNREACH|ENETUNREACH)/.test(code ?? '')
   )
 }
 

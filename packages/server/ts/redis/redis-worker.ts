@@ -9,7 +9,7 @@ import { MagicMixError, type MagicMixErrorCode } from 'magicmix'
 import type { JobKind, Work } from '../jobs/jobs.js'
 import type { Limits } from '../limits.js'
 import type { ModelSet } from '../models/models.js'
-import { Problem, publicError } from '../problem.js'
+import { publicError, serverProblem } from '../problem.js'
 import { AskedTokens } from './ask.js'
 import { patient } from './connection.js'
 import { type WorkerCard, beatOf, show, takeDown } from './crew.js'
@@ -139,7 +139,7 @@ export class RedisWorker {
       if ((await this.store.begin(id, attempt, this.id)) !== 'ok') return
       onEvent({ event: 'began', job: id })
       const order = await this.store.order(id)
-      if (!order) throw new Problem(410, 'GONE', 'The request has expired')
+      if (!order) throw serverProblem('GONE', 'The request has expired')
       const report = new Reporter(this.store, id, attempt, this.redisOptions.blobBytes, (state) =>
         this.stop(id, state),
       )

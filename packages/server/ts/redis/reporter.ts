@@ -1,6 +1,6 @@
 /** What a job tells, on its way to Redis: in order, while the work goes on. */
 import type { Report } from '../jobs/jobs.js'
-import { Problem } from '../problem.js'
+import { serverProblem } from '../problem.js'
 import type { Standing, Store } from './store.js'
 
 export class Reporter implements Report {
@@ -24,7 +24,7 @@ export class Reporter implements Report {
     this.then(() => {
       if (png.length <= this.mostBytes) return this.store.blob(this.id, this.attempt, name, png)
       const message = `The ${name} has ${png.length} bytes, and at most ${this.mostBytes} are kept`
-      throw new Problem(413, 'TOO_LARGE', message)
+      throw serverProblem('TOO_LARGE', message)
     })
   }
 

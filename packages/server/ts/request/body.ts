@@ -5,7 +5,7 @@ import type { Multipart } from '@fastify/multipart'
 import type { FastifyRequest } from 'fastify'
 import type { JsonSchema } from 'magicmix'
 
-import { Problem, problemOf, unprocessable } from '../problem.js'
+import { problemOf, serverProblem, unprocessable } from '../problem.js'
 
 /** What a client has sent; pictures of parts are `Buffer`s, others still in base64. */
 export interface Body {
@@ -29,7 +29,7 @@ export async function readBody(
 ): Promise<Body> {
   if (request.isMultipart()) return readParts(request, schema, mostBytes)
   const { body } = request
-  if (body === undefined) throw new Problem(400, 'BAD_REQUEST', 'The request has no body')
+  if (body === undefined) throw serverProblem('BAD_REQUEST', 'The request has no body')
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
     throw unprocessable('Expected an object for the request', { name: 'the request' })
   }
@@ -48,8 +48,7 @@ async function readParts(
   let bytes = 0
   const count = (length: number) => {
     bytes += length
-    if (bytes > mostBytes)
-      throw new Problem(413, 'TOO_LARGE', `At most ${mostBytes} bytes are taken`)
+    if (bytes > mostBytes) throw serverProblem('TOO_LARGE', `At most ${mostBytes} bytes are taken`)
   }
   for await (const part of partsOf(request)) {
     const { fieldname: name } = part
@@ -85,7 +84,7 @@ async function ofForm<T>(reading: Promise<T>): Promise<T> {
     return await reading
   } catch (error) {
     const problem = error instanceof Error ? error.message : String(error)
-    throw problemOf(error) ?? new Problem(400, 'BAD_REQUEST', `The form cannot be read: ${problem}`)
+    throw problemOf(error) ?? serverProblem('BAD_REQUEST', `The form cannot be read: ${problem}`)
   }
 }
 

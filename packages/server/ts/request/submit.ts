@@ -1,7 +1,7 @@
 /** From what a client has sent to a job in the queue. Every group of routes comes through here. */
 import type { Context } from '../context.js'
 import type { JobKind, Order, Submitted } from '../jobs/jobs.js'
-import { Problem, unprocessable } from '../problem.js'
+import { noSuchModel, serverProblem, unprocessable } from '../problem.js'
 import type { Body } from './body.js'
 import { bytesOf, checkPicture, picturesIn, withBuffers } from './pictures.js'
 
@@ -22,11 +22,11 @@ export async function submit(
   const { model = models.byDefault, ...request } = fields
   if (models.names.length === 0) {
     const message = 'No worker has come with a model yet; try again later'
-    throw new Problem(503, 'NO_WORKER', message, {}, { 'retry-after': '10' })
+    throw serverProblem('NO_WORKER', message)
   }
   if (typeof model !== 'string' || !models.names.includes(model)) {
     const message = `There is no such model here; there are ${models.names.join(', ')}`
-    throw new Problem(422, 'MODEL_NOT_FOUND', message, { name: 'model' })
+    throw noSuchModel(message, { name: 'model' })
   }
   guard.check(kind, request)
   const complete = withParts(takeIn(request, guard.pictures), parts, guard.pictures)

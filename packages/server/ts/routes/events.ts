@@ -5,7 +5,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 
 import type { Context } from '../context.js'
 import type { JobEvent } from '../jobs/jobs.js'
-import { Problem } from '../problem.js'
+import { serverProblem } from '../problem.js'
 
 export class EventStreams {
   private open = 0
@@ -21,7 +21,7 @@ export class EventStreams {
     const { closing, limits, heartbeat, jobs } = this.context
     if (this.open >= limits.streams) {
       const message = 'Too many event streams are open; ask for the state instead'
-      throw new Problem(429, 'RATE_LIMITED', message, {}, { 'retry-after': '5' })
+      throw serverProblem('RATE_LIMITED', message)
     }
     const last = Number(request.headers['last-event-id'] ?? 0)
     const gone = new AbortController()

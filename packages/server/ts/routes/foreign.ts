@@ -4,7 +4,7 @@ import sharp from 'sharp'
 
 import type { Context } from '../context.js'
 import { type Job, type JobEvent, isFinished } from '../jobs/jobs.js'
-import { Problem, isOfRequests, unprocessable } from '../problem.js'
+import { Problem, serverProblem, statusOf, unprocessable } from '../problem.js'
 import { checkPicture } from '../request/pictures.js'
 import { type Submission, submit } from '../request/submit.js'
 
@@ -55,6 +55,7 @@ export async function* eventsOf(
   }
   if (gone.aborted) {
     give()
+    // Nobody reads it; the log has the status that is usual for this.
     throw new Problem(499, 'GONE', 'The client hung up')
   }
 }
@@ -62,13 +63,13 @@ export async function* eventsOf(
 /** @throws Problem: what it failed for */
 export async function madeBy({ jobs }: Context, id: string): Promise<Made> {
   const job = await jobs.get(id)
-  if (job === undefined || job === 'gone') throw new Problem(410, 'GONE', 'It was deleted')
-  if (!isFinished(job.status)) throw new Problem(503, 'DRAINING', 'The server is shutting down')
+  if (job === undefined || job === 'gone') throw serverProblem('GONE', 'It was deleted')
+  if (!isFinished(job.status)) throw serverProblem('DRAINING', 'The server is shutting down')
   const { status, error } = job
-  if (status === 'cancelled') throw new Problem(409, 'CONFLICT', 'It was cancelled')
+  if (status === 'cancelled') throw serverProblem('CONFLICT', 'It was cancelled')
   if (error) throw new Problem(statusOf(error.code), error.code, error.message, error.details)
   const picture = await jobs.blob(id, 'picture')
-  if (!picture) throw new Problem(410, 'GONE', 'It was deleted')
+  if (!picture) throw serverProblem('GONE', 'It was deleted')
   return { job, picture: picture.bytes }
 }
 
@@ -178,9 +179,4 @@ const mostPictures = 10
 
 export function isFields(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-function statusOf(code: Problem['code']): number {
-  if (isOfRequests(code)) return 422
-  return code === 'DRAINING' || code === 'OUT_OF_MEMORY' ? 503 : 500
 }

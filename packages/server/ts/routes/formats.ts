@@ -1,5 +1,5 @@
 /** The format that a client wants a picture in. */
-import { Problem } from '../problem.js'
+import { serverProblem } from '../problem.js'
 
 export const pictureTypes = {
   'image/png': 'png',
@@ -23,7 +23,7 @@ export function typeFor(accept: string | undefined): PictureType {
     .filter(({ quality }) => quality > 0)
     .sort((a, b) => b.quality - a.quality)
   if (rated[0]) return rated[0].type
-  throw new Problem(406, 'NOT_ACCEPTABLE', `Pictures are there as ${types.join(', ')}`)
+  throw serverProblem('NOT_ACCEPTABLE', `Pictures are there as ${types.join(', ')}`)
 }
 
 interface Range {

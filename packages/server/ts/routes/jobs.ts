@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 
 import type { Context } from '../context.js'
 import { type Job, type JobKind, isFinished } from '../jobs/jobs.js'
-import { Problem, gone, notFound, unprocessable } from '../problem.js'
+import { gone, notFound, serverProblem, unprocessable } from '../problem.js'
 import { readBody } from '../request/body.js'
 import { submit } from '../request/submit.js'
 import type { EventStreams } from './events.js'
@@ -140,7 +140,7 @@ export function jobRoutes(
     async (request, reply) => {
       const { id, status } = await isOf(request)
       if (isFinished(status)) {
-        throw new Problem(409, 'CONFLICT', `This ${kind} is ${status} already`, { status })
+        throw serverProblem('CONFLICT', `This ${kind} is ${status} already`, { status })
       }
       const cancelled = await jobs.cancel(id)
       if (cancelled === 'gone' || cancelled === undefined) throw gone(kind)

@@ -2,7 +2,7 @@
 import type { FastifyInstance } from 'fastify'
 
 import type { Context } from '../context.js'
-import { Problem, gone } from '../problem.js'
+import { gone, serverProblem } from '../problem.js'
 import type { EventStreams } from './events.js'
 import { jobOf, jobRoutes } from './jobs.js'
 import { sendPicture } from './pictures.js'
@@ -30,7 +30,7 @@ export function mixRoutes(app: FastifyInstance, context: Context, streams: Event
     async (request, reply) => {
       const { id, status } = await jobOf(context, 'mix', request)
       if (status !== 'completed') {
-        throw new Problem(409, 'CONFLICT', `This mix is ${status}: it has no picture`, { status })
+        throw serverProblem('CONFLICT', `This mix is ${status}: it has no picture`, { status })
       }
       const picture = await context.jobs.blob(id, 'picture')
       if (!picture) throw gone('mix')

@@ -7,7 +7,7 @@ import sharp from 'sharp'
 
 import type { Context } from '../context.js'
 import type { Job } from '../jobs/jobs.js'
-import { Problem, problemOf, unprocessable } from '../problem.js'
+import { Problem, bug, problemOf, unprocessable } from '../problem.js'
 import { type Body, readBody } from '../request/body.js'
 import {
   type Harmless,
@@ -250,5 +250,3 @@ function answerAsOpenAi(
     problem.code === 'MODEL_NOT_FOUND' ? 404 : problem.status === 422 ? 400 : problem.status
   return reply.code(status).headers(problem.headers).send(openAiError(problem))
 }
-
-const bug = () => new Problem(500, 'INTERNAL', 'A bug of the server; its log says more')

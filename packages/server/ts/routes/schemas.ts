@@ -1,4 +1,6 @@
 /** Schemas of answers, for /openapi.json. */
+import { codesOf } from '../problem.js'
+
 const text = { type: 'string' }
 const integer = { type: 'integer' }
 const time = { type: 'string', format: 'date-time' }
@@ -10,17 +12,19 @@ export function object(properties: Readonly<Record<string, object>>, optional: s
   return { type: 'object', properties, required, additionalProperties: false }
 }
 
+const anyCode = { type: 'string', enum: codesOf() }
+
 export const problemSchema = {
   $id: 'Problem',
   title: 'Problem',
   description: 'An error (RFC 9457). Programs look at `code`.',
   ...object(
-    { type: text, title: text, status: integer, detail: text, code: text, details: anyObject },
+    { type: text, title: text, status: integer, detail: text, code: anyCode, details: anyObject },
     ['details'],
   ),
 }
 
-const errorSchema = object({ code: text, message: text, details: anyObject }, ['details'])
+const errorSchema = object({ code: anyCode, message: text, details: anyObject }, ['details'])
 
 export const jobSchema = {
   $id: 'Job',
@@ -58,7 +62,7 @@ const titles: Readonly<Record<number, string>> = {
   415: 'Neither JSON nor multipart',
   422: 'The request is refused: `code` and `details` say what is wrong',
   429: 'Too many requests, or a full queue; see Retry-After',
-  503: 'The server is shutting down, or short of memory; see Retry-After',
+  503: 'The server is shutting down, short of memory, or without a model or a worker; see Retry-After',
 }
 
 /** Answers that are problems, of these statuses beside those that every route has. */
@@ -68,7 +72,7 @@ export function problems(...statuses: number[]) {
     all.map((status) => [
       status,
       {
-        description: titles[status] ?? 'Error',
+        description: `${titles[status] ?? 'Error'}. Codes: ${codesOf(status).join(', ')}`,
         content: { 'application/problem+json': { schema: { $ref: 'Problem#' } } },
       },
     ]),

@@ -4,7 +4,7 @@ import { type Mix, MagicMixError, readRecipe } from 'magicmix'
 import sharp from 'sharp'
 
 import type { Context } from '../context.js'
-import { Problem, problemOf, unprocessable } from '../problem.js'
+import { Problem, bug, noSuchModel, problemOf, unprocessable } from '../problem.js'
 import { readBody } from '../request/body.js'
 import { checkPicture, withBuffers } from '../request/pictures.js'
 import {
@@ -250,7 +250,7 @@ function commonOf(fields: Fields, context: Context): { options: Fields; harmless
   const { names } = context.models
   if (typeof model === 'string' && !names.includes(model)) {
     const message = `There is no such model here; there are ${names.join(', ')}`
-    throw new Problem(422, 'MODEL_NOT_FOUND', message, { name: 'sd_model_checkpoint' })
+    throw noSuchModel(message, { name: 'sd_model_checkpoint' })
   }
   return { options, harmless }
 }
@@ -356,8 +356,7 @@ function answerAsFastApi(
   request: FastifyRequest,
   reply: FastifyReply,
 ): FastifyReply {
-  const bug = new Problem(500, 'INTERNAL', 'A bug of the server; its log says more')
-  const { status, code, message, details, headers } = problemOf(error) ?? bug
+  const { status, code, message, details, headers } = problemOf(error) ?? bug()
   if (status >= 500) request.log.error({ err: error }, 'failed')
   const body = {
     error: code,

@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 
 import type { Context } from '../context.js'
 import { type Blob, isFinished } from '../jobs/jobs.js'
-import { Problem, notFound } from '../problem.js'
+import { notFound, serverProblem } from '../problem.js'
 import type { EventStreams } from './events.js'
 import { jobOf, jobRoutes } from './jobs.js'
 import { sendPicture } from './pictures.js'
@@ -69,5 +69,5 @@ function there(
 ): Blob {
   if (blob) return blob
   if (isFinished(status)) throw notFound(what)
-  throw new Problem(409, 'CONFLICT', `The ${what} is not there yet`, { status })
+  throw serverProblem('CONFLICT', `The ${what} is not there yet`, { status })
 }
