@@ -24,6 +24,7 @@ import {
   scripts,
   shells,
   snippetsOf,
+  textOf,
 } from '../support/snippets.js'
 
 describe('the snippets of the documentation', function () {
@@ -117,6 +118,18 @@ describe('what tries the snippets', function () {
       [`${page}:3`, `${page}:14`],
     )
     assert.match(failures[0]!.problem, /none\.gguf/)
+  })
+
+  it('finds the examples of doc comments in the lines where they stand', () => {
+    const files = [...commented().values()].flat()
+    const examples = files.flatMap(snippetsOf)
+    const tags = files.flatMap((file) => textOf(file).match(/^\s*\* @example$/gm) ?? [])
+    assert.ok(examples.length > 150)
+    assert.equal(examples.length, tags.length)
+    for (const example of examples) {
+      const there = textOf(example.page).split('\n')[example.line - 1]!
+      assert.equal(there.trim(), `* ${example.code.split('\n')[0]}`, place(example))
+    }
   })
 
   it('tells wrong types, and options that do not exist', async () => {

@@ -64,7 +64,8 @@ export function commented(): Map<string, string[]> {
   )
 }
 
-const textOf = (file: string) => readFileSync(path.join(packageRoot, file), 'utf8')
+/** Of a file of the checkout. */
+export const textOf = (file: string) => readFileSync(path.join(packageRoot, file), 'utf8')
 
 /** What the doc comments of a program say, in the lines where it stands; nothing of the program itself. */
 function docComments(program: string): string {
