@@ -66,7 +66,7 @@ export interface ServerOptions {
  * ```ts
  * import { type LogLevel, createServer } from 'magicmix-server'
  *
- * const log: LogLevel = process.env.NODE_ENV === 'production' ? 'info' : 'debug'
+ * const log: LogLevel = process.argv.includes('--verbose') ? 'debug' : 'warn'
  * const server = await createServer({ log }) // lines of JSON on standard error
  * ```
  */
