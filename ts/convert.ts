@@ -8,7 +8,17 @@ import { native } from './native/native.js'
 import { checkOptions, crossing } from './options/option.js'
 import type { ConvertProgressEvent } from './progress.js'
 
-/** The file that {@link convert} has written. */
+/**
+ * The file that {@link convert} has written.
+ *
+ * @example
+ * ```ts
+ * import { convert } from 'magicmix'
+ *
+ * const { path, bytes, tensors } = await convert({ input: mixer.model.path, output: 'world.gguf' })
+ * console.log(`${path} has ${(bytes / 2 ** 20).toFixed(1)} MiB`, tensors) // 28.3 MiB { f16: 660 }
+ * ```
+ */
 export interface Conversion {
   /** As `output` names it. */
   readonly path: string
@@ -27,7 +37,10 @@ export interface Conversion {
  * MODEL_UNSUPPORTED, DISK_FULL, FILE_UNWRITABLE; for a model from the hub also ACCESS_DENIED,
  * DOWNLOAD_FAILED, DOWNLOAD_DAMAGED; or the signal's reason; or what `onProgress` threw
  * @example
+ * <!-- snippet: types, needs a checkpoint -->
  * ```ts
+ * import { convert } from 'magicmix'
+ *
  * await convert({ input: 'sd-v1-4.safetensors', output: 'sd-v1-4-q8_0.gguf', type: 'q8_0' })
  * ```
  */

@@ -9,6 +9,19 @@ import { errorCodes } from './error-codes.js'
 /**
  * The codes of {@link MagicMixError}, and the values at fault. Codes are stable: programs may
  * react to them. Details may be missing where their type says so.
+ *
+ * @example
+ * ```ts
+ * import { MagicMixError } from 'magicmix'
+ *
+ * try {
+ *   await mixer.mix({ ...request, nu: 2 })
+ * } catch (error) {
+ *   if (!(error instanceof MagicMixError)) throw error
+ *   if (error.code === 'INVALID_ARGUMENT') console.log(error.details.name, error.details.received) // nu 2
+ *   if (error.code === 'OUT_OF_MEMORY') console.log(error.details.neededBytes)
+ * }
+ * ```
  */
 export interface MagicMixErrorDetails {
   /** A value is of another type or out of the documented range. */
@@ -223,10 +236,33 @@ interface HubDetails {
   readonly [other: string]: unknown
 }
 
-/** Error codes, for programs: the keys of {@link MagicMixErrorDetails}, which explains them. */
+/**
+ * Error codes, for programs: the keys of {@link MagicMixErrorDetails}, which explains them.
+ *
+ * @example
+ * ```ts
+ * import { MagicMixError, type MagicMixErrorCode } from 'magicmix'
+ *
+ * const passing: readonly MagicMixErrorCode[] = ['QUEUE_FULL', 'TIMED_OUT', 'OUT_OF_MEMORY']
+ * const mayTryAgain = (error: unknown) =>
+ *   error instanceof MagicMixError && passing.includes(error.code)
+ * ```
+ */
 export type MagicMixErrorCode = keyof MagicMixErrorDetails
 
-/** A {@link MagicMixError} as JSON. */
+/**
+ * A {@link MagicMixError} as JSON.
+ *
+ * @example
+ * ```ts
+ * import type { MagicMixError, MagicMixErrorJson } from 'magicmix'
+ *
+ * const told = (error: MagicMixError): MagicMixErrorJson => {
+ *   const { details, ...others } = error.toJSON()
+ *   return { ...others, details: { code: others.code } } // paths are not for everybody
+ * }
+ * ```
+ */
 export interface MagicMixErrorJson {
   /** Marks it as one. */
   name: 'MagicMixError'
@@ -297,8 +333,11 @@ class CodedError<C extends MagicMixErrorCode> extends Error {
  *
  * @example
  * ```ts
+ * import { MagicMixError } from 'magicmix'
+ *
+ * const content = 'a very long prompt '.repeat(40)
  * try {
- *   await mixer.mix({ layout: 'corgi.jpg', content: prompt })
+ *   await mixer.mix({ layout: 'corgi.jpg', content })
  * } catch (error) {
  *   if (error instanceof MagicMixError && error.code === 'PROMPT_TOO_LONG') {
  *     console.log(`${error.details.tokens} tokens, ${error.details.maxTokens} fit`)
@@ -319,7 +358,18 @@ interface MagicMixErrorClass {
   fromJSON(json: unknown): MagicMixError
 }
 
-/** The class of {@link MagicMixError}, for `instanceof`; `MagicMixError.fromJSON(json)` makes one of what `toJSON` gave. */
+/**
+ * The class of {@link MagicMixError}, for `instanceof`; `MagicMixError.fromJSON(json)` makes one of what `toJSON` gave.
+ *
+ * @example
+ * ```ts
+ * import { MagicMixError } from 'magicmix'
+ *
+ * const sent = JSON.stringify(new MagicMixError('DISPOSED', 'This mixer has been disposed of'))
+ * const error = MagicMixError.fromJSON(JSON.parse(sent)) // in another thread or process
+ * console.log(error.code, error instanceof MagicMixError) // DISPOSED true
+ * ```
+ */
 export const MagicMixError = CodedError as unknown as MagicMixErrorClass
 
 /** The message of anything that was thrown, in whatever realm. */

@@ -2,6 +2,9 @@
  * MagicMix in Node: mixes the meaning of a prompt into the layout of a picture, with Stable
  * Diffusion, after Liew et al. 2022 (arXiv 2210.16056). Begin at {@link MagicMix.load}.
  *
+ * Every name has an example that can be copied. Where it does not make them itself, `mixer` is a loaded model and `request`
+ * is `{ layout: 'heart.png', content: 'a photo of a tiger' }`.
+ *
  * @module magicmix
  * @packageDocumentation
  */

@@ -3,7 +3,17 @@ import { performance } from 'node:perf_hooks'
 
 import { MagicMixError } from './errors.js'
 
-/** How busy a mixer is. */
+/**
+ * How busy a mixer is.
+ *
+ * @example
+ * ```ts
+ * const mixes = [mixer.mix(request), mixer.mix(request)]
+ * const { running, waiting } = mixer.queue
+ * console.log(`${running} run, ${waiting} wait`) // 0 run, 2 wait: their layouts are read first
+ * await Promise.all(mixes)
+ * ```
+ */
 export interface Queue {
   /** Mixes that the engine works on: 0 or 1. */
   readonly running: number
@@ -11,7 +21,15 @@ export interface Queue {
   readonly waiting: number
 }
 
-/** Of some times, in milliseconds. */
+/**
+ * Of some times, in milliseconds.
+ *
+ * @example
+ * ```ts
+ * const { count, median, p95 } = mixer.stats().stepTimes
+ * console.log(`the latest ${count} steps: median ${median.toFixed()} ms, p95 ${p95.toFixed()} ms`)
+ * ```
+ */
 export interface Times {
   /** How many they are: the latest 1000 at most. */
   readonly count: number
@@ -25,7 +43,16 @@ export interface Times {
   readonly max: number
 }
 
-/** What a mixer has done since it was loaded. */
+/**
+ * What a mixer has done since it was loaded.
+ *
+ * @example
+ * ```ts
+ * const { done, failed, waiting, waitTimes, memory } = mixer.stats()
+ * console.log(`${done} mixes done, ${failed} failed, ${waiting} wait (${waitTimes.mean.toFixed()} ms)`)
+ * console.log(`weights ${memory.weights} bytes, the process ${memory.process}`)
+ * ```
+ */
 export interface MixerStats extends Queue {
   /** Mixes that gave a picture. */
   readonly done: number

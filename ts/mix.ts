@@ -14,7 +14,19 @@ import type { FilledMixRequest } from './request/mix-options.js'
 import type { MixScore } from './request/score.js'
 import { invalid, nonEmptyText, oneOf } from './options/validate.js'
 
-/** Formats that a mix can be written in. */
+/**
+ * Formats that a mix can be written in.
+ *
+ * @example
+ * ```ts
+ * import type { PictureFormat } from 'magicmix'
+ *
+ * const mix = await mixer.mix(request)
+ * const accepted = 'image/webp,image/png'
+ * const format: PictureFormat = accepted.includes('image/webp') ? 'webp' : 'png'
+ * const answer = new Response(await mix.toBuffer(format))
+ * ```
+ */
 export type PictureFormat = WrittenFormat
 
 const formatsByExtension: Readonly<Record<string, PictureFormat>> = {
@@ -28,7 +40,18 @@ const formatsByExtension: Readonly<Record<string, PictureFormat>> = {
 }
 export const formats = [...new Set(Object.values(formatsByExtension))]
 
-/** Options of {@link Mix.toBuffer}. */
+/**
+ * Options of {@link Mix.toBuffer}.
+ *
+ * @example
+ * ```ts
+ * import { readRecipe } from 'magicmix'
+ *
+ * const mix = await mixer.mix(request)
+ * const bytes = await mix.toBuffer({ format: 'webp', recipe: true })
+ * console.log((await readRecipe(bytes)).request.content) // a photo of a tiger
+ * ```
+ */
 export interface BufferOptions {
   /** Default 'png'. */
   format?: PictureFormat | undefined
@@ -45,12 +68,42 @@ export const bufferOptions = {
 /**
  * A `Buffer`; with types of Node that say what lies behind it, one that `new Response` and `new Blob`
  * take: never shared memory.
+ *
+ * @example
+ * ```ts
+ * import type { FileBytes } from 'magicmix'
+ *
+ * const mix = await mixer.mix(request)
+ * const bytes: FileBytes = await mix.toBuffer('webp')
+ * const answer = new Response(bytes, { headers: { 'content-type': 'image/webp' } })
+ * ```
  */
 export type FileBytes = ReturnType<typeof Buffer.alloc>
-/** The same for a `Uint8Array`. */
+/**
+ * The same for a `Uint8Array`.
+ *
+ * @example
+ * ```ts
+ * import type { Bytes } from 'magicmix'
+ *
+ * const { data, width } = await mixer.mix(request)
+ * const pixelAt = (x: number, y: number): Bytes => data.subarray(3 * (y * width + x)).slice(0, 3)
+ * console.log(pixelAt(64, 64)) // red, green, blue
+ * ```
+ */
 export type Bytes = ReturnType<typeof Uint8Array.of>
 
-/** Where the time went, in milliseconds. */
+/**
+ * Where the time went, in milliseconds.
+ *
+ * @example
+ * ```ts
+ * const { timings } = await mixer.mix(request)
+ * const { queued, encode, step, steps, decode, total } = timings
+ * console.log(`${total.toFixed()} ms: ${steps.length} steps of ${step.toFixed()} ms`)
+ * console.log(`queued ${queued.toFixed()}, encode ${encode.toFixed()}, decode ${decode.toFixed()}`)
+ * ```
+ */
 export interface MixTimings {
   /** Loading the model, once, before this mix and any other of the same mixer. */
   load: number
@@ -70,7 +123,15 @@ export interface MixTimings {
   total: number
 }
 
-/** How often the UNet was called; one call is one of {@link MixTimings.steps}. */
+/**
+ * How often the UNet was called; one call is one of {@link MixTimings.steps}.
+ *
+ * @example
+ * ```ts
+ * const { unetCalls } = await mixer.mix({ ...request, fast: 'safe' })
+ * console.log(unetCalls) // { full: 13, cached: 17, unguided: 0 }
+ * ```
+ */
 export interface UnetCalls {
   /** Calls that computed the whole of it. */
   full: number
@@ -80,7 +141,18 @@ export interface UnetCalls {
   unguided: number
 }
 
-/** The latent at one index of the sampler. */
+/**
+ * The latent at one index of the sampler.
+ *
+ * @example
+ * ```ts
+ * const { trace } = await mixer.mix({ ...request, trace: true })
+ * for (const { index, timestep, latent, shape } of trace) {
+ *   const mean = latent.reduce((sum, value) => sum + value, 0) / latent.length
+ *   console.log(index, timestep, shape, mean.toFixed(3)) // 20 581 [ 1, 4, 16, 16 ] ...
+ * }
+ * ```
+ */
 export interface MixState {
   /** 0 is pure noise, `request.steps` the clean latent. */
   index: number
@@ -92,7 +164,17 @@ export interface MixState {
   shape: [number, number, number, number]
 }
 
-/** A mixed picture, and how it came about. */
+/**
+ * A mixed picture, and how it came about.
+ *
+ * @example
+ * ```ts
+ * const mix = await mixer.mix({ layout: 'heart.png', content: 'a photo of a tiger' })
+ * console.log(mix.width, mix.height, mix.seed, mix.timings.total)
+ * await mix.toFile('mix.png')
+ * const again = await mixer.mix({ ...mix.request, nu: 0.5 }) // the same noise
+ * ```
+ */
 export class Mix {
   /** In pixels. */
   readonly width: number
@@ -160,7 +242,15 @@ export class Mix {
     this.layoutTrace = result.layoutTrace.map(withShape)
   }
 
-  /** The picture as a `sharp` instance, ready for more operations. */
+  /**
+   * The picture as a `sharp` instance, ready for more operations.
+   *
+   * @example
+   * ```ts
+   * const mix = await mixer.mix(request)
+   * await mix.toSharp().resize(512).jpeg({ quality: 90 }).toFile('large.jpg') // carries no recipe
+   * ```
+   */
   toSharp(): Sharp {
     return sharp(this.data, { raw: { width: this.width, height: this.height, channels: 3 } })
   }
@@ -173,6 +263,7 @@ export class Mix {
    * does not hold
    * @example
    * ```ts
+   * const mix = await mixer.mix(request)
    * await mix.toBuffer('webp')
    * await mix.toBuffer({ format: 'webp', recipe: true })
    * ```
@@ -193,6 +284,12 @@ export class Mix {
    *
    * @param file a path, or a `file:` URL
    * @throws {@link MagicMixError} INVALID_ARGUMENT, PICTURE_UNWRITABLE
+   * @example
+   * ```ts
+   * const mix = await mixer.mix(request)
+   * await mix.toFile('mix.png')
+   * await mix.toFile(new URL('mix.webp', `file://${process.cwd()}/`))
+   * ```
    */
   async toFile(file: string | URL): Promise<void> {
     return calledFrom(Mix.prototype.toFile, async () => {
@@ -207,7 +304,15 @@ export class Mix {
     return withRecipe(this.toSharp(), format, this.recipe)
   }
 
-  /** Everything but the pixels and states, for `JSON.stringify`. */
+  /**
+   * Everything but the pixels and states, for `JSON.stringify`.
+   *
+   * @example
+   * ```ts
+   * const mix = await mixer.mix(request)
+   * console.log(JSON.stringify(mix)) // {"width":128,"height":128,"seed":...,"request":{...},...}
+   * ```
+   */
   toJSON(): Record<string, unknown> {
     return {
       width: this.width,

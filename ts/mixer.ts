@@ -42,7 +42,15 @@ import { type SharedWork, Sweep, type SweepWork } from './sweep.js'
 import { type SweepRequest, checkSweep } from './sweep/axes.js'
 import { type CompareOptions, type CompareRequest, checkComparison } from './sweep/comparison.js'
 
-/** The size and the steps of a mix, as {@link MagicMix.check} reports them. */
+/**
+ * The size and the steps of a mix, as {@link MagicMix.check} reports them.
+ *
+ * @example
+ * ```ts
+ * const { width, height, steps } = await mixer.check({ ...request, score: true })
+ * console.log(`${width} x ${height}`, steps) // 128 x 128 { layout: 0, content: 30, score: 4 }
+ * ```
+ */
 export interface MixPlan {
   /** In pixels. */
   width: number
@@ -66,7 +74,9 @@ export interface MixPlan {
  *
  * @example
  * ```ts
- * await using mixer = await MagicMix.load({ model: 'sd-v1-4.safetensors' })
+ * import { MagicMix } from 'magicmix'
+ *
+ * await using mixer = await MagicMix.load() // the model in the package; another: { model: 'hf:sd1.5' }
  * const mix = await mixer.mix({ layout: 'corgi.jpg', content: 'a photo of a coffee machine' })
  * await mix.toFile('mix.png')
  * ```
@@ -105,7 +115,10 @@ export class MagicMix {
    * hub also ACCESS_DENIED, DOWNLOAD_FAILED, DOWNLOAD_DAMAGED, DISK_FULL; or the
    * signal's reason
    * @example
+   * <!-- snippet: types, needs a download -->
    * ```ts
+   * import { MagicMix } from 'magicmix'
+   *
    * await using mixer = await MagicMix.load({ model: 'hf:sd1.5', precision: 'auto' })
    * ```
    */
@@ -142,7 +155,15 @@ export class MagicMix {
     })
   }
 
-  /** The numbers of mixes that run and wait now. */
+  /**
+   * The numbers of mixes that run and wait now.
+   *
+   * @example
+   * ```ts
+   * const { running, waiting } = mixer.queue
+   * if (waiting > 10) console.log(`${running + waiting} mixes come first`)
+   * ```
+   */
   get queue(): Queue {
     return this.mixes.state
   }
@@ -150,6 +171,15 @@ export class MagicMix {
   /**
    * What the mixer has done so far, for monitoring. Every mix is also a span of the tracing channel
    * `magicmix.mix` of `node:diagnostics_channel`, with `{ model, request, mix, error }`.
+   *
+   * @example
+   * ```ts
+   * import { subscribe } from 'node:diagnostics_channel'
+   *
+   * subscribe('tracing:magicmix.mix:asyncEnd', () => console.log(mixer.stats().totalTimes.p95))
+   * await mixer.mix(request)
+   * const { done, failed, stopped } = mixer.stats()
+   * ```
    */
   stats(): MixerStats {
     const { mixes } = this
@@ -203,9 +233,11 @@ export class MagicMix {
    * PROMPT_TOO_LONG, PROMPT_SYNTAX, PHRASE_NOT_FOUND, PHRASE_TRUNCATED, DISPOSED; and what `mix` throws, when a cell is made
    * @example
    * ```ts
-   * const sweep = mixer.sweep({ layout: 'corgi.jpg', content: 'a photo of a coffee machine', seed: 7,
-   *   vary: { nu: [0.3, 0.6, 0.9], kMax: { from: 0.5, to: 0.7, step: 0.1 } } })
-   * for await (const { mix, at } of sweep) console.log(at, mix.seed)
+   * const sweep = mixer.sweep({
+   *   layout: 'corgi.jpg', content: 'a photo of a coffee machine', seed: 7,
+   *   vary: { nu: [0.3, 0.9], kMax: { from: 0.5, to: 0.7, step: 0.2 } },
+   * })
+   * for await (const { mix, at } of sweep) console.log(at, mix.timings.total)
    * await sweep.sheet().toFile('sheet.png')
    * ```
    */
@@ -227,9 +259,11 @@ export class MagicMix {
    * @throws {@link MagicMixError} what {@link sweep} throws
    * @example
    * ```ts
-   * const comparison = mixer.compare({ layout: { prompt: 'a photo of a heart' }, content: 'a photo of a tiger', seed: 7 },
-   *   { methods: ['magicmix', 'switch', { name: 'alternate', every: 3 }] })
-   * for await (const { mix, at } of comparison) console.log(at.method, mix.seed)
+   * const comparison = mixer.compare(
+   *   { layout: { prompt: 'a photo of a heart' }, content: 'a photo of a tiger', seed: 7 },
+   *   { methods: ['magicmix', { name: 'alternate', every: 3 }] },
+   * )
+   * for await (const { mix, at } of comparison) console.log(at.method, mix.timings.total)
    * await comparison.sheet().toFile('compare.png')
    * ```
    */
@@ -421,6 +455,18 @@ export class MagicMix {
   /**
    * Stops every mix, running or waiting (they reject with DISPOSED), and frees the model's memory.
    * Resolves when it is free. May be called again; nothing else may.
+   *
+   * @example
+   * ```ts
+   * import { MagicMix } from 'magicmix'
+   *
+   * const mixer = await MagicMix.load()
+   * try {
+   *   await mixer.mix(request)
+   * } finally {
+   *   await mixer.dispose()
+   * }
+   * ```
    */
   dispose(): Promise<void> {
     if (!this.disposal) {
@@ -430,7 +476,19 @@ export class MagicMix {
     return this.disposal
   }
 
-  /** For `await using`. The same as {@link dispose}. */
+  /**
+   * For `await using`. The same as {@link dispose}.
+   *
+   * @example
+   * ```ts
+   * import { MagicMix } from 'magicmix'
+   *
+   * {
+   *   await using mixer = await MagicMix.load()
+   *   await mixer.mix(request)
+   * } // disposed of, whatever happened
+   * ```
+   */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.dispose()
   }

@@ -4,10 +4,34 @@ import type { Picture } from './pixels.js'
 /**
  * Is called with events while work goes on; it may return anything. If it throws, or the promise that it returns rejects, the
  * work is cancelled and rejects with that error.
+ *
+ * @example
+ * ```ts
+ * import type { ProgressEvent, ProgressListener } from 'magicmix'
+ *
+ * const onProgress: ProgressListener<ProgressEvent> = ({ stage, step, steps }) => {
+ *   console.log(`${stage} ${step} of ${steps}`)
+ * }
+ * await mixer.mix({ ...request, onProgress })
+ * ```
  */
 export type ProgressListener<Event> = (event: Event) => unknown
 
-/** An event of {@link MixRequest.onProgress}. */
+/**
+ * An event of {@link MixRequest.onProgress}.
+ *
+ * @example
+ * ```ts
+ * await mixer.mix({
+ *   ...request,
+ *   previewEvery: 10,
+ *   onProgress: ({ stage, step, steps, etaMs, preview }) => {
+ *     console.log(`${stage} ${step} of ${steps}, ${(etaMs / 1000).toFixed(1)} s left`)
+ *     if (preview) console.log(`a preview of ${preview.width} x ${preview.height}`)
+ *   },
+ * })
+ * ```
+ */
 export interface ProgressEvent {
   /**
    * 'download': a LoRA comes from the hub; 'queued': other mixes come first; 'encode': the picture and the prompts are encoded; 'layout': the
@@ -34,7 +58,20 @@ export interface ProgressEvent {
   preview?: Picture
 }
 
-/** An event of {@link SweepRequest.onProgress}: that of the cell that is made, and how far the whole sweep is. */
+/**
+ * An event of {@link SweepRequest.onProgress}: that of the cell that is made, and how far the whole sweep is.
+ *
+ * @example
+ * ```ts
+ * const sweep = mixer.sweep({
+ *   ...request,
+ *   vary: { nu: [0.3, 0.9] },
+ *   onProgress: ({ cell, cells, unetCalls }) =>
+ *     console.log(`nu ${String(cell.at.nu)}: ${cells.done} of ${cells.all} cells, call ${unetCalls.done}`),
+ * })
+ * for await (const { mix, index } of sweep) await mix.toFile(`cell-${index}.png`)
+ * ```
+ */
 export interface SweepProgressEvent extends ProgressEvent {
   /** Estimated time to the end of the whole sweep in ms; 0 while unknown. */
   etaMs: number
@@ -61,10 +98,36 @@ export interface SweepProgressEvent extends ProgressEvent {
   }
 }
 
-/** An event of {@link LoadOptions.onProgress}. */
+/**
+ * An event of {@link LoadOptions.onProgress}.
+ *
+ * @example
+ * ```ts
+ * import { type LoadProgressEvent, MagicMix } from 'magicmix'
+ *
+ * const onProgress = (event: LoadProgressEvent) => {
+ *   if (event.stage === 'download') console.log(event.file, event.bytes, event.totalBytes)
+ *   else console.log(`weights: ${event.step} of ${event.steps}`)
+ * }
+ * await using mixer = await MagicMix.load({ onProgress })
+ * ```
+ */
 export type LoadProgressEvent = WeightsProgressEvent | DownloadProgressEvent
 
-/** The weights are being read. */
+/**
+ * The weights are being read.
+ *
+ * @example
+ * ```ts
+ * import { MagicMix } from 'magicmix'
+ *
+ * await using mixer = await MagicMix.load({
+ *   onProgress: (event) => {
+ *     if (event.stage === 'load') console.log(`${((100 * event.step) / event.steps).toFixed()} %`)
+ *   },
+ * })
+ * ```
+ */
 export interface WeightsProgressEvent {
   /** The kind of event. */
   stage: 'load'
@@ -76,10 +139,37 @@ export interface WeightsProgressEvent {
   etaMs: number
 }
 
-/** An event of {@link ConvertOptions.onProgress}. */
+/**
+ * An event of {@link ConvertOptions.onProgress}.
+ *
+ * @example
+ * ```ts
+ * import { type ConvertProgressEvent, convert } from 'magicmix'
+ *
+ * const onProgress = (event: ConvertProgressEvent) => {
+ *   if (event.stage === 'download') console.log(event.file, event.bytes, event.totalBytes)
+ *   else console.log(`tensors: ${event.step} of ${event.steps}`)
+ * }
+ * await convert({ input: mixer.model.path, output: 'told.gguf', onProgress })
+ * ```
+ */
 export type ConvertProgressEvent = TensorsProgressEvent | DownloadProgressEvent
 
-/** Tensors are being written. */
+/**
+ * Tensors are being written.
+ *
+ * @example
+ * ```ts
+ * import { convert } from 'magicmix'
+ *
+ * await convert({
+ *   input: mixer.model.path, output: 'written.safetensors',
+ *   onProgress: (event) => {
+ *     if (event.stage === 'convert') console.log(`tensor ${event.step} of ${event.steps}`)
+ *   },
+ * })
+ * ```
+ */
 export interface TensorsProgressEvent {
   /** The kind of event. */
   stage: 'convert'
@@ -91,7 +181,18 @@ export interface TensorsProgressEvent {
   etaMs: number
 }
 
-/** A licence as the hub declares it. */
+/**
+ * A licence as the hub declares it.
+ *
+ * @example
+ * <!-- snippet: types, needs a download -->
+ * ```ts
+ * import { pull } from 'magicmix'
+ *
+ * const { license } = await pull('sd1.5')
+ * if (license) console.log(`${license.name}, see ${license.url}`) // CreativeML OpenRAIL-M, see https://...
+ * ```
+ */
 export interface ModelLicense {
   /** Its name: 'CreativeML OpenRAIL-M'. */
   readonly name: string
@@ -99,7 +200,22 @@ export interface ModelLicense {
   readonly url: string
 }
 
-/** A model, LoRA, embedding or VAE comes from the hub. The first event comes before anything is downloaded. */
+/**
+ * A model, LoRA, embedding or VAE comes from the hub. The first event comes before anything is downloaded.
+ *
+ * @example
+ * <!-- snippet: types, needs a download -->
+ * ```ts
+ * import { pull } from 'magicmix'
+ *
+ * await pull('sd1.5', {
+ *   onProgress: ({ file, bytes, totalBytes, bytesPerSecond, etaMs }) => {
+ *     console.log(`${file}: ${bytes} of ${totalBytes} bytes, ${(bytesPerSecond / 1e6).toFixed(1)} MB/s`)
+ *     console.log(`${(etaMs / 1000).toFixed()} s left`)
+ *   },
+ * })
+ * ```
+ */
 export interface DownloadProgressEvent {
   /** The kind of event. */
   stage: 'download'

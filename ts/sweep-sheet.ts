@@ -69,7 +69,16 @@ function layoutsLabel({ layout, layouts }: CheckedMixRequest): string {
   return layouts ? valueLabel('layouts', layouts) : layoutLabel(layout)
 }
 
-/** A sheet of the cells that a sweep had when it was asked for. */
+/**
+ * A sheet of the cells that a sweep had when it was asked for.
+ *
+ * @example
+ * ```ts
+ * const sweep = mixer.sweep({ ...request, vary: { nu: [0.3, 0.9], kMax: [0.5] } })
+ * for await (const { at } of sweep) console.log(at)
+ * await sweep.sheet().toFile('sheet.png') // nu across, kMax down, with their values
+ * ```
+ */
 export class SweepSheet {
   /** @internal */
   static of(
@@ -89,6 +98,13 @@ export class SweepSheet {
   /**
    * The sheet as a `sharp` instance. Cells have their own size, unless a side of the sheet would be longer than
    * 16000 pixels.
+   *
+   * @example
+   * ```ts
+   * const sheet = mixer.sweep({ ...request, vary: { nu: [0.3, 0.9] } }).sheet() // blank still
+   * const drawn = await sheet.toSharp()
+   * await drawn.resize({ width: 300 }).toFile('small.png')
+   * ```
    */
   async toSharp(): Promise<Sharp> {
     const { data, width, height } = await this.draw()
@@ -100,6 +116,11 @@ export class SweepSheet {
    *
    * @param format 'png' (the default), 'jpeg', 'webp', 'avif' or 'tiff'
    * @throws {@link MagicMixError} INVALID_ARGUMENT
+   * @example
+   * ```ts
+   * const sheet = mixer.sweep({ ...request, vary: { nu: [0.3, 0.9] } }).sheet() // blank still
+   * const answer = new Response(await sheet.toBuffer('webp'), { headers: { 'content-type': 'image/webp' } })
+   * ```
    */
   async toBuffer(format: PictureFormat = 'png'): Promise<FileBytes> {
     return calledFrom(SweepSheet.prototype.toBuffer, () => this.bytes(format))
@@ -110,6 +131,12 @@ export class SweepSheet {
    *
    * @param file a path, or a `file:` URL
    * @throws {@link MagicMixError} INVALID_ARGUMENT, PICTURE_UNWRITABLE
+   * @example
+   * ```ts
+   * const sweep = mixer.sweep({ ...request, vary: { steps: [10, 20] } })
+   * for await (const { mix } of sweep) console.log(mix.timings.total)
+   * await sweep.sheet().toFile('sheet.png')
+   * ```
    */
   async toFile(file: string | URL): Promise<void> {
     return calledFrom(SweepSheet.prototype.toFile, async () => {

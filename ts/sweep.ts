@@ -24,7 +24,17 @@ import { Numbers } from './sweep/numbers.js'
 import { SweepFolder } from './sweep-folder.js'
 import { SweepSheet, captionsOf } from './sweep-sheet.js'
 
-/** A mix of a sweep. */
+/**
+ * A mix of a sweep.
+ *
+ * @example
+ * ```ts
+ * for await (const { mix, at, index } of mixer.sweep({ ...request, vary: { seed: [1, 2] } })) {
+ *   await mix.toFile(`seed-${at.seed}.png`)
+ *   console.log(`cell ${index} took ${mix.timings.total.toFixed()} ms`)
+ * }
+ * ```
+ */
 export interface SweepCell {
   /** The mix. */
   readonly mix: Mix
@@ -34,7 +44,18 @@ export interface SweepCell {
   readonly index: number
 }
 
-/** What a sweep costs. */
+/**
+ * What a sweep costs.
+ *
+ * @example
+ * ```ts
+ * const { cells, unetCalls, unetCallsOfSingleMixes } = mixer.sweep({
+ *   ...request,
+ *   vary: { nu: { from: 0, to: 1, step: 0.1 }, kMin: [0.2, 0.3] },
+ * }).plan // nothing is computed for it
+ * console.log(`${cells} mixes: ${unetCalls} calls instead of ${unetCallsOfSingleMixes}`)
+ * ```
+ */
 export interface SweepPlan {
   /** Mixes. */
   readonly cells: number
@@ -107,6 +128,14 @@ const forgotten = new FinalizationRegistry<() => void>((end) => end())
  * Mixes of one request with other values of some options, made one by one while it is iterated over: corners of the sheet
  * first, then what lies between. It may be iterated over again: what is there comes at once, and after an
  * error or a `break` the rest is made.
+ *
+ * @example
+ * ```ts
+ * const sweep = mixer.sweep({ ...request, vary: { nu: [0.3, 0.9], content: ['a tiger', 'a lemon'] } })
+ * console.log(`${sweep.plan.cells} mixes, ${sweep.plan.unetCalls} calls of the UNet`)
+ * for await (const { mix, at } of sweep) console.log(at.nu, at.content, mix.timings.total)
+ * await sweep.sheet().toFile('sheet.webp')
+ * ```
  */
 export class Sweep implements AsyncIterable<SweepCell> {
   /** What it costs, known before it starts. */
@@ -163,7 +192,16 @@ export class Sweep implements AsyncIterable<SweepCell> {
     forgotten.register(this, () => work.end(number), this)
   }
 
-  /** The cells that are there, in the order of their places on the sheet. */
+  /**
+   * The cells that are there, in the order of their places on the sheet.
+   *
+   * @example
+   * ```ts
+   * const sweep = mixer.sweep({ ...request, vary: { nu: [0.3, 0.9] } })
+   * for await (const { mix } of sweep) if (mix.timings.total > 60_000) break // too slow for more
+   * for (const { mix, index } of sweep.finished) await mix.toFile(`cell-${index}.png`)
+   * ```
+   */
   get finished(): readonly SweepCell[] {
     return [...this.made.values()].sort((a, b) => a.index - b.index)
   }
@@ -171,6 +209,12 @@ export class Sweep implements AsyncIterable<SweepCell> {
   /**
    * A sheet of the cells that are there, with the values of the varied options; the place of a cell that is not there
    * yet is blank. May be called at any time.
+   *
+   * @example
+   * ```ts
+   * const sweep = mixer.sweep({ ...request, vary: { nu: [0.3, 0.9] } })
+   * for await (const _ of sweep) await sweep.sheet().toFile('so-far.png')
+   * ```
    */
   sheet(): SweepSheet {
     const { nativeSize } = this.work.model
@@ -187,7 +231,7 @@ export class Sweep implements AsyncIterable<SweepCell> {
    * @throws {@link MagicMixError} INVALID_ARGUMENT, UNKNOWN_OPTION
    * @example
    * ```ts
-   * const sweep = mixer.sweep({ ...request, score: true, vary: { nu: [0.3, 0.5, 0.7, 0.9] } })
+   * const sweep = mixer.sweep({ ...request, score: true, vary: { nu: [0.3, 0.6, 0.9] } })
    * for await (const { mix } of sweep) console.log(mix.score)
    * await sweep.best()?.mix.toFile('best.png')
    * ```
@@ -211,7 +255,16 @@ export class Sweep implements AsyncIterable<SweepCell> {
     }
   }
 
-  /** Makes the cells, one after the other. */
+  /**
+   * Makes the cells, one after the other.
+   *
+   * @example
+   * ```ts
+   * const sweep = mixer.sweep({ ...request, vary: { nu: [0.3, 0.6, 0.9] } })
+   * for await (const { index } of sweep) if (index === 2) break // corners come first
+   * for await (const { index } of sweep) console.log(index) // those that are there at once, then the rest
+   * ```
+   */
   async *[Symbol.asyncIterator](): AsyncGenerator<SweepCell, void, undefined> {
     for (const index of this.checked.order) {
       try {

@@ -15,6 +15,8 @@ import { packageRoot } from '../support/package-root.js'
 import {
   type Snippet,
   ambient,
+  ambientOfExamples,
+  commented,
   pageFolder,
   pages,
   place,
@@ -22,11 +24,19 @@ import {
   scripts,
   shells,
   snippetsOf,
+  textOf,
 } from '../support/snippets.js'
 
 describe('the snippets of the documentation', function () {
   this.timeout(600_000)
-  const all = new Map(pages().map((page) => [page, snippetsOf(page)]))
+  const ofPages = new Map(pages().map((page) => [page, snippetsOf(page)]))
+  const ofComments = new Map(
+    [...commented()].map(([name, files]) => [
+      `the doc comments of ${name}`,
+      files.flatMap(snippetsOf),
+    ]),
+  )
+  const all = new Map([...ofPages, ...ofComments])
   const blocks = [...all.values()].flat()
   let folder: string
   before(async () => (folder = await mkdtemp(path.join(tmpdir(), 'magicmix-docs-'))))
@@ -46,18 +56,23 @@ describe('the snippets of the documentation', function () {
     })
   }
 
-  it('have the types that they are used with', async () => {
-    const own = path.join(folder, 'types')
-    await pageFolder(own)
-    const typed = [...all.values()]
-      .flatMap(scopes)
-      .filter(
-        ({ language, treatment }) =>
-          (language === 'ts' && treatment !== 'not run') ||
-          (scripts.includes(language) && treatment === 'types'),
-      )
-    assert.deepEqual(await typeErrorsOf(typed, own), [])
-  })
+  for (const [what, snippets, declared] of [
+    ['', ofPages, ambient],
+    [' in doc comments, and import it', ofComments, ambientOfExamples],
+  ] as const) {
+    it(`have the types that they are used with${what}`, async () => {
+      const own = path.join(folder, `types${what.length}`)
+      await pageFolder(own)
+      const typed = [...snippets.values()]
+        .flatMap(scopes)
+        .filter(
+          ({ language, treatment }) =>
+            (language === 'ts' && treatment !== 'not run') ||
+            (scripts.includes(language) && treatment === 'types'),
+        )
+      assert.deepEqual(await typeErrorsOf(typed, own, declared), [])
+    })
+  }
 
   it('are written in what they say, and name options that exist', async () => {
     for (const block of blocks) {
@@ -105,9 +120,21 @@ describe('what tries the snippets', function () {
     assert.match(failures[0]!.problem, /none\.gguf/)
   })
 
+  it('finds the examples of doc comments in the lines where they stand', () => {
+    const files = [...commented().values()].flat()
+    const examples = files.flatMap(snippetsOf)
+    const tags = files.flatMap((file) => textOf(file).match(/^\s*\* @example$/gm) ?? [])
+    assert.ok(examples.length > 150)
+    assert.equal(examples.length, tags.length)
+    for (const example of examples) {
+      const there = textOf(example.page).split('\n')[example.line - 1]!
+      assert.equal(there.trim(), `* ${example.code.split('\n')[0]}`, place(example))
+    }
+  })
+
   it('tells wrong types, and options that do not exist', async () => {
     const wrong = block('\nawait mixer.mix({ layout, content, nus: 1 })', 'ts', 30)
-    const [error, ...others] = await typeErrorsOf([wrong], folder)
+    const [error, ...others] = await typeErrorsOf([wrong], folder, ambient)
     assert.match(error!, /none\.md:31: .*'nus'/s)
     assert.deepEqual(others, [])
     assert.throws(() => checkCommands('npx magicmix mix a.png "a tiger" \\\n  --nux 1'), /--nux/)
@@ -124,11 +151,11 @@ interface Failure {
 async function failuresOf(programs: readonly Snippet[], folder: string): Promise<Failure[]> {
   const port = await freePorts(['3000', '7860', '8080'])
   const steps = []
-  for (const program of programs) {
-    const { language, line, treatment } = program
+  for (const [number, program] of programs.entries()) {
+    const { language, treatment } = program
     const code = program.code.replace(/\b(3000|7860|8080)\b/g, (usual) => port.get(usual)!)
     const isShell = shells.includes(language)
-    const file = path.join(folder, `line-${line}.${isShell ? 'sh' : 'mjs'}`)
+    const file = path.join(folder, `program-${number}.${isShell ? 'sh' : 'mjs'}`)
     await writeFile(file, isShell ? code : await compiled(code, language))
     steps.push({ place: place(program), file, stays: treatment === 'stays' })
   }
@@ -180,9 +207,13 @@ async function freePorts(usual: readonly string[]): Promise<Map<string, string>>
   return new Map(usual.map((name, i) => [name, ports[i]!]))
 }
 
-async function typeErrorsOf(snippets: readonly Snippet[], folder: string): Promise<string[]> {
+async function typeErrorsOf(
+  snippets: readonly Snippet[],
+  folder: string,
+  declared: string,
+): Promise<string[]> {
   const names = new Map<string, Snippet>()
-  await writeFile(path.join(folder, 'ambient.d.ts'), ambient)
+  await writeFile(path.join(folder, 'ambient.d.ts'), declared)
   for (const [i, snippet] of snippets.entries()) {
     const file = path.join(folder, `snippet-${i}.mts`)
     names.set(file, snippet)

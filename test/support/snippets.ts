@@ -1,5 +1,6 @@
 /**
- * The code blocks of the documentation. A comment above a block says what is done with it:
+ * The code blocks of the documentation: of its pages, and the examples of doc comments. A comment above a block says
+ * what is done with it:
  *
  *     <!-- snippet: types, needs a download -->   its types are checked, and it is not run; the reason is for people
  *     <!-- snippet: not run, needs Docker -->     it is parsed; of commands of magicmix the options are checked
@@ -7,7 +8,8 @@
  *     <!-- snippet: stays -->                     a command that is left running to the end of the page, such as a server
  *
  * Without one it is run. The blocks of a page are run in their order, in one folder (see `pageFolder`), and what they do
- * not declare is there: the exports of magicmix, and `mixer`, `layout`, `content` and `request`.
+ * not declare is there: the exports of magicmix, and `mixer`, `layout`, `content` and `request`. Examples of doc comments
+ * are shown one by one, so they import what they use; `mixer` and `request` are there (`ambientOfExamples`).
  */
 import { readFileSync, readdirSync } from 'node:fs'
 import { chmod, cp, mkdir, readdir, symlink, writeFile } from 'node:fs/promises'
@@ -48,9 +50,39 @@ export function pages(): string[] {
   return ['README.md', ...below('docs').sort(), path.join('packages', 'server', 'README.md')]
 }
 
-/** The snippets of a page, in their order. */
+/** Programs with examples in their doc comments, by package. */
+export function commented(): Map<string, string[]> {
+  const folders = { magicmix: 'ts', 'magicmix-server': path.join('packages', 'server', 'ts') }
+  return new Map(
+    Object.entries(folders).map(([name, folder]) => [
+      name,
+      readdirSync(path.join(packageRoot, folder), { recursive: true, encoding: 'utf8' })
+        .map((file) => path.join(folder, file))
+        .filter((file) => file.endsWith('.ts') && textOf(file).includes('@example'))
+        .sort(),
+    ]),
+  )
+}
+
+/** Of a file of the checkout. */
+export const textOf = (file: string) => readFileSync(path.join(packageRoot, file), 'utf8')
+
+/** What the doc comments of a program say, in the lines where it stands; nothing of the program itself. */
+function docComments(program: string): string {
+  let isInside = false
+  const lines = program.split('\n').map((line) => {
+    isInside ||= /^\s*\/\*\*/.test(line)
+    const said = isInside ? line.replace(/^\s*(\/\*\*|\*(?!\/)) ?/, '') : ''
+    isInside &&= !line.includes('*/')
+    return said.replace(/\s*\*\/.*$/, '')
+  })
+  return lines.join('\n')
+}
+
+/** The snippets of a page, or of the doc comments of a program, in their order. */
 export function snippetsOf(page: string): Snippet[] {
-  const lines = readFileSync(path.join(packageRoot, page), 'utf8').split('\n')
+  const text = textOf(page)
+  const lines = (page.endsWith('.ts') ? docComments(text) : text).split('\n')
   const snippets: Snippet[] = []
   for (let at = 0; at < lines.length; at++) {
     const [, indent, fence, language] = /^(\s*)(`{3,})(\w*)/.exec(lines[at]!) ?? []
@@ -109,7 +141,7 @@ export function scopes(snippets: readonly Snippet[]): Snippet[] {
 }
 
 /** Packages that snippets import. */
-const packages = ['fastify', 'express', 'sharp', 'openai', 'esbuild', '@types']
+const packages = ['fastify', 'express', 'sharp', 'openai', 'esbuild', 'ajv', '@types']
 
 /** The checkout's, or with MAGICMIX_INSTALLED those of a folder in which both tarballs were installed, as their users do. */
 const { MAGICMIX_INSTALLED: elsewhere } = process.env
@@ -170,5 +202,14 @@ declare global {
   const recipe: typeof Exports.recipe
   const requestSchema: typeof Exports.requestSchema
   const rewritePicture: typeof Exports.rewritePicture
+}
+`
+
+/** What examples of doc comments find that they do not declare. */
+export const ambientOfExamples = `
+import type * as Exports from 'magicmix'
+declare global {
+  const mixer: Exports.MagicMix
+  const request: { layout: string; content: string }
 }
 `

@@ -13,10 +13,32 @@ import type { Verdict } from './preflight.js'
 import { unpacked } from './unpack.js'
 import { verdictsOn } from './verdicts.js'
 
-/** Kinds of devices. Software is a driver that computes on the CPU: right, and very slow. */
+/**
+ * Kinds of devices. Software is a driver that computes on the CPU: right, and very slow.
+ *
+ * @example
+ * ```ts
+ * import { devices } from 'magicmix'
+ *
+ * const gpus = (await devices()).filter(({ kind }) => kind === 'discrete' || kind === 'integrated')
+ * console.log(gpus.map(({ id, description }) => `${id}: ${description}`))
+ * ```
+ */
 export type DeviceKind = 'cpu' | 'discrete' | 'integrated' | 'software'
 
-/** Hardware that magicmix knows of, or a kind of it that it looked for. */
+/**
+ * Hardware that magicmix knows of, or a kind of it that it looked for.
+ *
+ * @example
+ * ```ts
+ * import { devices } from 'magicmix'
+ *
+ * for (const { id, usable, chosen, reason, freeMemory } of await devices()) {
+ *   if (!usable) console.log(`${id} cannot be used: ${reason}`)
+ *   else console.log(`${id}${chosen ? ', which auto takes' : ''}: ${freeMemory} bytes are free`)
+ * }
+ * ```
+ */
 export interface Device {
   /** Its name for {@link LoadOptions.device}: 'cpu', 'cuda:0', ... */
   readonly id: string
@@ -38,7 +60,16 @@ export interface Device {
   readonly freeMemory: number
 }
 
-/** Options of {@link devices}. */
+/**
+ * Options of {@link devices}.
+ *
+ * @example
+ * ```ts
+ * import { devices } from 'magicmix'
+ *
+ * await devices({ fresh: true }) // a GPU was busy when it was tested first
+ * ```
+ */
 export interface DevicesOptions {
   /** Test every GPU now, whatever was found before. Default false. */
   fresh?: boolean | undefined
@@ -61,6 +92,8 @@ export const devicesOptions = {
  * @throws {@link MagicMixError} INVALID_ARGUMENT, UNKNOWN_OPTION, ADDON_UNAVAILABLE
  * @example
  * ```ts
+ * import { devices } from 'magicmix'
+ *
  * console.table(await devices()) // which there are, which `load` takes, and why not the others
  * ```
  */

@@ -26,7 +26,22 @@ import { localFile } from './local.js'
 import { type Reference, nameOf, parseReference } from './references.js'
 import { type ModelKind, choose, modelKinds } from './selection.js'
 
-/** Options of {@link pull}. */
+/**
+ * Options of {@link pull}.
+ *
+ * @example
+ * <!-- snippet: types, needs a download -->
+ * ```ts
+ * import { pull } from 'magicmix'
+ *
+ * const { path } = await pull('latent-consistency/lcm-lora-sdv1-5', {
+ *   kind: 'lora',
+ *   onProgress: ({ file, bytes, totalBytes }) => console.log(file, bytes / totalBytes),
+ *   signal: AbortSignal.timeout(600_000),
+ * })
+ * await mixer.mix({ ...request, sampler: 'lcm', loras: [{ file: path }] })
+ * ```
+ */
 export interface PullOptions {
   /**
    * What NAME is: a 'model', or a 'lora', an 'embedding', a 'vae' or a 'tinyDecoder' for one. It says which files are
@@ -62,7 +77,19 @@ export const pullOptions = {
   signal: signal({ help: 'cancels; finished parts are kept for the next time' }),
 } satisfies Record<keyof PullOptions, Option>
 
-/** A model in the cache. */
+/**
+ * A model in the cache.
+ *
+ * @example
+ * <!-- snippet: types, needs a download -->
+ * ```ts
+ * import { pull } from 'magicmix'
+ *
+ * const { path, repo, commit, license, downloadedBytes } = await pull('sd1.5')
+ * console.log(`${repo} of ${commit} is in ${path}, ${downloadedBytes} bytes came now`)
+ * console.log(license ? `${license.name}: ${license.url}` : 'it declares no licence')
+ * ```
+ */
 export interface PulledModel {
   /** The folder or file to load. */
   path: string
@@ -99,7 +126,10 @@ export interface PulledModel {
  * MODEL_UNSUPPORTED, ACCESS_DENIED, DOWNLOAD_FAILED, DOWNLOAD_DAMAGED, DISK_FULL; or the signal's
  * reason; or what `onProgress` threw
  * @example
+ * <!-- snippet: types, needs a download -->
  * ```ts
+ * import { MagicMix, pull } from 'magicmix'
+ *
  * const { path } = await pull('sd1.5')
  * await using mixer = await MagicMix.load({ model: path }) // or at once: { model: 'hf:sd1.5' }
  * ```

@@ -1,7 +1,19 @@
 /** The files of a repository that are needed: of a whole model, or of something that is added to one. */
 import { closest } from 'fastest-levenshtein'
 
-/** What a name on the hub, or a path, stands for. */
+/**
+ * What a name on the hub, or a path, stands for.
+ *
+ * @example
+ * <!-- snippet: types, needs a download -->
+ * ```ts
+ * import { MagicMix, pull } from 'magicmix'
+ *
+ * const { path: vae } = await pull('stabilityai/sd-vae-ft-mse', { kind: 'vae' })
+ * const { path: tinyDecoder } = await pull('madebyollin/taesd', { kind: 'tinyDecoder' })
+ * await using mixer = await MagicMix.load({ model: 'hf:sd1.5', vae, tinyDecoder })
+ * ```
+ */
 export type ModelKind = (typeof modelKinds)[number]
 export const modelKinds = ['model', 'lora', 'embedding', 'vae', 'tinyDecoder'] as const
 

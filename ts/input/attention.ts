@@ -7,7 +7,21 @@ import { type Option, checkOptions, integer, number, schemaOf, text } from '../o
 import { invalid, isRecord, nonEmptyText, numberBetween } from '../options/validate.js'
 import { type Token, maxTokens } from './tokens.js'
 
-/** How strongly the picture attends to a phrase of the content prompt. */
+/**
+ * How strongly the picture attends to a phrase of the content prompt.
+ *
+ * @example
+ * ```ts
+ * await mixer.mix({
+ *   layout: 'heart.png',
+ *   content: 'a photo of a tiger on a pink background',
+ *   attention: [
+ *     { text: 'tiger', scale: 1.4 },
+ *     { text: 'pink background', scale: 0.5, from: 0.3, to: 1 }, // not in the last steps
+ *   ],
+ * })
+ * ```
+ */
 export interface AttentionScale {
   /** The phrase, as it stands in the content prompt; upper and lower case are the same. */
   text: string
@@ -24,7 +38,15 @@ export interface AttentionScale {
   to?: number | undefined
 }
 
-/** An {@link AttentionScale} with its window filled in. */
+/**
+ * An {@link AttentionScale} with its window filled in.
+ *
+ * @example
+ * ```ts
+ * const { request: used } = await mixer.mix({ ...request, attention: { tiger: 1.4 } })
+ * console.log(used.attention) // [ { text: 'tiger', scale: 1.4, from: 0, to: 1 } ]
+ * ```
+ */
 export interface FilledAttentionScale extends AttentionScale {
   /** The clean end of the window, a fraction of T, at most `to`. */
   from: number

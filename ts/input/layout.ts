@@ -15,19 +15,45 @@ import {
   isUrl,
 } from './picture-forms.js'
 
-/** A layout that is itself generated, from a prompt. */
+/**
+ * A layout that is itself generated, from a prompt.
+ *
+ * @example
+ * ```ts
+ * await mixer.mix({ layout: { prompt: 'a photo of a heart' }, content: 'a photo of a tiger' })
+ * ```
+ */
 export interface LayoutPrompt {
   /** The subject of the layout; at most 75 tokens. */
   prompt: string
 }
 
-/** Raw pixels as JSON can hold them. */
+/**
+ * Raw pixels as JSON can hold them.
+ *
+ * @example
+ * ```ts
+ * const grey = Buffer.alloc(64 * 64 * 3, 128)
+ * const layout = { data: grey.toString('base64'), width: 64, height: 64, channels: 3 } as const
+ * await mixer.mix({ layout, content: 'a photo of a tiger' })
+ * ```
+ */
 export interface JsonPixels extends Omit<RawPixels, 'data'> {
   /** The bytes of {@link RawPixels.data} in base64. */
   data: string
 }
 
-/** A picture among several. */
+/**
+ * A picture among several.
+ *
+ * @example
+ * ```ts
+ * await mixer.mix({
+ *   layouts: [{ picture: 'heart.png', weight: 2 }, 'star.png'], // two thirds, one third
+ *   content: 'a photo of a tiger',
+ * })
+ * ```
+ */
 export interface WeightedPicture {
   /** In any form that `layout` takes. */
   picture: LayoutPicture | JsonPixels
@@ -35,7 +61,16 @@ export interface WeightedPicture {
   weight?: number | undefined
 }
 
-/** A {@link WeightedPicture} with its weight. */
+/**
+ * A {@link WeightedPicture} with its weight.
+ *
+ * @example
+ * ```ts
+ * const layouts = ['heart.png', { picture: 'star.png', weight: 0.5 }]
+ * const { request: used } = await mixer.mix({ layouts, content: 'a photo of a tiger' })
+ * console.log(used.layouts?.map(({ weight }) => weight)) // [ 1, 0.5 ]
+ * ```
+ */
 export interface FilledPicture {
   /** In any form. */
   picture: LayoutPicture

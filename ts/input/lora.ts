@@ -2,7 +2,18 @@
 import { UsageError } from '../errors.js'
 import { type Option, fileName, list, number, object } from '../options/option.js'
 
-/** A LoRA, and how strong it is. */
+/**
+ * A LoRA, and how strong it is.
+ *
+ * @example
+ * <!-- snippet: types, needs a LoRA -->
+ * ```ts
+ * await mixer.mix({
+ *   ...request,
+ *   loras: [{ file: 'watercolour.safetensors', strength: 0.8 }, { file: 'hf:ORG/NAME' }],
+ * })
+ * ```
+ */
 export interface Lora {
   /**
    * A file as kohya's scripts, LyCORIS, PEFT, diffusers or ComfyUI write it, for the UNet, the text
@@ -16,7 +27,16 @@ export interface Lora {
   strength?: number | undefined
 }
 
-/** A {@link Lora} with its default filled in. */
+/**
+ * A {@link Lora} with its default filled in.
+ *
+ * @example
+ * <!-- snippet: types, needs a LoRA -->
+ * ```ts
+ * const { request: used } = await mixer.mix({ ...request, loras: [{ file: 'watercolour.safetensors' }] })
+ * for (const { file, strength } of used.loras) console.log(file, strength) // watercolour.safetensors 1
+ * ```
+ */
 export type FilledLora = { [K in keyof Lora]-?: Exclude<Lora[K], undefined> }
 
 const loraOptions = {

@@ -51,7 +51,16 @@ export interface ReadPicture<T> {
   source: PictureSource
 }
 
-/** What tells the picture of a request from another. */
+/**
+ * What tells the picture of a request from another.
+ *
+ * @example
+ * ```ts
+ * const { recipe } = await mixer.mix(request)
+ * const { sha256, width, height } = recipe.layout! // null for a layout prompt
+ * console.log(`mixed into a picture of ${width} x ${height}, ${sha256}`)
+ * ```
+ */
 export interface PictureSource {
   /** What was hashed: the file, or the pixels of a picture that came as such. */
   of: 'file' | 'pixels'

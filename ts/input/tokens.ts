@@ -31,7 +31,18 @@ const endOfText = { id: 49407, text: '<|endoftext|>' }
  */
 const maxTextLength = 1000
 
-/** One token of a text, as {@link MagicMix.tokenize} gives it. */
+/**
+ * One token of a text, as {@link MagicMix.tokenize} gives it.
+ *
+ * @example
+ * ```ts
+ * for (const { index, id, text } of mixer.tokenize('a corgi')) console.log(index, id, text)
+ * // 0 49406 <|startoftext|>
+ * // 1 320 a
+ * // 2 31320 corgi
+ * // 3 49407 <|endoftext|>
+ * ```
+ */
 export interface Token {
   /** Number in CLIP's vocabulary, 0..49407; the tokens of `embeddings` have larger ones. */
   id: number

@@ -14,6 +14,17 @@ import { type ModelConfig, config, vae } from './load-options.js'
 /**
  * How weights are stored. Bits per weight: f32 32, f16 and bf16 16, q8_0 8.5, q6_k 6.6, q5_1 6,
  * q5_0 and q5_k 5.5, q4_1 5, q4_0 and q4_k 4.5, q3_k 3.4, q2_k 2.6.
+ *
+ * @example
+ * ```ts
+ * import { type StoredType, convert } from 'magicmix'
+ *
+ * const types: StoredType[] = ['q8_0', 'q4_0']
+ * for (const type of types) {
+ *   const { bytes } = await convert({ input: mixer.model.path, output: `${type}.gguf`, type })
+ *   console.log(type, bytes)
+ * }
+ * ```
  */
 export type StoredType = (typeof storedTypes)[number]
 /** All types that {@link convert} writes. */
@@ -22,7 +33,22 @@ const storedTypes = [
   ...(['q4_k', 'q4_1', 'q4_0', 'q3_k', 'q2_k'] as const),
 ]
 
-/** Options of {@link convert}. */
+/**
+ * Options of {@link convert}.
+ *
+ * @example
+ * ```ts
+ * import { convert } from 'magicmix'
+ *
+ * await convert({
+ *   input: mixer.model.path, // a file, a folder or 'hf:ORG/NAME'
+ *   output: 'world-q8_0.gguf',
+ *   type: 'q8_0',
+ *   compatible: true, // for stable-diffusion.cpp
+ *   overwrite: true,
+ * })
+ * ```
+ */
 export interface ConvertOptions {
   /** A checkpoint of any format that `MagicMix.load` takes. */
   input: string

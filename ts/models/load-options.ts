@@ -23,7 +23,18 @@ import {
 } from '../options/option.js'
 import { integerBetween } from '../options/validate.js'
 
-/** Sizes that a single file does not declare; each value wins over the model's own config.json. */
+/**
+ * Sizes that a single file does not declare; each value wins over the model's own config.json.
+ *
+ * @example
+ * <!-- snippet: types, needs a model -->
+ * ```ts
+ * import { MagicMix, type ModelConfig } from 'magicmix'
+ *
+ * const config: ModelConfig = { unet: { heads: 4, prediction: 'v_prediction' }, vae: { normGroups: 8 } }
+ * await using mixer = await MagicMix.load({ model: 'small.safetensors', config })
+ * ```
+ */
 export interface ModelConfig {
   /** The denoiser. */
   unet?: UnetConfig | undefined
@@ -35,7 +46,18 @@ export interface ModelConfig {
   vae?: VaeConfig | undefined
 }
 
-/** Of {@link ModelConfig}. */
+/**
+ * Of {@link ModelConfig}.
+ *
+ * @example
+ * <!-- snippet: types, needs a model -->
+ * ```ts
+ * import { MagicMix } from 'magicmix'
+ *
+ * const unet = { heads: 4, normGroups: 8 } // a small model of one's own
+ * await using mixer = await MagicMix.load({ model: 'small.safetensors', config: { unet } })
+ * ```
+ */
 export interface UnetConfig {
   /** Attention heads, on every level, 1..1024. Default 8 where the sizes are those of SD 1.x. */
   heads?: number | undefined
@@ -53,7 +75,18 @@ export interface UnetConfig {
   normGroups?: number | undefined
 }
 
-/** Of {@link ModelConfig}. */
+/**
+ * Of {@link ModelConfig}.
+ *
+ * @example
+ * <!-- snippet: types, needs a model -->
+ * ```ts
+ * import { MagicMix } from 'magicmix'
+ *
+ * const config = { textEncoder: { heads: 4 } } // a small model of one's own
+ * await using mixer = await MagicMix.load({ model: 'small.safetensors', config })
+ * ```
+ */
 export interface TextEncoderConfig {
   /**
    * Attention heads, 1..1024. Default 12 and 16 where the sizes are those of SD 1.x and 2.x, 12 and 20 of XL;
@@ -62,7 +95,18 @@ export interface TextEncoderConfig {
   heads?: number | undefined
 }
 
-/** Of {@link ModelConfig}. */
+/**
+ * Of {@link ModelConfig}.
+ *
+ * @example
+ * <!-- snippet: types, needs a model -->
+ * ```ts
+ * import { MagicMix } from 'magicmix'
+ *
+ * const config = { vae: { normGroups: 8, scalingFactor: 0.13 } }
+ * await using mixer = await MagicMix.load({ model: 'small.safetensors', vae: 'vae.safetensors', config })
+ * ```
+ */
 export interface VaeConfig {
   /** Groups of its group norms, 1..1024. Default 32. */
   normGroups?: number | undefined
@@ -70,19 +114,68 @@ export interface VaeConfig {
   scalingFactor?: number | undefined
 }
 
-/** The prediction type of a UNet. */
+/**
+ * The prediction type of a UNet.
+ *
+ * @example
+ * <!-- snippet: types, needs a model -->
+ * ```ts
+ * import { MagicMix, type Prediction } from 'magicmix'
+ *
+ * const prediction: Prediction = 'v_prediction' // of XL it is not detected
+ * await using mixer = await MagicMix.load({ model: 'xl-v.safetensors', config: { unet: { prediction } } })
+ * ```
+ */
 export type Prediction = (typeof predictions)[number]
 const predictions = ['epsilon', 'v_prediction'] as const
 
-/** The parts that {@link LoadOptions.keepOnCpu} can name. */
+/**
+ * The parts that {@link LoadOptions.keepOnCpu} can name.
+ *
+ * @example
+ * <!-- snippet: types, needs a GPU -->
+ * ```ts
+ * import { MagicMix, type ModelPart } from 'magicmix'
+ *
+ * const keepOnCpu: ModelPart[] = ['textEncoder', 'vae'] // leaves the GPU's memory to the UNet
+ * await using mixer = await MagicMix.load({ model: 'hf:sd1.5', device: 'gpu', keepOnCpu })
+ * ```
+ */
 export type ModelPart = (typeof modelParts)[number]
 const modelParts = ['textEncoder', 'vae'] as const
 
-/** In which type the large weights are kept. */
+/**
+ * In which type the large weights are kept.
+ *
+ * @example
+ * ```ts
+ * import { MagicMix, type Precision } from 'magicmix'
+ *
+ * const precisions: Precision[] = ['f32', 'f16', 'q8_0']
+ * for (const precision of precisions) {
+ *   await using mixer = await MagicMix.load({ precision })
+ *   console.log(precision, mixer.model.memory.weights)
+ * }
+ * ```
+ */
 export type Precision = (typeof precisions)[number]
 const precisions = ['auto', 'f32', 'f16', 'bf16', 'q8_0'] as const
 
-/** Options of {@link MagicMix.load}. */
+/**
+ * Options of {@link MagicMix.load}.
+ *
+ * @example
+ * ```ts
+ * import { MagicMix } from 'magicmix'
+ *
+ * await using mixer = await MagicMix.load({
+ *   // model: 'hf:sd1.5', 'sd-v1-4.safetensors', ... Default: the model in the package
+ *   device: 'auto', precision: 'auto', threads: 2,
+ *   maxQueue: 20, timeLimit: 120_000, // for a server
+ *   onProgress: ({ stage, step, steps }) => console.log(`${stage} ${step} of ${steps}`),
+ * })
+ * ```
+ */
 export interface LoadOptions {
   /**
    * A Stable Diffusion 1.x, 2.x or XL checkpoint: a .safetensors, .ckpt or .gguf file, or a folder as

@@ -1,13 +1,41 @@
 /** The description of a model. */
 import type { Precision, Prediction } from './load-options.js'
 
-/** The families of models that can be mixed with. */
+/**
+ * The families of models that can be mixed with.
+ *
+ * @example
+ * ```ts
+ * import type { ModelFamily } from 'magicmix'
+ *
+ * const sides: Record<ModelFamily, number> = { sd1: 512, sd2: 768, sdxl: 1024 } // the usual ones
+ * const { family, nativeSize } = mixer.model
+ * console.log(family, nativeSize === sides[family]) // sd1 false: the model in the package makes 128 x 128
+ * ```
+ */
 export type ModelFamily = 'sd1' | 'sd2' | 'sdxl'
 
-/** The formats of models that are read. */
+/**
+ * The formats of models that are read.
+ *
+ * @example
+ * ```ts
+ * const { format, path } = mixer.model
+ * if (format === 'ckpt') console.log(`${path} is a pickle; convert makes a safetensors file of it`)
+ * ```
+ */
 export type ModelFormat = 'safetensors' | 'ckpt' | 'gguf' | 'diffusers'
 
-/** A loaded model, as {@link MagicMix.model} describes it. */
+/**
+ * A loaded model, as {@link MagicMix.model} describes it.
+ *
+ * @example
+ * ```ts
+ * const { family, device, precision, parameters, nativeSize, memory } = mixer.model
+ * console.log(`${family} on ${device} in ${precision}, ${(parameters.total / 1e6).toFixed()} million`)
+ * console.log(`mixes of ${nativeSize} x ${nativeSize}, ${memory.weights} bytes of weights`)
+ * ```
+ */
 export interface ModelInfo {
   /** The file or folder that was loaded. */
   readonly path: string
@@ -93,7 +121,15 @@ export interface ModelInfo {
   }
 }
 
-/** Sizes of a text encoder. */
+/**
+ * Sizes of a text encoder.
+ *
+ * @example
+ * ```ts
+ * const { textEncoder, textEncoder2 } = mixer.model.sizes
+ * console.log(textEncoder.width, textEncoder.layers, textEncoder2?.width) // 64 2 undefined
+ * ```
+ */
 export interface TextEncoderSizes {
   /** Width of its states. */
   readonly width: number
@@ -107,7 +143,19 @@ export interface TextEncoderSizes {
   readonly padding: number
 }
 
-/** A text that stands for learnt tokens in prompts. */
+/**
+ * A text that stands for learnt tokens in prompts.
+ *
+ * @example
+ * <!-- snippet: types, needs an embedding -->
+ * ```ts
+ * import { MagicMix } from 'magicmix'
+ *
+ * await using mixer = await MagicMix.load({ embeddings: { '<cat-toy>': 'learned_embeds.safetensors' } })
+ * for (const { placeholder, tokens } of mixer.model.embeddings) console.log(placeholder, tokens)
+ * await mixer.mix({ layout: 'heart.png', content: 'a photo of a <cat-toy>' })
+ * ```
+ */
 export interface Placeholder {
   /** The text. */
   readonly placeholder: string

@@ -18,7 +18,17 @@ import {
   invalid,
 } from './validate.js'
 
-/** A part of a JSON Schema (draft 2020-12). */
+/**
+ * A part of a JSON Schema (draft 2020-12).
+ *
+ * @example
+ * ```ts
+ * import { type JsonSchema, requestSchema } from 'magicmix'
+ *
+ * const { nu } = requestSchema.properties as Record<string, JsonSchema>
+ * console.log(nu?.description, nu?.default)
+ * ```
+ */
 export type JsonSchema = Readonly<Record<string, unknown>>
 
 /** How the command line spells an option. */

@@ -17,6 +17,16 @@ import { fileHash } from './file-hash.js'
 /**
  * How a picture was made: {@link readRecipe} finds it in a file, {@link Mix.recipe} is that of a mix. Files are
  * named without their folders.
+ *
+ * @example
+ * ```ts
+ * import { readRecipe } from 'magicmix'
+ *
+ * const mix = await mixer.mix(request)
+ * await mix.toFile('mix.png')
+ * const { request: used, layout, model, made } = await readRecipe('mix.png')
+ * console.log(used.content, layout?.sha256, model.name, made.version)
+ * ```
  */
 export interface PictureRecipe {
   /**
@@ -34,7 +44,16 @@ export interface PictureRecipe {
   made: RecipeMade
 }
 
-/** The model of a recipe. */
+/**
+ * The model of a recipe.
+ *
+ * @example
+ * ```ts
+ * const { model } = (await mixer.mix(request)).recipe
+ * const isSame = model.hashes.unet === mixer.model.hashes.unet // whatever its file is called
+ * console.log(model.name, model.options.precision, isSame) // world-128 auto true
+ * ```
+ */
 export interface RecipeModel {
   /** Name of the file or folder, or 'hf:' and the name on the hub. */
   name: string
@@ -66,7 +85,16 @@ export interface RecipeModel {
   }
 }
 
-/** A file beside the model. */
+/**
+ * A file beside the model.
+ *
+ * @example
+ * ```ts
+ * const { loras, tinyDecoder } = (await mixer.mix(request)).recipe.model
+ * for (const { name, hash } of loras) console.log(`${name} ${hash}`)
+ * console.log(tinyDecoder?.name ?? 'no tiny decoder')
+ * ```
+ */
 export interface RecipeFile {
   /** Its name, or 'hf:' and the name on the hub. */
   name: string
@@ -74,7 +102,15 @@ export interface RecipeFile {
   hash: string
 }
 
-/** What a picture was made by: with the same of it, the same request gives the same bytes. */
+/**
+ * What a picture was made by: with the same of it, the same request gives the same bytes.
+ *
+ * @example
+ * ```ts
+ * const { made } = (await mixer.mix(request)).recipe
+ * console.log(`magicmix ${made.version} on ${made.device}, ${made.kernels} in ${made.precision}`)
+ * ```
+ */
 export interface RecipeMade {
   /** Version of magicmix. */
   version: string

@@ -18,7 +18,20 @@ import { keyword, namespace } from './carried.js'
 import { checkRecipe } from './check.js'
 import type { PictureRecipe } from './picture-recipe.js'
 
-/** The file of a picture: a path, a `file:` or `data:` URL, its bytes, a `Blob`, a `Response` or a stream. */
+/**
+ * The file of a picture: a path, a `file:` or `data:` URL, its bytes, a `Blob`, a `Response` or a stream.
+ *
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises'
+ * import { type PictureFile, readRecipe } from 'magicmix'
+ *
+ * const mix = await mixer.mix(request)
+ * await mix.toFile('mix.png')
+ * const files: PictureFile[] = ['mix.png', await readFile('mix.png')] // or what `await fetch(url)` gives
+ * for (const file of files) console.log((await readRecipe(file)).request.seed)
+ * ```
+ */
 export type PictureFile = string | URL | Uint8Array | ArrayBuffer | DeferredPicture
 
 /** Recipes have some thousand bytes. */
@@ -32,6 +45,10 @@ const mostLevels = 12
  * @throws {@link MagicMixError} INVALID_ARGUMENT, PICTURE_UNREADABLE, RECIPE_NOT_FOUND, RECIPE_INVALID
  * @example
  * ```ts
+ * import { readRecipe } from 'magicmix'
+ *
+ * const mix = await mixer.mix({ layout: 'heart.png', content: 'a photo of a tiger' })
+ * await mix.toFile('mix.png')
  * const { request, model } = await readRecipe('mix.png')
  * console.log(model.name, request.content)
  * const again = await mixer.mix({ ...request, nu: 0.5 })

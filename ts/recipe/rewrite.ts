@@ -13,7 +13,12 @@ import { readRecipe } from './read.js'
  * for a recipe that a JPEG does not hold
  * @example
  * ```ts
- * const webp = await rewritePicture(await readFile('mix.png'), 'webp')
+ * import { readFile, writeFile } from 'node:fs/promises'
+ * import { rewritePicture } from 'magicmix'
+ *
+ * const mix = await mixer.mix(request)
+ * await mix.toFile('mix.png')
+ * await writeFile('mix.webp', await rewritePicture(await readFile('mix.png'), 'webp'))
  * ```
  */
 export async function rewritePicture(

@@ -3,9 +3,31 @@ import { UsageError } from '../errors.js'
 import { type Given, object } from '../options/option.js'
 import { integerBetween, invalid, isRecord } from '../options/validate.js'
 
-/** A height and a width in pixels, 1..65536. */
+/**
+ * A height and a width in pixels, 1..65536.
+ *
+ * @example
+ * <!-- snippet: types, needs Stable Diffusion XL -->
+ * ```ts
+ * import type { ConditionedSize } from 'magicmix'
+ *
+ * const originalSize: ConditionedSize = [512, 768] // height, width: a picture that was enlarged
+ * await mixer.mix({ ...request, conditioning: { originalSize } })
+ * ```
+ */
 export type ConditionedSize = readonly [height: number, width: number]
-/** A corner in pixels, 0..65536 each. */
+/**
+ * A corner in pixels, 0..65536 each.
+ *
+ * @example
+ * <!-- snippet: types, needs Stable Diffusion XL -->
+ * ```ts
+ * import type { ConditionedCorner } from 'magicmix'
+ *
+ * const cropTopLeft: ConditionedCorner = [0, 256] // top, left: the subject is cut off on the left
+ * await mixer.mix({ ...request, conditioning: { cropTopLeft } })
+ * ```
+ */
 export type ConditionedCorner = readonly [top: number, left: number]
 
 /** @inline */
@@ -26,6 +48,15 @@ interface NamedCorner {
 /**
  * The sizes that Stable Diffusion XL was told of the pictures of its training (arXiv 2307.01952, section
  * 2.2), in the order that diffusers has them in.
+ *
+ * @example
+ * <!-- snippet: types, needs Stable Diffusion XL -->
+ * ```ts
+ * await mixer.mix({
+ *   ...request,
+ *   conditioning: { originalSize: { width: 4096, height: 4096 }, cropTopLeft: [0, 0] },
+ * })
+ * ```
  */
 export interface SizeConditioning {
   /**

@@ -4,7 +4,20 @@ import { parseWeighted } from '../input/layout.js'
 import { checkOptions, number, schemaOf, text } from '../options/option.js'
 import { invalid } from '../options/validate.js'
 
-/** A content among several. */
+/**
+ * A content among several.
+ *
+ * @example
+ * ```ts
+ * await mixer.mix({
+ *   layout: 'heart.png',
+ *   contents: [
+ *     { prompt: 'a photo of a tiger', weight: 1, attention: { tiger: 1.2 } },
+ *     { prompt: 'a photo of a lemon', weight: 0.5 },
+ *   ],
+ * })
+ * ```
+ */
 export interface WeightedContent {
   /** A prompt of at most 75 tokens. */
   prompt: string
@@ -17,7 +30,16 @@ export interface WeightedContent {
   attention?: Readonly<Record<string, number>> | readonly AttentionScale[] | undefined
 }
 
-/** A {@link WeightedContent} with every default filled in. */
+/**
+ * A {@link WeightedContent} with every default filled in.
+ *
+ * @example
+ * ```ts
+ * const contents = [{ prompt: 'a photo of a tiger' }, { prompt: 'a photo of a lemon', weight: 0.5 }]
+ * const { request: used } = await mixer.mix({ layout: 'heart.png', contents })
+ * console.log(used.contents?.[0]) // { prompt: 'a photo of a tiger', weight: 1, attention: [] }
+ * ```
+ */
 export interface FilledContent {
   /** The prompt. */
   prompt: string

@@ -14,7 +14,19 @@ import {
 import { type UnknownRecord, invalid, isRecord, oneOf } from '../options/validate.js'
 import type { FilledNu } from './nu.js'
 
-/** The names of {@link Method}s. */
+/**
+ * The names of {@link Method}s.
+ *
+ * @example
+ * ```ts
+ * import type { MethodName } from 'magicmix'
+ *
+ * const method: MethodName[] = ['magicmix', 'interpolate', 'swap']
+ * const layout = { prompt: 'a photo of a heart' }
+ * const { plan } = mixer.sweep({ layout, content: 'a photo of a tiger', vary: { method } })
+ * console.log(`${plan.cells} mixes, ${plan.unetCalls} calls of the UNet`)
+ * ```
+ */
 export type MethodName = (typeof methodNames)[number]
 export const methodNames = [
   'magicmix',
@@ -28,6 +40,15 @@ export const methodNames = [
 /**
  * How layout and content are mixed: by name, or with its numbers. All but 'magicmix' mix two prompts, that of the
  * layout and the content, in one run from noise.
+ *
+ * @example
+ * ```ts
+ * import type { Method } from 'magicmix'
+ *
+ * const method: Method = { name: 'switch', at: 0.4 } // first the heart, from 0.4 T down the tiger
+ * const layout = { prompt: 'a photo of a heart' }
+ * await mixer.mix({ layout, content: 'a photo of a tiger', method })
+ * ```
  */
 export type Method =
   | MethodName
@@ -62,7 +83,16 @@ export type Method =
       draw?: number | undefined
     }
 
-/** A {@link Method} with its numbers filled in. */
+/**
+ * A {@link Method} with its numbers filled in.
+ *
+ * @example
+ * ```ts
+ * const layout = { prompt: 'a photo of a heart' }
+ * const mix = await mixer.mix({ layout, content: 'a photo of a tiger', method: 'switch' })
+ * console.log(mix.request.method) // { name: 'switch', at: 0.5 }
+ * ```
+ */
 export type FilledMethod =
   | 'magicmix'
   | 'split'

@@ -39,7 +39,15 @@ import {
 } from '../options/option.js'
 import { type UnknownRecord, integerBetween, invalid, numberBetween } from '../options/validate.js'
 
-/** Another prompt to interpolate the content with. */
+/**
+ * Another prompt to interpolate the content with.
+ *
+ * @example
+ * ```ts
+ * // What the paper compares with: one of the two usually wins.
+ * await mixer.mix({ ...request, interpolate: { prompt: 'a photo of a lemon', weight: 0.5 } })
+ * ```
+ */
 export interface Interpolation {
   /** The other prompt; at most 75 tokens. */
   prompt: string
@@ -47,7 +55,16 @@ export interface Interpolation {
   weight: number
 }
 
-/** How much of the UNet is used again from step to step. */
+/**
+ * How much of the UNet is used again from step to step.
+ *
+ * @example
+ * ```ts
+ * const cache = { every: 5, whileMixing: 2, blocks: 2 }
+ * const { unetCalls } = await mixer.mix({ ...request, cache })
+ * console.log(unetCalls.full, unetCalls.cached)
+ * ```
+ */
 export interface UnetCache {
   /** Steps from one that computes the whole UNet to the next, 1..999; 1 is no cache. Default 3. */
   every?: number | undefined
@@ -63,7 +80,20 @@ export interface UnetCache {
   blocks?: number | undefined
 }
 
-/** Named sets of `cache` and `guidanceInterval`. */
+/**
+ * Named sets of `cache` and `guidanceInterval`.
+ *
+ * @example
+ * ```ts
+ * import type { Fast } from 'magicmix'
+ *
+ * const sets: Fast[] = ['off', 'safe', 'max']
+ * for (const fast of sets) {
+ *   const { timings, request: used } = await mixer.mix({ ...request, fast, seed: 7 })
+ *   console.log(fast, used.cache, `${timings.total.toFixed()} ms`)
+ * }
+ * ```
+ */
 export type Fast = (typeof fasts)[number]
 const fasts = ['off', 'safe', 'max'] as const
 /** What each of them stands for; README.md has their figures. */
@@ -74,19 +104,64 @@ const fastSets: Readonly<Record<Fast, { guidanceInterval: Interval; cache: Cache
 }
 const fastSetOf = (fast: unknown) => fastSets[fast as Fast]
 
-/** The ways from noise to picture. */
+/**
+ * The ways from noise to picture.
+ *
+ * @example
+ * ```ts
+ * import type { SamplerName } from 'magicmix'
+ *
+ * const sampler: SamplerName = 'dpm++2m' // of second order: 20 steps do
+ * await mixer.mix({ ...request, sampler, steps: 20, spacing: 'karras' })
+ * ```
+ */
 export type SamplerName = (typeof samplers)[number]
 const samplers = ['ddim', 'euler', 'euler_a', 'dpm++2m', 'lcm', 'tcd'] as const
 
-/** How the timesteps of a sampler are spread. */
+/**
+ * How the timesteps of a sampler are spread.
+ *
+ * @example
+ * ```ts
+ * import type { Spacing } from 'magicmix'
+ *
+ * const spacings: Spacing[] = ['leading', 'trailing', 'linspace']
+ * const sweep = mixer.sweep({ ...request, steps: 20, seed: 7, vary: { spacing: spacings } })
+ * for await (const { mix, at } of sweep) await mix.toFile(`${at.spacing}.png`)
+ * ```
+ */
 export type Spacing = (typeof spacings)[number]
 const spacings = ['leading', 'trailing', 'linspace', 'karras'] as const
 
-/** The networks that make a picture of a latent. */
+/**
+ * The networks that make a picture of a latent.
+ *
+ * @example
+ * <!-- snippet: types, needs a download -->
+ * ```ts
+ * import { type Decoder, MagicMix } from 'magicmix'
+ *
+ * await using mixer = await MagicMix.load({ model: 'hf:sd1.5', tinyDecoder: 'hf:madebyollin/taesd' })
+ * const decoder: Decoder = 'tiny'
+ * const { timings } = await mixer.mix({ ...request, decoder })
+ * console.log(`decoded in ${timings.decode.toFixed()} ms`)
+ * ```
+ */
 export type Decoder = (typeof decoders)[number]
 const decoders = ['full', 'tiny'] as const
 
-/** What prompts are written in. */
+/**
+ * What prompts are written in.
+ *
+ * @example
+ * ```ts
+ * import type { PromptSyntax } from 'magicmix'
+ *
+ * const promptSyntax: PromptSyntax = 'a1111'
+ * const content = 'a photo of a [lemon:tiger:0.4]' // the tiger from 0.4 of the steps on
+ * await mixer.mix({ layout: 'heart.png', content, promptSyntax })
+ * ```
+ */
 export type PromptSyntax = (typeof promptSyntaxes)[number]
 const promptSyntaxes = ['plain', 'a1111'] as const
 
@@ -97,6 +172,19 @@ const defaultGamma = 0.3
 
 /**
  * A request to {@link MagicMix.mix}. Two options have to be there: `layout` or `layouts`, and `content` or `contents`.
+ *
+ * @example
+ * ```ts
+ * import type { MixRequest } from 'magicmix'
+ *
+ * const request: MixRequest = {
+ *   layout: 'heart.png', content: 'a photo of a tiger', seed: 7,
+ *   kMin: 0.3, kMax: 0.7, nu: 0.9,
+ *   attention: { tiger: 1.2 },
+ *   signal: AbortSignal.timeout(60_000),
+ * }
+ * const mix = await mixer.mix(request)
+ * ```
  */
 export interface MixRequest {
   /**
@@ -550,7 +638,16 @@ function side(help: string, name: string) {
 /** A checked request; the sizes and LoRAs that the layout's picture and the mixer decide are still open. */
 export type CheckedMixRequest = Filled<typeof mixOptions>
 
-/** A {@link MixRequest} with every default filled in. It can be passed to `mix` again. */
+/**
+ * A {@link MixRequest} with every default filled in. It can be passed to `mix` again.
+ *
+ * @example
+ * ```ts
+ * const { request: used } = await mixer.mix(request)
+ * console.log(used.sampler, used.steps, used.guidanceScale) // ddim 50 7.5
+ * const again = await mixer.mix({ ...used, nu: 0.5 }) // with the seed that was drawn
+ * ```
+ */
 export type FilledMixRequest = {
   [K in keyof MixRequest as K extends 'onProgress' | 'signal' | 'preview' ? never : K]-?: K extends
     'width' | 'height'
@@ -656,6 +753,15 @@ function refuseOptionsOfOthers(request: CheckedMixRequest): void {
  * JSON Schema (draft 2020-12) of a request in its JSON form, as {@link recipe} gives it: everything
  * but `onProgress` and `signal`. That `kMin` is at most `kMax`, that a step is left, and that an option
  * is one of the sampler's and of the method's, `mix` checks beyond it.
+ *
+ * @example
+ * ```ts
+ * import { Ajv2020 } from 'ajv/dist/2020.js'
+ * import { requestSchema } from 'magicmix'
+ *
+ * const isRequest = new Ajv2020({ strict: false }).compile(requestSchema)
+ * console.log(isRequest({ ...request, nu: 2 }), isRequest.errors) // false [ ... ]
+ * ```
  */
 export const requestSchema: JsonSchema = {
   $schema: 'https://json-schema.org/draft/2020-12/schema',

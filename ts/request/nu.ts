@@ -3,7 +3,15 @@ import { UsageError } from '../errors.js'
 import { choice, checkOptions, number, schemaOf } from '../options/option.js'
 import { invalid, isRecord, numberBetween } from '../options/validate.js'
 
-/** A `nu` that changes from the first mixed state, the noisiest, to the last. */
+/**
+ * A `nu` that changes from the first mixed state, the noisiest, to the last.
+ *
+ * @example
+ * ```ts
+ * // The layout first, then more and more of the content.
+ * await mixer.mix({ ...request, nu: { from: 0.2, to: 0.9, curve: 'cosine' } })
+ * ```
+ */
 export interface NuSchedule {
   /** That of the first mixed state, 0..1. */
   from: number
@@ -13,7 +21,17 @@ export interface NuSchedule {
   curve?: NuCurve | undefined
 }
 
-/** The ways from one `nu` to another. */
+/**
+ * The ways from one `nu` to another.
+ *
+ * @example
+ * ```ts
+ * import type { NuCurve } from 'magicmix'
+ *
+ * const curves: NuCurve[] = ['linear', 'cosine']
+ * for (const curve of curves) await mixer.mix({ ...request, seed: 7, nu: { from: 0.2, to: 0.9, curve } })
+ * ```
+ */
 export type NuCurve = (typeof curves)[number]
 const curves = ['linear', 'cosine'] as const
 
@@ -23,7 +41,15 @@ const scheduleOptions = {
   curve: choice(curves, { help: 'how it goes from one to the other', default: 'linear' }),
 }
 
-/** A checked `nu`. */
+/**
+ * A checked `nu`.
+ *
+ * @example
+ * ```ts
+ * const { request: used } = await mixer.mix({ ...request, nu: { from: 0.2, to: 0.9 } })
+ * console.log(used.nu) // { from: 0.2, to: 0.9, curve: 'linear' }
+ * ```
+ */
 export type FilledNu =
   | number
   | {

@@ -19,10 +19,33 @@ import { type FilledMixRequest, type MixRequest, checkRequest } from './mix-opti
 import { mapPictures } from './pictures.js'
 import { invalid } from '../options/validate.js'
 
-/** A picture that JSON can hold: a path, `{ path }` or `{ bytes }`, or pixels with their data in base64. */
+/**
+ * A picture that JSON can hold: a path, `{ path }` or `{ bytes }`, or pixels with their data in base64.
+ *
+ * @example
+ * ```ts
+ * import type { JsonPicture } from 'magicmix'
+ *
+ * const pictures: JsonPicture[] = ['heart.png', { path: 'star.png' }]
+ * const sent = JSON.stringify({ layouts: pictures, content: 'a photo of a tiger' })
+ * await mixer.mix(JSON.parse(sent))
+ * ```
+ */
 export type JsonPicture = string | EncodedPicture | JsonPixels
 
-/** A {@link MixRequest} that JSON can hold, with every default filled in that is known by then. */
+/**
+ * A {@link MixRequest} that JSON can hold, with every default filled in that is known by then.
+ *
+ * @example
+ * ```ts
+ * import { readFile, writeFile } from 'node:fs/promises'
+ * import { type Recipe, recipe } from 'magicmix'
+ *
+ * await writeFile('request.json', JSON.stringify(recipe(request)))
+ * const kept = JSON.parse(await readFile('request.json', 'utf8')) as Recipe
+ * const mix = await mixer.mix(kept) // with kept.seed, every time the same picture
+ * ```
+ */
 export type Recipe = Omit<
   MixRequest,
   'layout' | 'layouts' | 'nuMap' | 'kMaxMap' | 'onProgress' | 'signal' | 'preview'
@@ -52,6 +75,8 @@ export type Recipe = Omit<
  * for a `sharp` instance, whose bytes only its `toBuffer()` gives
  * @example
  * ```ts
+ * import { recipe } from 'magicmix'
+ *
  * const text = JSON.stringify(recipe({ layout: 'corgi.jpg', content: 'a photo of a tiger' }))
  * const mix = await mixer.mix(JSON.parse(text))
  * ```

@@ -4,6 +4,12 @@ import { type Option, number } from '../options/option.js'
 /**
  * How much of its prompts, and of its layout, is in a mix, as the model itself sees it: see {@link MixRequest.score}. To
  * compare mixes of one layout and one content with; docs/studies/choosing.md says what the numbers are worth.
+ *
+ * @example
+ * ```ts
+ * const { score } = await mixer.mix({ ...request, score: true }) // null without it
+ * if (score) console.log(`content ${score.content.toFixed(2)}, layout ${score.layout.toFixed(2)}`)
+ * ```
  */
 export interface MixScore {
   /**
@@ -26,7 +32,18 @@ export interface MixScore {
 /** Calls of the UNet that a score takes. */
 export const callsOfScore = 4
 
-/** Options of {@link Sweep.best}. */
+/**
+ * Options of {@link Sweep.best}.
+ *
+ * @example
+ * ```ts
+ * const sweep = mixer.sweep({ ...request, score: true, vary: { nu: [0.3, 0.9] } })
+ * for await (const { at, mix } of sweep) console.log(at.nu, mix.score)
+ * const nearTheLayout = sweep.best({ balance: 0.2 })
+ * const nearTheContent = sweep.best({ balance: 0.8 })
+ * console.log(nearTheLayout?.at.nu, nearTheContent?.at.nu)
+ * ```
+ */
 export interface BestOptions {
   /** 0..1: 0 looks at the layout alone, 1 at the content alone. Default 0.5. */
   balance?: number | undefined

@@ -32,13 +32,35 @@ import {
 import { methodLabel } from '../request/method.js'
 import { coarseToFine } from './order.js'
 
-/** The options of a mix that a sweep can vary: all that make a difference to the picture. */
+/**
+ * The options of a mix that a sweep can vary: all that make a difference to the picture.
+ *
+ * @example
+ * ```ts
+ * import type { SweepOption } from 'magicmix'
+ *
+ * const chosen: SweepOption = 'guidanceScale' // what a user picked, say
+ * const sweep = mixer.sweep({ ...request, vary: { [chosen]: [3, 7.5] } })
+ * console.log(sweep.axes) // [ { option: 'guidanceScale', values: [ 3, 7.5 ] } ]
+ * ```
+ */
 export type SweepOption = Exclude<
   keyof MixRequest,
   'onProgress' | 'signal' | 'preview' | 'previewEvery' | 'trace' | 'score'
 >
 
-/** Evenly spaced numbers, both ends included: by `step`, or so many by `count`. */
+/**
+ * Evenly spaced numbers, both ends included: by `step`, or so many by `count`.
+ *
+ * @example
+ * ```ts
+ * const { axes } = mixer.sweep({
+ *   ...request,
+ *   vary: { nu: { from: 0.2, to: 0.8, step: 0.2 }, steps: { from: 20, to: 50, count: 3 } },
+ * })
+ * console.log(axes.map(({ values }) => values)) // [ [ 0.2, 0.4, 0.6, 0.8 ], [ 20, 35, 50 ] ]
+ * ```
+ */
 export interface SweepRange {
   /** The first. */
   from: number
@@ -50,7 +72,17 @@ export interface SweepRange {
   count?: number | undefined
 }
 
-/** One to three options of a mix with their values, which have to differ; of numbers also a range. */
+/**
+ * One to three options of a mix with their values, which have to differ; of numbers also a range.
+ *
+ * @example
+ * ```ts
+ * import type { Vary } from 'magicmix'
+ *
+ * const vary: Vary = { content: ['a photo of a tiger', 'a photo of a lemon'], nu: { from: 0.3, to: 0.9, count: 3 } }
+ * const { cells } = mixer.sweep({ layout: 'heart.png', vary }).plan // 6
+ * ```
+ */
 export type Vary = {
   readonly [K in SweepOption]?:
     | readonly Exclude<MixRequest[K], undefined>[]
@@ -58,12 +90,34 @@ export type Vary = {
     | undefined
 }
 
-/** The values of the varied options in one cell, as they were given. */
+/**
+ * The values of the varied options in one cell, as they were given.
+ *
+ * @example
+ * ```ts
+ * import type { SweepPoint } from 'magicmix'
+ *
+ * const nameOf = ({ nu }: SweepPoint) => `nu-${String(nu)}.png`
+ * const sweep = mixer.sweep({ ...request, vary: { nu: [0.3, 0.9] } })
+ * for await (const { mix, at } of sweep) await mix.toFile(nameOf(at))
+ * ```
+ */
 export type SweepPoint = { [K in SweepOption]?: Exclude<MixRequest[K], undefined> }
 
 /**
  * A request to {@link MagicMix.sweep}: that of a mix, and what to vary. What `vary` names wins over the option
  * beside it, so that the request of a mix can be taken as it is.
+ *
+ * @example
+ * ```ts
+ * const sweep = mixer.sweep({
+ *   layout: 'heart.png', content: 'a photo of a tiger', seed: 7,
+ *   vary: { nu: [0.3, 0.9] },
+ *   cells: 'cells', // a folder: run again, it goes on from there
+ *   signal: AbortSignal.timeout(600_000),
+ * })
+ * for await (const { at } of sweep) console.log(at)
+ * ```
  */
 export interface SweepRequest extends Omit<MixRequest, 'layout' | 'content' | 'onProgress'> {
   /** As in {@link MixRequest}; may be varied instead. */
@@ -90,7 +144,15 @@ export interface SweepRequest extends Omit<MixRequest, 'layout' | 'content' | 'o
   onProgress?: ProgressListener<SweepProgressEvent> | undefined
 }
 
-/** An option that is varied, and its values. */
+/**
+ * An option that is varied, and its values.
+ *
+ * @example
+ * ```ts
+ * const { axes } = mixer.sweep({ ...request, vary: { nu: { from: 0.3, to: 0.9, count: 3 }, seed: [1, 2] } })
+ * for (const { option, values } of axes) console.log(option, values) // nu [ 0.3, 0.6, 0.9 ], seed [ 1, 2 ]
+ * ```
+ */
 export interface SweepAxis {
   /** Its name. */
   readonly option: SweepOption
@@ -193,6 +255,15 @@ const { allOf: _ofSingleMixes, ...sweepProperties } = schemaOf({ ...mixOptions, 
 /**
  * JSON Schema (draft 2020-12) of a request to {@link MagicMix.sweep} in its JSON form: everything but `onProgress`
  * and `signal`. `content` and `layout` may be varied instead of given.
+ *
+ * @example
+ * ```ts
+ * import { Ajv2020 } from 'ajv/dist/2020.js'
+ * import { sweepSchema } from 'magicmix'
+ *
+ * const isSweep = new Ajv2020({ strict: false }).compile(sweepSchema)
+ * console.log(isSweep({ ...request, vary: { nu: [0.3, 0.9] } })) // true
+ * ```
  */
 export const sweepSchema: JsonSchema = {
   $schema: 'https://json-schema.org/draft/2020-12/schema',

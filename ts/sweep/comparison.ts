@@ -9,6 +9,15 @@ import { type CheckedSweep, type SweepRequest, checkSweep } from './axes.js'
 /**
  * A request to {@link MagicMix.compare}: that of a mix whose layout is a prompt. `kMin`, `kMax`, `nu` and
  * `interpolate` are for 'magicmix' alone.
+ *
+ * @example
+ * ```ts
+ * const comparison = mixer.compare({
+ *   layout: { prompt: 'a photo of a heart' }, content: 'a photo of a tiger',
+ *   seed: 7, steps: 20, nu: 0.9, // nu is for 'magicmix' alone
+ * })
+ * for await (const { mix, at } of comparison) console.log(at.method, mix.timings.total)
+ * ```
  */
 export interface CompareRequest extends Omit<
   SweepRequest,
@@ -20,7 +29,18 @@ export interface CompareRequest extends Omit<
   content: string
 }
 
-/** Options of {@link MagicMix.compare}. */
+/**
+ * Options of {@link MagicMix.compare}.
+ *
+ * @example
+ * ```ts
+ * const request = { layout: { prompt: 'a photo of a heart' }, content: 'a photo of a tiger', steps: 20 }
+ * const methods = ['magicmix', { name: 'switch', at: 0.4 }, { name: 'switch', at: 0.6 }] as const
+ * const comparison = mixer.compare(request, { methods })
+ * for await (const { at } of comparison) console.log(at.method)
+ * await comparison.sheet().toFile('compare.png')
+ * ```
+ */
 export interface CompareOptions {
   /** The methods, in the order of the sheet. Default: all, with their default numbers. */
   methods?: readonly Method[] | undefined

@@ -6,7 +6,17 @@ import type { WorkerCard } from './redis/crew.js'
 import type { Guard } from './request/guard.js'
 import type { RequestSchemas } from './request/schemas.js'
 
-/** What the routes of a server know. */
+/**
+ * What the routes of a server know.
+ *
+ * @example
+ * ```ts
+ * import { createServer } from 'magicmix-server'
+ *
+ * const { context } = await createServer()
+ * console.log(context.models.names, context.limits.steps, await context.jobs.counts())
+ * ```
+ */
 export interface Context {
   /** Where jobs are kept and worked on. */
   jobs: Jobs

@@ -1,7 +1,17 @@
 /** The limits of a server: one row each, from which come the checks, the README's table and /v1/capabilities. */
 import { MagicMixError } from 'magicmix'
 
-/** A limit of a server. */
+/**
+ * A limit of a server.
+ *
+ * @example
+ * ```ts
+ * import { type LimitRow, limitRows } from 'magicmix-server'
+ *
+ * const { help, default: usual, min }: LimitRow = limitRows.queue
+ * console.log(`${help}: ${usual}, at least ${min}`) // jobs that wait: 100, at least 0
+ * ```
+ */
 export interface LimitRow {
   /** What it counts. */
   readonly help: string
@@ -28,11 +38,41 @@ const rows = {
   drainSeconds: { help: 'how long running jobs may take to end at shutdown', default: 300, min: 0 },
 } satisfies Record<string, LimitRow>
 
-/** Names of the limits of a server. */
+/**
+ * Names of the limits of a server.
+ *
+ * @example
+ * ```ts
+ * import { type LimitName, createServer } from 'magicmix-server'
+ *
+ * const limits: Partial<Record<LimitName, number>> = { steps: 60, queue: 20 }
+ * const server = await createServer({ limits })
+ * ```
+ */
 export type LimitName = keyof typeof rows
-/** The limits of a server: what each counts, and its default. */
+/**
+ * The limits of a server: what each counts, and its default.
+ *
+ * @example
+ * ```ts
+ * import { limitRows } from 'magicmix-server'
+ *
+ * for (const [name, { help, default: usual }] of Object.entries(limitRows)) console.log(name, usual, help)
+ * ```
+ */
 export const limitRows: Readonly<Record<LimitName, LimitRow>> = rows
-/** The limits that a server has, filled in. */
+/**
+ * The limits that a server has, filled in.
+ *
+ * @example
+ * ```ts
+ * import { type Limits, createServer } from 'magicmix-server'
+ *
+ * const { context } = await createServer({ limits: { steps: 60 } })
+ * const { steps, queue }: Limits = context.limits
+ * console.log(steps, queue) // 60 100
+ * ```
+ */
 export type Limits = Readonly<Record<LimitName, number>>
 
 /** @throws {@link MagicMixError} INVALID_ARGUMENT, UNKNOWN_OPTION */

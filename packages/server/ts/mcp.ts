@@ -6,7 +6,21 @@ import { limitsFrom } from './limits.js'
 import { aborted, levelOf, modelsOf } from './serve.js'
 import { createServer } from './server.js'
 
-/** Options of {@link mcp}, as `magicmix mcp` has them. */
+/**
+ * Options of {@link mcp}, as `magicmix mcp` has them.
+ *
+ * @example
+ * <!-- snippet: types, needs a client on standard input -->
+ * ```ts
+ * import { mcp } from 'magicmix-server'
+ *
+ * await mcp({
+ *   load: { model: 'sd-v1-4.safetensors' },
+ *   files: 'pictures', // tools may name those in this folder
+ *   signal: AbortSignal.timeout(3_600_000),
+ * })
+ * ```
+ */
 export interface McpOptions {
   /** A config file: of it `models`, `defaultModel`, `memory`, `loras`, `limits` and `log` count. */
   config?: string | undefined
@@ -20,7 +34,19 @@ export interface McpOptions {
   signal: AbortSignal
 }
 
-/** Resolves when standard input ends, or the signal aborts. Writes nothing but messages to standard output. */
+/**
+ * Resolves when standard input ends, or the signal aborts. Writes nothing but messages to standard output.
+ *
+ * @example
+ * <!-- snippet: types, needs a client on standard input -->
+ * ```ts
+ * import { mcp } from 'magicmix-server'
+ *
+ * const stop = new AbortController()
+ * process.once('SIGTERM', () => stop.abort())
+ * await mcp({ files: 'pictures', signal: stop.signal })
+ * ```
+ */
 export async function mcp(options: McpOptions): Promise<void> {
   const config = options.config === undefined ? {} : await readConfig(options.config)
   const { defaultModel, memory, loras } = config

@@ -6,7 +6,22 @@ import type { Limits } from './limits.js'
 import type { RedisOptions } from './redis/options.js'
 import type { NamedLoras } from './work/work.js'
 
-/** Options of {@link createServer}. */
+/**
+ * Options of {@link createServer}.
+ *
+ * @example
+ * ```ts
+ * import { createServer } from 'magicmix-server'
+ *
+ * const server = await createServer({
+ *   models: { sd15: { model: 'hf:sd1.5' }, box: {} }, // loaded when they are first asked for
+ *   defaultModel: 'box',
+ *   token: process.env.MAGICMIX_TOKEN,
+ *   hosts: ['mixes.example.org'],
+ *   limits: { steps: 60, queue: 20 },
+ * })
+ * ```
+ */
 export interface ServerOptions {
   /** A model that is here already; it stays the caller's, who disposes of it. */
   mixer?: MagicMix | undefined
@@ -44,6 +59,16 @@ export interface ServerOptions {
   jobs?: ((options: JobsOptions) => Jobs) | undefined
 }
 
-/** 'silent', or a level of pino's: what is less important is not logged. */
+/**
+ * 'silent', or a level of pino's: what is less important is not logged.
+ *
+ * @example
+ * ```ts
+ * import { type LogLevel, createServer } from 'magicmix-server'
+ *
+ * const log: LogLevel = process.argv.includes('--verbose') ? 'debug' : 'warn'
+ * const server = await createServer({ log }) // lines of JSON on standard error
+ * ```
+ */
 export type LogLevel = (typeof logLevels)[number]
 export const logLevels = ['silent', 'error', 'warn', 'info', 'debug'] as const

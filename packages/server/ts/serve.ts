@@ -8,7 +8,21 @@ import { inTheBox } from './models/sources.js'
 import { type LogLevel, type ServerOptions, logLevels } from './options.js'
 import { createServer } from './server.js'
 
-/** Options of {@link serve}, as `magicmix serve` has them. */
+/**
+ * Options of {@link serve}, as `magicmix serve` has them.
+ *
+ * @example
+ * <!-- snippet: types, needs a model -->
+ * ```ts
+ * import { serve } from 'magicmix-server'
+ *
+ * await serve({
+ *   host: '0.0.0.0', port: 8080, token: process.env.MAGICMIX_TOKEN, log: 'info',
+ *   load: { model: 'sd-v1-4.safetensors' },
+ *   signal: AbortSignal.timeout(3_600_000),
+ * })
+ * ```
+ */
 export interface ServeOptions {
   /** Default 127.0.0.1. */
   host?: string | undefined
@@ -32,7 +46,18 @@ export interface ServeOptions {
 
 const usualPort = 7860
 
-/** Resolves when the server has ended. */
+/**
+ * Resolves when the server has ended.
+ *
+ * @example
+ * ```ts
+ * import { serve } from 'magicmix-server'
+ *
+ * const stop = new AbortController()
+ * process.once('SIGTERM', () => stop.abort())
+ * const ended = serve({ port: 7860, signal: stop.signal, onListening: (address) => console.log(address) })
+ * ```
+ */
 export async function serve(options: ServeOptions): Promise<void> {
   const { config: file } = options
   const { host, port, ...config }: Config = file === undefined ? {} : await readConfig(file)

@@ -27,7 +27,18 @@ import { jobSchema, problemSchema, problems } from './routes/schemas.js'
 /** How long connections have at the end. */
 const closeMs = 2000
 
-/** A server that was made by {@link createServer}. */
+/**
+ * A server that was made by {@link createServer}.
+ *
+ * @example
+ * ```ts
+ * import { createServer } from 'magicmix-server'
+ *
+ * const { app } = await createServer()
+ * const answer = await app.inject('/v1/models') // without a port, as in tests
+ * console.log(answer.statusCode, answer.json())
+ * ```
+ */
 export interface MagicMixServer {
   /** The instance of fastify, for its `inject`. */
   readonly app: FastifyInstance
@@ -37,11 +48,38 @@ export interface MagicMixServer {
    * Begins to answer; resolves to its address. Default 127.0.0.1 and any free port.
    *
    * @throws MagicMixError INVALID_ARGUMENT for another address than this machine's own, if there is no token
+   * @example
+   * ```ts
+   * import { createServer } from 'magicmix-server'
+   *
+   * const server = await createServer()
+   * console.log(await server.listen()) // http://127.0.0.1:PORT
+   * ```
    */
   listen(at?: { host?: string | undefined; port?: number | undefined }): Promise<string>
-  /** Takes no more jobs, and closes when those that run have ended: for SIGTERM. */
+  /**
+   * Takes no more jobs, and closes when those that run have ended: for SIGTERM.
+   *
+   * @example
+   * ```ts
+   * import { createServer } from 'magicmix-server'
+   *
+   * const server = await createServer()
+   * process.once('SIGTERM', () => void server.drain())
+   * ```
+   */
   drain(): Promise<void>
-  /** Ends everything at once. */
+  /**
+   * Ends everything at once.
+   *
+   * @example
+   * ```ts
+   * import { createServer } from 'magicmix-server'
+   *
+   * const server = await createServer()
+   * await server.close()
+   * ```
+   */
   close(): Promise<void>
 }
 
@@ -50,6 +88,9 @@ export interface MagicMixServer {
  *
  * @example
  * ```ts
+ * import { MagicMix } from 'magicmix'
+ * import { createServer } from 'magicmix-server'
+ *
  * const server = await createServer({ mixer: await MagicMix.load() })
  * console.log(await server.listen({ port: 8080 }))
  * ```

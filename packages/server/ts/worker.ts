@@ -10,7 +10,21 @@ import type { WorkerEvent } from './redis/redis-worker.js'
 import { aborted, levelOf, modelsOf, redisOf } from './serve.js'
 import { workWith } from './work/work.js'
 
-/** Options of {@link worker}, as `magicmix worker` has them. */
+/**
+ * Options of {@link worker}, as `magicmix worker` has them.
+ *
+ * @example
+ * <!-- snippet: types, needs a Redis -->
+ * ```ts
+ * import { worker } from 'magicmix-server'
+ *
+ * await worker({
+ *   redis: 'redis://localhost:6379', load: { model: 'hf:sd1.5' },
+ *   signal: AbortSignal.timeout(3_600_000),
+ *   onReady: (models) => console.log(`works for ${models.join(', ')}`),
+ * })
+ * ```
+ */
 export interface WorkerOptions {
   /** Address of the Redis that `serve` puts jobs into. */
   redis?: string | undefined
@@ -26,7 +40,19 @@ export interface WorkerOptions {
   onReady?: ((models: readonly string[]) => void) | undefined
 }
 
-/** Resolves when the worker has ended. */
+/**
+ * Resolves when the worker has ended.
+ *
+ * @example
+ * <!-- snippet: types, needs a Redis -->
+ * ```ts
+ * import { worker } from 'magicmix-server'
+ *
+ * const stop = new AbortController()
+ * process.once('SIGTERM', () => stop.abort())
+ * await worker({ redis: 'redis://localhost:6379', signal: stop.signal })
+ * ```
+ */
 export async function worker(options: WorkerOptions): Promise<void> {
   const config = options.config === undefined ? {} : await readConfig(options.config)
   const redis = redisOf(options.redis, config)

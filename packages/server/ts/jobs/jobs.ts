@@ -5,15 +5,48 @@
 import type { Limits } from '../limits.js'
 import type { JobError } from '../problem.js'
 
-/** What a job makes. */
+/**
+ * What a job makes.
+ *
+ * @example
+ * ```ts
+ * import type { JobKind } from 'magicmix-server'
+ *
+ * const routes: Record<JobKind, string> = { mix: '/v1/mixes', sweep: '/v1/sweeps' }
+ * const addressOf = (kind: JobKind, id: string) => `http://127.0.0.1:7860${routes[kind]}/${id}`
+ * ```
+ */
 export type JobKind = 'mix' | 'sweep'
-/** How far a job is; the last three are for good. */
+/**
+ * How far a job is; the last three are for good.
+ *
+ * @example
+ * ```ts
+ * import type { JobStatus } from 'magicmix-server'
+ *
+ * const isOver = (status: JobStatus) => ['completed', 'failed', 'cancelled'].includes(status)
+ * ```
+ */
 export type JobStatus = 'queued' | 'running' | 'completed' | 'failed' | 'cancelled'
 
 /** Those that a job never leaves. */
 export const isFinished = (status: JobStatus) => status !== 'queued' && status !== 'running'
 
-/** What a client has asked for, once it was checked. */
+/**
+ * What a client has asked for, once it was checked.
+ *
+ * @example
+ * ```ts
+ * import { type Order, createServer } from 'magicmix-server'
+ *
+ * const { check } = (await createServer()).context
+ * const order: Order = {
+ *   kind: 'mix', model: 'world-128', bytes: 1000, priority: 0,
+ *   request: { layout: { prompt: 'a photo of a heart' }, content: 'a photo of a tiger' },
+ * }
+ * await check(order) // throws what `mix` would throw before its first step
+ * ```
+ */
 export interface Order {
   /** What it is to make. */
   kind: JobKind
@@ -38,7 +71,20 @@ export interface Order {
 
 export const usualPriority = 3
 
-/** A job as clients see it. */
+/**
+ * A job as clients see it.
+ *
+ * @example
+ * ```ts
+ * import { type Job, createServer } from 'magicmix-server'
+ *
+ * const { app } = await createServer()
+ * const payload = { layout: { prompt: 'a photo of a heart' }, content: 'a photo of a tiger' }
+ * const job = (await app.inject({ method: 'POST', url: '/v1/mixes', payload })).json<Job>()
+ * console.log(job.id, job.status, job.createdAt)
+ * const later = (await app.inject(`/v1/mixes/${job.id}`)).json<Job>()
+ * ```
+ */
 export interface Job {
   /** Its kind and 128 random bits: who knows it may see the job. */
   id: string
@@ -66,10 +112,35 @@ export interface Job {
   result: Record<string, unknown> | null
 }
 
-/** Kinds of {@link JobEvent}s. */
+/**
+ * Kinds of {@link JobEvent}s.
+ *
+ * @example
+ * ```ts
+ * import type { EventName, JobEvent } from 'magicmix-server'
+ *
+ * const titles: Record<EventName, string> = {
+ *   progress: 'A step', preview: 'A preview', cell: 'A mix of the sweep', end: 'The end',
+ * }
+ * const show = ({ event, data }: JobEvent) => console.log(titles[event], data)
+ * ```
+ */
 export type EventName = 'progress' | 'preview' | 'cell' | 'end'
 
-/** An event of a job; ids rise. */
+/**
+ * An event of a job; ids rise.
+ *
+ * @example
+ * ```ts
+ * import { type JobEvent, createServer } from 'magicmix-server'
+ *
+ * const { jobs } = (await createServer()).context
+ * const show = ({ id, event, data }: JobEvent) => console.log(id, event, data)
+ * const watch = async (job: string, signal: AbortSignal) => {
+ *   for await (const each of jobs.events(job, 0, signal)) show(each)
+ * }
+ * ```
+ */
 export interface JobEvent {
   /** From 1; for `Last-Event-ID`. */
   id: number
@@ -79,7 +150,21 @@ export interface JobEvent {
   data: Record<string, unknown>
 }
 
-/** A picture that a job gave: a PNG. */
+/**
+ * A picture that a job gave: a PNG.
+ *
+ * @example
+ * ```ts
+ * import { writeFile } from 'node:fs/promises'
+ * import { type Blob, createServer } from 'magicmix-server'
+ *
+ * const { jobs } = (await createServer()).context
+ * const save = async (id: string) => {
+ *   const picture: Blob | undefined = await jobs.blob(id, 'picture')
+ *   if (picture) await writeFile(`${picture.hash}.png`, picture.bytes)
+ * }
+ * ```
+ */
 export interface Blob {
   /** Of the PNG. */
   bytes: Buffer
@@ -87,7 +172,18 @@ export interface Blob {
   hash: string
 }
 
-/** Numbers of jobs, for `/metrics` and `/readyz`. */
+/**
+ * Numbers of jobs, for `/metrics` and `/readyz`.
+ *
+ * @example
+ * ```ts
+ * import { createServer } from 'magicmix-server'
+ *
+ * const { jobs } = (await createServer()).context
+ * const { queued, running, kept, keptBytes } = await jobs.counts()
+ * console.log(`${queued} wait, ${running} run, ${kept} are kept in ${keptBytes} bytes`)
+ * ```
+ */
 export interface Counts {
   /** Those that wait. */
   queued: number
@@ -99,7 +195,21 @@ export interface Counts {
   keptBytes: number
 }
 
-/** Where jobs wait, are worked on and are kept: in this process ({@link MemoryJobs}), in Redis, or your own. */
+/**
+ * Where jobs wait, are worked on and are kept: in this process ({@link MemoryJobs}), in Redis, or your own.
+ *
+ * @example
+ * ```ts
+ * import { createServer } from 'magicmix-server'
+ *
+ * const { jobs } = (await createServer()).context
+ * const request = { layout: { prompt: 'a photo of a heart' }, content: 'a photo of a tiger' }
+ * const { job } = await jobs.submit({ kind: 'mix', model: 'world-128', request, bytes: 1000 })
+ * for await (const { event } of jobs.events(job.id, 0, AbortSignal.timeout(60_000))) console.log(event)
+ * const picture = await jobs.blob(job.id, 'picture')
+ * await jobs.remove(job.id)
+ * ```
+ */
 export interface Jobs {
   /**
    * Puts an order into the queue. One with a key that was used for the same gives the job of that time.
@@ -140,7 +250,20 @@ export interface Submitted {
   isNew: boolean
 }
 
-/** What a job tells while it is worked on. */
+/**
+ * What a job tells while it is worked on.
+ *
+ * @example
+ * ```ts
+ * import type { Report } from 'magicmix-server'
+ *
+ * const threeSteps = (report: Report, png: Buffer) => {
+ *   for (let step = 1; step <= 3; step++) report.event('progress', { stage: 'content', step, steps: 3 })
+ *   report.blob('picture', png)
+ *   report.result({ seed: 7 })
+ * }
+ * ```
+ */
 export interface Report {
   /** Sends an event to those who listen. */
   event(event: Exclude<EventName, 'end'>, data: Record<string, unknown>): void
@@ -150,10 +273,44 @@ export interface Report {
   result(result: Record<string, unknown>): void
 }
 
-/** Works on an order to its end; rejects with the signal's reason when that aborts. */
+/**
+ * Works on an order to its end; rejects with the signal's reason when that aborts.
+ *
+ * @example
+ * ```ts
+ * import { MemoryJobs, type Work, createServer } from 'magicmix-server'
+ *
+ * const logged =
+ *   (work: Work): Work =>
+ *   async (order, report, signal) => {
+ *     console.time(order.kind)
+ *     await work(order, report, signal)
+ *     console.timeEnd(order.kind)
+ *   }
+ * const server = await createServer({
+ *   jobs: (options) => new MemoryJobs({ ...options, work: logged(options.work) }),
+ * })
+ * ```
+ */
 export type Work = (order: Order, report: Report, signal: AbortSignal) => Promise<void>
 
-/** What jobs are made of. */
+/**
+ * What jobs are made of.
+ *
+ * @example
+ * ```ts
+ * import { type JobsOptions, MemoryJobs, createServer } from 'magicmix-server'
+ *
+ * const told = ({ onEnd, ...options }: JobsOptions): JobsOptions => ({
+ *   ...options,
+ *   onEnd: (job, error) => {
+ *     console.log(job.id, job.status)
+ *     onEnd(job, error)
+ *   },
+ * })
+ * const server = await createServer({ jobs: (options) => new MemoryJobs(told(options)) })
+ * ```
+ */
 export interface JobsOptions {
   /** Does the work. */
   work: Work

@@ -36,6 +36,17 @@ const mostGone = 10_000
 /**
  * Of every model one mix and one sweep are worked on at a time: the mixes of a sweep and others take turns in the mixer's own
  * queue, so that a sweep of an hour does not keep anybody waiting for an hour.
+ *
+ * @example
+ * ```ts
+ * import { MemoryJobs, createServer } from 'magicmix-server'
+ *
+ * // As without it, but that nothing is kept for more than a minute.
+ * const server = await createServer({
+ *   jobs: (options) =>
+ *     new MemoryJobs({ ...options, limits: { ...options.limits, keptSeconds: 60 } }),
+ * })
+ * ```
  */
 export class MemoryJobs implements Jobs {
   private readonly entries = new Map<string, Entry>()

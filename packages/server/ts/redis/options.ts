@@ -1,7 +1,18 @@
 /** How a server and its workers find each other. */
 import { MagicMixError } from 'magicmix'
 
-/** Options of Redis; a server and its workers need the same ones. */
+/**
+ * Options of Redis; a server and its workers need the same ones.
+ *
+ * @example
+ * <!-- snippet: types, needs a Redis -->
+ * ```ts
+ * import { createServer } from 'magicmix-server'
+ *
+ * const redis = { url: 'redis://localhost:6379', prefix: 'mixes', lockSeconds: 10, attempts: 2 }
+ * const server = await createServer({ redis }) // workers with the same options do the work
+ * ```
+ */
 export interface RedisOptions {
   /** `redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]`, with TLS `rediss://`. */
   url: string

@@ -4,7 +4,18 @@ import type { Models } from '../models/models.js'
 import { workOnMix } from './mix.js'
 import { workOnSweep } from './sweep.js'
 
-/** LoRAs that clients may name, and their files. */
+/**
+ * LoRAs that clients may name, and their files.
+ *
+ * @example
+ * <!-- snippet: types, needs a LoRA -->
+ * ```ts
+ * import { type NamedLoras, createServer } from 'magicmix-server'
+ *
+ * const loras: NamedLoras = { watercolour: '/models/watercolour.safetensors' }
+ * const server = await createServer({ loras }) // a request says: "loras": [{ "file": "watercolour" }]
+ * ```
+ */
 export type NamedLoras = Readonly<Record<string, string>>
 
 const workers: Readonly<Record<JobKind, typeof workOnMix>> = { mix: workOnMix, sweep: workOnSweep }
