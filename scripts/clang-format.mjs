@@ -11,7 +11,7 @@ const check = process.argv.includes('--check')
 
 const sources = ['cpp', 'binding', 'test', 'bench'].flatMap((folder) =>
   readdirSync(path.join(root, folder), { recursive: true })
-    .filter((name) => /\.(h|cpp)$/.test(name) && !name.includes('build'))
+    .filter((name) => /\.(h|cpp|cu)$/.test(name) && !name.includes('build'))
     .map((name) => path.join(folder, name)),
 )
 

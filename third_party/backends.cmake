@@ -74,9 +74,21 @@ if(MAGICMIX_CUDA)
   set(GGML_CUDA ON)
   # A GPU is all that a mix uses; a library that talks to several is not asked for because it is there.
   set(GGML_CUDA_NCCL OFF)
+  # The kernels of a step are launched together, not one by one.
+  set(GGML_CUDA_GRAPHS ON)
   add_subdirectory("${MAGICMIX_GGML_COPY}/src/ggml-cuda"
                    "${CMAKE_CURRENT_BINARY_DIR}/third_party/cuda-build")
   magicmix_backend(ggml-cuda cuda)
+  # Kernels of our own stand in the place of some of ggml's, which they include for all else.
+  set(_cuda "${MAGICMIX_GGML_COPY}/src/ggml-cuda")
+  get_target_property(_sources ggml-cuda SOURCES)
+  list(FILTER _sources EXCLUDE REGEX "/(im2col|binbcast)\\.cu$")
+  set_target_properties(ggml-cuda PROPERTIES SOURCES "${_sources}")
+  set(_own "${CMAKE_CURRENT_SOURCE_DIR}/cpp/cuda/patches.cu"
+           "${CMAKE_CURRENT_SOURCE_DIR}/cpp/cuda/sums.cu")
+  target_sources(ggml-cuda PRIVATE ${_own})
+  set_source_files_properties(${_own} TARGET_DIRECTORY ggml-cuda
+                              PROPERTIES INCLUDE_DIRECTORIES "${_cuda};${MAGICMIX_GGML_COPY}/src")
   # CMake links the static runtime to whatever has CUDA code; ggml would add the shared one.
   get_target_property(_libraries ggml-cuda LINK_LIBRARIES)
   list(TRANSFORM _libraries REPLACE "^CUDA::cudart$" "CUDA::cudart_static")

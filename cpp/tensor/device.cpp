@@ -106,6 +106,8 @@ ggml_backend_buffer_type_t Device::bufferType() const {
     return ggml_backend_get_default_buffer_type(backend());
 }
 
+std::uint64_t Device::memory() const { return totalMemory(ggml_backend_get_device(backend())); }
+
 bool Device::isCpu() const { return magicmix::isCpu(ggml_backend_get_device(backend())); }
 
 bool Device::supports(ggml_tensor *operation) const {

@@ -57,6 +57,8 @@ public:
     /// Does it multiply bf16 in kernels of our own, and faster than f32?
     bool hasBf16Kernels() const;
 
+    /// Bytes that the device has in all; 0 if unknown.
+    std::uint64_t memory() const;
     /// Throws `OUT_OF_MEMORY` if `bytes` more would not fit; `purpose` goes into the message.
     void requireMemory(std::uint64_t bytes, const std::string &purpose) const;
 

@@ -9,20 +9,58 @@ namespace {
 // Convolutions go through a matrix of all patches, attention through a map of all pairs. Above this
 // size they are cut into bands, so that memory does not grow with the square of the picture.
 constexpr std::int64_t kMaxTemporaryBytes = std::int64_t{192} << 20;
+// Where the device has more memory than that is good for, bands may be as large as this part of it.
+constexpr std::int64_t kBandsOfMemory = 64;
 // Wider heads, such as the one of 512 channels in the VAE, do not fit into a GPU's registers: where
 // they are possible at all, they are slower than products with a map between them.
 constexpr std::int64_t kMaxFusedHeadWidth = 160;
 // Vulkan's product with up to so many columns stops the process if they are in bf16, although
 // `supports_op` promises it.
 constexpr std::int64_t kMaxColumnsOfNarrowProduct = 8;
+// CUDA multiplies f32 in the units for small types where a factor has up to so many columns,
+// whatever NVIDIA_TF32_OVERRIDE says.
+constexpr std::int64_t kMaxColumnsInTf32 = 16;
 // Each band is some nodes of a graph, whose number is limited.
 constexpr std::int64_t kMaxBands = 32;
 
 std::int64_t ceilDivide(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
+/// CUDA's fused attention has fast kernels for these widths of heads.
+std::int64_t fastHeadWidth(std::int64_t width) {
+    for (const std::int64_t fast : {64, 80, 96, 112, 128, 256}) {
+        if (width <= fast) return fast;
+    }
+    return width;
+}
+
 } // namespace
 
-GgmlOps::GgmlOps(Graph &graph, Precision precision) : Ops(graph), precision_(precision) {}
+GgmlOps::GgmlOps(Graph &graph, Precision precision)
+    : Ops(graph), precision_(precision), onCuda_(graph.device().backendName() == "cuda"),
+      maxTemporaryBytes_(kMaxTemporaryBytes) {
+    if (!graph.device().isCpu()) {
+        const auto memory = static_cast<std::int64_t>(graph.device().memory());
+        maxTemporaryBytes_ = std::max(maxTemporaryBytes_, memory / kBandsOfMemory);
+    }
+}
+
+// ---------------------------------------------------------------------------------------------
+// Products
+
+/// The rows of `a` times those of `b`, summed up in f32.
+Tensor GgmlOps::product(Tensor a, Tensor b) {
+    graph_.requireRoom();
+    const std::int64_t columns = b->ne[1];
+    const bool exact = onCuda_ && precision_ == Precision::F32 && columns <= kMaxColumnsInTf32;
+    if (exact) {
+        b = ggml_pad(context_, b, 0, static_cast<int>(kMaxColumnsInTf32 + 1 - columns), 0, 0);
+    }
+    Tensor y = ggml_mul_mat(context_, a, b);
+    ggml_mul_mat_set_prec(y, GGML_PREC_F32); // GPUs would sum up in f16
+    if (!exact) return y;
+    return ggml_cont(context_, ggml_view_4d(context_, y, y->ne[0], columns, y->ne[2], y->ne[3],
+                                            y->nb[1], y->nb[2], y->nb[3], 0));
+}
 
 // ---------------------------------------------------------------------------------------------
 // Pictures
@@ -36,8 +74,12 @@ Tensor GgmlOps::conv2d(Tensor x, const Conv &layer, const Plus &plus, int stride
         pad = 0;
     }
     const auto finish = [&](Tensor y) {
-        if (layer.bias) y = ggml_add(context_, y, perChannel(layer.bias));
-        if (plus.toChannels) y = ggml_add(context_, y, perChannel(plus.toChannels));
+        Tensor toChannels = layer.bias ? perChannel(layer.bias) : nullptr;
+        if (plus.toChannels) {
+            Tensor more = perChannel(plus.toChannels);
+            toChannels = toChannels ? ggml_add(context_, more, toChannels) : more;
+        }
+        if (toChannels) y = ggml_add(context_, y, toChannels);
         return plus.residual ? ggml_add(context_, plus.residual, y) : y;
     };
     if (Tensor direct = directConvolution(x, layer, stride, pad)) return finish(direct);
@@ -47,7 +89,7 @@ Tensor GgmlOps::conv2d(Tensor x, const Conv &layer, const Plus &plus, int stride
     const std::int64_t rowBytes =
         kernel * kernel * x->ne[2] * x->ne[3] * outWidth * static_cast<std::int64_t>(sizeof(float));
     const std::int64_t bandHeight = std::max(
-        {std::int64_t{1}, kMaxTemporaryBytes / rowBytes, ceilDivide(outHeight, kMaxBands)});
+        {std::int64_t{1}, maxTemporaryBytes_ / rowBytes, ceilDivide(outHeight, kMaxBands)});
     if (bandHeight >= outHeight) return finish(convolve(x, layer, stride, pad, pad));
 
     if (pad > 0) x = ggml_pad_ext(context_, x, 0, 0, pad, pad, 0, 0, 0, 0);
@@ -90,12 +132,34 @@ Tensor GgmlOps::convolve(Tensor x, const Conv &layer, int stride, int paddingX, 
             columns = ggml_cast(context_, columns, GGML_TYPE_F32);
         }
     }
+    if (onCuda_ && columns->type == patches->type && columns->type != GGML_TYPE_F32) {
+        // Of factors that are batches, and of those alone, it multiplies small types as they are
+        // and sums up in f32; others it makes f32 first.
+        const std::int64_t channels = kernel->ne[3];
+        if (batch > 1 || channels % 2 == 1) {
+            patches = ggml_reshape_3d(context_, patches, patch, width * height, batch);
+            Tensor y = product(patches, repeated(columns, batch));
+            return ggml_reshape_4d(context_, y, width, height, channels, batch);
+        }
+        patches = ggml_reshape_2d(context_, patches, patch, width * height);
+        columns = ggml_reshape_3d(context_, columns, patch, channels / 2, 2);
+        return ggml_reshape_4d(context_, product(patches, columns), width, height, channels, 1);
+    }
     patches = ggml_reshape_2d(context_, patches, patch, width * height * batch);
-    Tensor y = ggml_mul_mat(context_, patches, columns);
-    ggml_mul_mat_set_prec(y, GGML_PREC_F32); // GPUs would sum up in f16
+    Tensor y = product(patches, columns);
     if (batch == 1) return ggml_reshape_4d(context_, y, width, height, kernel->ne[3], 1);
     y = ggml_reshape_4d(context_, y, width, height, batch, kernel->ne[3]);
     return ggml_cont(context_, ggml_permute(context_, y, 0, 1, 3, 2));
+}
+
+/// The same columns for every picture, without a copy: a step to the next picture is one of 0
+/// bytes.
+Tensor GgmlOps::repeated(Tensor columns, std::int64_t pictures) {
+    Tensor view = ggml_view_3d(context_, columns, columns->ne[0], columns->ne[1], 1, columns->nb[1],
+                               columns->nb[2], 0);
+    view->ne[2] = pictures; // ggml's own views do not end behind what they are views of
+    view->nb[2] = view->nb[3] = 0;
+    return view;
 }
 
 Tensor GgmlOps::upsampleConv(Tensor picture, Size size, const Conv &layer, Keep) {
@@ -141,9 +205,13 @@ Tensor GgmlOps::addToPicture(Tensor picture, Tensor sequence, const Linear &laye
 // Sequences
 
 Tensor GgmlOps::linear(Tensor x, const Linear &layer, const Plus &plus) {
-    graph_.requireRoom();
-    Tensor y = ggml_mul_mat(context_, layer.weight, x);
-    ggml_mul_mat_set_prec(y, GGML_PREC_F32); // GPUs would sum up in f16
+    const std::int64_t length = x->ne[1];
+    // As in `convolve`: a batch of two halves.
+    const bool halved = onCuda_ && layer.weight->type != GGML_TYPE_F32 && ggml_n_dims(x) == 2 &&
+                        length % 2 == 0 && length / 2 > kMaxColumnsInTf32;
+    if (halved) x = ggml_reshape_3d(context_, x, x->ne[0], length / 2, 2);
+    Tensor y = product(layer.weight, x);
+    if (halved) y = ggml_reshape_3d(context_, y, y->ne[0], length, 1);
     if (layer.bias) y = ggml_add(context_, y, layer.bias);
     return plus.residual ? ggml_add(context_, plus.residual, y) : y;
 }
@@ -171,7 +239,7 @@ Tensor GgmlOps::attention(Tensor queries, Tensor keys, Tensor values, int heads,
     const std::int64_t mapBytes =
         k->ne[1] * length * heads * batch * static_cast<std::int64_t>(sizeof(float));
     const std::int64_t bands =
-        mask == Mask::Causal ? 1 : std::min(kMaxBands, ceilDivide(mapBytes, kMaxTemporaryBytes));
+        mask == Mask::Causal ? 1 : std::min(kMaxBands, ceilDivide(mapBytes, maxTemporaryBytes_));
     const std::int64_t bandLength = ceilDivide(length, bands);
 
     std::vector<Tensor> parts;
@@ -182,16 +250,14 @@ Tensor GgmlOps::attention(Tensor queries, Tensor keys, Tensor values, int heads,
                           ? q
                           : ggml_view_4d(context_, q, width, n, heads, batch, q->nb[1], q->nb[2],
                                          q->nb[3], static_cast<std::size_t>(first) * q->nb[1]);
-        Tensor map = ggml_mul_mat(context_, k, band);
-        ggml_mul_mat_set_prec(map, GGML_PREC_F32);
+        Tensor map = product(k, band);
         if (mask == Mask::Causal) {
             map = ggml_soft_max(context_,
                                 ggml_diag_mask_inf(context_, ggml_scale(context_, map, scale), 0));
         } else {
             map = ggml_soft_max_ext(context_, map, nullptr, scale, 0.0f);
         }
-        Tensor mixed = ggml_mul_mat(context_, v, map); // {d, n, heads, N}
-        ggml_mul_mat_set_prec(mixed, GGML_PREC_F32);
+        Tensor mixed = product(v, map); // {d, n, heads, N}
         mixed = ggml_cont(context_, ggml_permute(context_, mixed, 0, 2, 1, 3));
         parts.push_back(ggml_reshape_3d(context_, mixed, width * heads, n, batch));
     }
@@ -202,23 +268,36 @@ Tensor GgmlOps::attention(Tensor queries, Tensor keys, Tensor values, int heads,
 /// the width of the heads too. On the CPU ggml's is slower than products with a map between them.
 Tensor GgmlOps::fusedAttention(Tensor queries, Tensor keys, Tensor values, int heads) {
     if (graph_.device().isCpu()) return nullptr;
-    if (queries->ne[0] / heads > kMaxFusedHeadWidth) return nullptr;
+    const std::int64_t width = queries->ne[0] / heads;
+    if (width > kMaxFusedHeadWidth) return nullptr;
+    const bool inF32 = precision_ == Precision::F32;
+    if (onCuda_ && inF32) return nullptr; // it would make f16 of keys and values
     graph_.requireRoom();
-    const auto split = [&](Tensor x) { // {d, heads, T, N} to {d, T, heads, N}
-        x = ggml_reshape_4d(context_, x, x->ne[0] / heads, heads, x->ne[1], x->ne[2]);
-        return ggml_permute(context_, x, 0, 2, 1, 3);
+    const ggml_type type = inF32 ? GGML_TYPE_F32 : GGML_TYPE_F16;
+    // Columns of zeros change nothing.
+    const std::int64_t more = onCuda_ ? fastHeadWidth(width) - width : 0;
+    const auto split = [&](Tensor x) { // {d, heads, T, N}
+        x = ggml_reshape_4d(context_, x, width, heads, x->ne[1], x->ne[2]);
+        return more > 0 ? ggml_pad(context_, x, static_cast<int>(more), 0, 0, 0) : x;
     };
-    const ggml_type type = precision_ == Precision::F32 ? GGML_TYPE_F32 : GGML_TYPE_F16;
-    const auto factor = [&](Tensor x) {
-        return type == x->type ? ggml_cont(context_, split(x))
-                               : ggml_cast(context_, split(x), type);
+    const auto turned = [&](Tensor x) { return ggml_permute(context_, x, 0, 2, 1, 3); };
+    const auto factor = [&](Tensor x) { // {d, T, heads, N}
+        if (onCuda_) return turned(ggml_cast(context_, split(x), type));
+        x = turned(split(x));
+        return type == x->type ? ggml_cont(context_, x) : ggml_cast(context_, x, type);
     };
-    Tensor q = ggml_cont(context_, split(queries));
-    const float scale = 1.0f / std::sqrt(static_cast<float>(q->ne[0]));
+    Tensor q = turned(split(queries));
+    if (!onCuda_) q = ggml_cont(context_, q);
+    const float scale = 1.0f / std::sqrt(static_cast<float>(width));
     Tensor fused =
         ggml_flash_attn_ext(context_, q, factor(keys), factor(values), nullptr, scale, 0.0f, 0.0f);
     ggml_flash_attn_ext_set_prec(fused, GGML_PREC_F32);
     if (!graph_.device().supports(fused)) return nullptr;
+    if (more > 0) {
+        fused = ggml_cont(context_,
+                          ggml_view_4d(context_, fused, width, fused->ne[1], fused->ne[2],
+                                       fused->ne[3], fused->nb[1], fused->nb[2], fused->nb[3], 0));
+    }
     return ggml_reshape_3d(context_, fused, queries->ne[0], queries->ne[1], queries->ne[2]);
 }
 

@@ -32,10 +32,14 @@ private:
     Tensor fusedAttention(Tensor queries, Tensor keys, Tensor values, int heads);
     Tensor directConvolution(Tensor x, const Conv &layer, int stride, int padding);
     Tensor convolve(Tensor x, const Conv &layer, int stride, int paddingX, int paddingY);
+    Tensor product(Tensor a, Tensor b);
+    Tensor repeated(Tensor columns, std::int64_t pictures);
     Tensor perChannel(Tensor values);
     Tensor concatAll(const std::vector<Tensor> &parts, int axis);
 
     Precision precision_;
+    bool onCuda_;
+    std::int64_t maxTemporaryBytes_;
 };
 
 } // namespace magicmix
