@@ -22,10 +22,33 @@ export type ServerCode =
   | 'WORKER_LOST'
   | 'QUEUE_UNAVAILABLE'
 
-/** Codes of problems: the server's own, and those of {@link MagicMixError}. */
+/**
+ * Codes of problems: the server's own, and those of {@link MagicMixError}.
+ *
+ * @example
+ * ```ts
+ * import type { ProblemCode } from 'magicmix-server'
+ *
+ * const passing: readonly ProblemCode[] = ['QUEUE_FULL', 'RATE_LIMITED', 'DRAINING', 'NO_WORKER']
+ * const mayTryAgain = (code: ProblemCode) => passing.includes(code)
+ * ```
+ */
 export type ProblemCode = ServerCode | MagicMixErrorCode
 
-/** A problem as JSON. */
+/**
+ * A problem as JSON.
+ *
+ * @example
+ * ```ts
+ * import { type ProblemJson, createServer } from 'magicmix-server'
+ *
+ * const { app } = await createServer()
+ * const payload = { layout: { prompt: 'a photo of a heart' }, content: 'a photo of a tiger', nu: 2 }
+ * const answer = await app.inject({ method: 'POST', url: '/v1/mixes', payload })
+ * const { status, code, detail } = answer.json<ProblemJson>()
+ * console.log(status, code, detail) // 422 INVALID_ARGUMENT Expected a number between 0 and 1 for nu ...
+ * ```
+ */
 export interface ProblemJson {
   /** Which kind it is: of ours `urn:magicmix:` and the code. */
   type: string
@@ -58,7 +81,22 @@ const titles: Readonly<Record<number, string>> = {
   503: 'Service Unavailable',
 }
 
-/** An error that is answered as it stands. */
+/**
+ * An error that is answered as it stands.
+ *
+ * @example
+ * ```ts
+ * import { MemoryJobs, type Order, Problem, createServer } from 'magicmix-server'
+ *
+ * class AtNight extends MemoryJobs {
+ *   override async submit(order: Order) {
+ *     if (new Date().getHours() < 6) return super.submit(order)
+ *     throw new Problem(503, 'QUEUE_FULL', 'Come back at night', {}, { 'retry-after': '3600' })
+ *   }
+ * }
+ * const server = await createServer({ jobs: (options) => new AtNight(options) })
+ * ```
+ */
 export class Problem extends Error {
   constructor(
     /** The HTTP status. */
@@ -74,7 +112,17 @@ export class Problem extends Error {
     super(detail)
   }
 
-  /** What clients get. */
+  /**
+   * What clients get.
+   *
+   * @example
+   * ```ts
+   * import { Problem } from 'magicmix-server'
+   *
+   * const { status, title, code } = new Problem(404, 'NOT_FOUND', 'There is no such picture').toJSON()
+   * console.log(status, title, code) // 404 Not Found NOT_FOUND
+   * ```
+   */
   toJSON(): ProblemJson {
     const { status, code, message, details } = this
     return {
@@ -181,7 +229,20 @@ export function publicError(error: unknown): JobError {
   return { code, message, ...(details ? { details } : {}) }
 }
 
-/** Why a job failed. */
+/**
+ * Why a job failed.
+ *
+ * @example
+ * ```ts
+ * import { createServer } from 'magicmix-server'
+ *
+ * const { jobs } = (await createServer()).context
+ * const whyFailed = async (id: string) => {
+ *   const job = await jobs.get(id)
+ *   return typeof job === 'object' && job.error ? `${job.error.code}: ${job.error.message}` : undefined
+ * }
+ * ```
+ */
 export interface JobError {
   /** The kind, for programs. */
   code: ProblemCode
