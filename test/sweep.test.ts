@@ -973,7 +973,7 @@ describe('a sweep', function () {
         'a batch that is none',
         { ...ten, vary: { seed: [1, 2] }, batch: 0 },
         'INVALID_ARGUMENT',
-        /1 .* 64 for batch but received 0/,
+        /1 .* 16 for batch but received 0/,
       ],
       [
         'a batch without seeds',

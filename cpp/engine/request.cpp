@@ -12,7 +12,7 @@ namespace {
 
 constexpr int kMostWeighted = 8; // contents, or pictures of a layout
 constexpr double kMostWeight = 100;
-constexpr int kMostSeeds = 64;
+constexpr int kMostSeeds = 16;
 
 std::string text(double value) {
     std::string digits = std::to_string(value);

@@ -20,6 +20,9 @@ constexpr std::int64_t kMaxColumnsOfNarrowProduct = 8;
 // CUDA multiplies f32 in the units for small types where a factor has up to so many columns,
 // whatever NVIDIA_TF32_OVERRIDE says.
 constexpr std::int64_t kMaxColumnsInTf32 = 16;
+// CUDA has no more blocks than that in two of a grid's three axes. Its kernel for padding lays rows
+// along one of them, and the two last axes of a tensor together along the other.
+constexpr std::int64_t kMostBlocks = 65535;
 // Each band is some nodes of a graph, whose number is limited.
 constexpr std::int64_t kMaxBands = 32;
 
@@ -83,25 +86,47 @@ Tensor GgmlOps::conv2d(Tensor x, const Conv &layer, const Plus &plus, int stride
         return plus.residual ? ggml_add(context_, plus.residual, y) : y;
     };
     if (Tensor direct = directConvolution(x, layer, stride, pad)) return finish(direct);
+    return finish(inBands(x, layer, stride, pad));
+}
 
-    const std::int64_t outWidth = (x->ne[0] + 2 * pad - kernel) / stride + 1;
-    const std::int64_t outHeight = (x->ne[1] + 2 * pad - kernel) / stride + 1;
+/// So many pictures, or so many rows, at a time that their patches are not too large.
+Tensor GgmlOps::inBands(Tensor x, const Conv &layer, int stride, int padding) {
+    const std::int64_t kernel = layer.size;
+    const std::int64_t outWidth = (x->ne[0] + 2 * padding - kernel) / stride + 1;
+    const std::int64_t outHeight = (x->ne[1] + 2 * padding - kernel) / stride + 1;
     const std::int64_t rowBytes =
-        kernel * kernel * x->ne[2] * x->ne[3] * outWidth * static_cast<std::int64_t>(sizeof(float));
-    const std::int64_t bandHeight = std::max(
-        {std::int64_t{1}, maxTemporaryBytes_ / rowBytes, ceilDivide(outHeight, kMaxBands)});
-    if (bandHeight >= outHeight) return finish(convolve(x, layer, stride, pad, pad));
+        kernel * kernel * x->ne[2] * outWidth * static_cast<std::int64_t>(sizeof(float));
+    // CUDA's grid for padding, which bands of rows need, has no room for the planes of many
+    // pictures.
+    const std::int64_t pictures =
+        std::max(std::int64_t{1}, maxTemporaryBytes_ / (rowBytes * outHeight));
+    if (onCuda_ && pictures < x->ne[3]) {
+        std::vector<Tensor> parts;
+        for (std::int64_t first = 0; first < x->ne[3]; first += pictures) {
+            graph_.requireRoom();
+            const std::int64_t count = std::min(pictures, x->ne[3] - first);
+            Tensor part =
+                ggml_view_4d(context_, x, x->ne[0], x->ne[1], x->ne[2], count, x->nb[1], x->nb[2],
+                             x->nb[3], static_cast<std::size_t>(first) * x->nb[3]);
+            parts.push_back(inBands(part, layer, stride, padding));
+        }
+        return concatAll(parts, 3);
+    }
 
-    if (pad > 0) x = ggml_pad_ext(context_, x, 0, 0, pad, pad, 0, 0, 0, 0);
+    const std::int64_t bandHeight =
+        std::max({std::int64_t{1}, maxTemporaryBytes_ / (rowBytes * x->ne[3]),
+                  ceilDivide(outHeight, kMaxBands)});
+    if (bandHeight >= outHeight) return convolve(x, layer, stride, padding, padding);
+    if (padding > 0) x = ggml_pad_ext(context_, x, 0, 0, padding, padding, 0, 0, 0, 0);
     std::vector<Tensor> bands;
     for (std::int64_t y = 0; y < outHeight; y += bandHeight) {
         const std::int64_t rows = std::min(bandHeight, outHeight - y);
         Tensor band = ggml_view_4d(context_, x, x->ne[0], (rows - 1) * stride + kernel, x->ne[2],
                                    x->ne[3], x->nb[1], x->nb[2], x->nb[3],
                                    static_cast<std::size_t>(y * stride) * x->nb[1]);
-        bands.push_back(convolve(band, layer, stride, pad, 0));
+        bands.push_back(convolve(band, layer, stride, padding, 0));
     }
-    return finish(concatAll(bands, 1));
+    return concatAll(bands, 1);
 }
 
 /// A convolution without a matrix of patches in memory; null where it would be slower, or the
@@ -264,6 +289,15 @@ Tensor GgmlOps::attention(Tensor queries, Tensor keys, Tensor values, int heads,
     return concatAll(parts, 1);
 }
 
+/// Rows of `width` values with so many zeros behind each.
+Tensor GgmlOps::widened(Tensor rows, std::int64_t width, std::int64_t more) {
+    const std::int64_t count = ggml_nelements(rows) / width;
+    std::int64_t together = std::min(count, kMostBlocks);
+    while (count % together != 0) together--;
+    rows = ggml_reshape_3d(context_, rows, width, together, count / together);
+    return ggml_pad(context_, rows, static_cast<int>(more), 0, 0, 0);
+}
+
 /// Attention without a map in memory; null where the device has no such operation, which depends on
 /// the width of the heads too. On the CPU ggml's is slower than products with a map between them.
 Tensor GgmlOps::fusedAttention(Tensor queries, Tensor keys, Tensor values, int heads) {
@@ -277,8 +311,9 @@ Tensor GgmlOps::fusedAttention(Tensor queries, Tensor keys, Tensor values, int h
     // Columns of zeros change nothing.
     const std::int64_t more = onCuda_ ? fastHeadWidth(width) - width : 0;
     const auto split = [&](Tensor x) { // {d, heads, T, N}
-        x = ggml_reshape_4d(context_, x, width, heads, x->ne[1], x->ne[2]);
-        return more > 0 ? ggml_pad(context_, x, static_cast<int>(more), 0, 0, 0) : x;
+        const std::int64_t length = x->ne[1], batch = x->ne[2];
+        if (more > 0) x = widened(x, width, more);
+        return ggml_reshape_4d(context_, x, width + more, heads, length, batch);
     };
     const auto turned = [&](Tensor x) { return ggml_permute(context_, x, 0, 2, 1, 3); };
     const auto factor = [&](Tensor x) { // {d, T, heads, N}

@@ -33,6 +33,8 @@ private:
     Tensor directConvolution(Tensor x, const Conv &layer, int stride, int padding);
     Tensor convolve(Tensor x, const Conv &layer, int stride, int paddingX, int paddingY);
     Tensor product(Tensor a, Tensor b);
+    Tensor widened(Tensor rows, std::int64_t width, std::int64_t more);
+    Tensor inBands(Tensor x, const Conv &layer, int stride, int padding);
     Tensor repeated(Tensor columns, std::int64_t pictures);
     Tensor perChannel(Tensor values);
     Tensor concatAll(const std::vector<Tensor> &parts, int axis);

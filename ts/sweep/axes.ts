@@ -135,7 +135,7 @@ export interface SweepRequest extends Omit<MixRequest, 'layout' | 'content' | 'o
    */
   cells?: string | undefined
   /**
-   * Cells that differ in their seed alone are computed together, up to so many, 1..64; for that `seed` has to be
+   * Cells that differ in their seed alone are computed together, up to so many, 1..16; for that `seed` has to be
    * varied. On a GPU they then take less time, on a CPU more, and each takes its own working memory. Their pictures may differ from those of
    * single mixes by rounding. With `previewEvery`, `preview` and `trace` it has to be 1. Default 1.
    */
@@ -225,7 +225,7 @@ export const sweepOptions = {
     schema: { type: 'string', minLength: 1, ...namesFile },
     cli: { flag: 'cells', value: 'FOLDER' },
   },
-  batch: integer(1, 64, {
+  batch: integer(1, 16, {
     help: 'cells that are computed together, if they differ in their seed alone: faster on a GPU, slower on a CPU',
     default: 1,
     cli: { flag: 'batch', value: 'N' },
