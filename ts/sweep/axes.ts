@@ -136,8 +136,8 @@ export interface SweepRequest extends Omit<MixRequest, 'layout' | 'content' | 'o
   cells?: string | undefined
   /**
    * Cells that differ in their seed alone are computed together, up to so many, 1..16; for that `seed` has to be
-   * varied. On a GPU they then take less time, on a CPU more, and each takes its own working memory. Their pictures may differ from those of
-   * single mixes by rounding. With `previewEvery`, `preview` and `trace` it has to be 1. Default 1.
+   * varied. On a GPU small pictures then take less time, on a CPU there is little to gain; each takes working memory of its own. On a GPU their
+   * pictures may differ by rounding from those of single mixes. `timings` are those of the whole batch. With `previewEvery`, `preview` and `trace` it has to be 1. Default 1.
    */
   batch?: number | undefined
   /** Called while the sweep is made; if it throws, the sweep rejects with that. */
@@ -226,7 +226,7 @@ export const sweepOptions = {
     cli: { flag: 'cells', value: 'FOLDER' },
   },
   batch: integer(1, 16, {
-    help: 'cells that are computed together, if they differ in their seed alone: faster on a GPU, slower on a CPU',
+    help: 'cells that are computed together, if they differ in their seed alone: for small pictures on a GPU',
     default: 1,
     cli: { flag: 'batch', value: 'N' },
   }),
