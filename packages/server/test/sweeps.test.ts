@@ -95,5 +95,7 @@ describe('/v1/sweeps', () => {
     }
     const folder = await client.send('POST', '/v1/sweeps', { ...request, cells: '/tmp/cells' })
     assert.deepEqual([folder.status, folder.body.detail], [422, 'cells is not offered here'])
+    const batch = await client.send('POST', '/v1/sweeps', { ...request, batch: 2 })
+    assert.deepEqual([batch.status, batch.body.detail], [422, 'batch is not offered here'])
   })
 })

@@ -4,8 +4,11 @@
  */
 import { type JsonSchema, requestSchema, sweepSchema } from 'magicmix'
 
-/** Options that are of no use here: states of the sampler are not handed out, and folders are the server's own. */
-const notOffered = ['trace', 'cells']
+/**
+ * Options that are of no use here: states of the sampler are not handed out, folders are the server's own, and mixes that
+ * take the memory of several would keep others waiting.
+ */
+const notOffered = ['trace', 'cells', 'batch']
 
 export interface RequestSchemas {
   mix: JsonSchema
