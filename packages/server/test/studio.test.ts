@@ -314,9 +314,9 @@ const title = chromium ? 'the studio' : 'the studio (skipped: there is no Chromi
 
   it('goes on with what it waited for when it is loaded again', async () => {
     await fresh()
-    await fillIn(40)
-    await option('width', '256')
-    await option('height', '256')
+    await fillIn(150) // longer than a page takes to come again, on a fast machine too
+    await option('width', '320')
+    await option('height', '320')
     await option('seed', '6')
     await page.press('#content', 'Enter')
     await page.getByText(/^Step \d+ of /).waitFor()
@@ -326,7 +326,7 @@ const title = chromium ? 'the studio' : 'the studio (skipped: there is no Chromi
     assert.equal(await page.inputValue('#content'), content)
     await result()
     const { recipe } = await download()
-    assert.deepEqual([recipe.request.steps, recipe.request.seed], [40, 6])
+    assert.deepEqual([recipe.request.steps, recipe.request.seed], [150, 6])
     // The layout's picture is there for the next one, and nothing is waited for any more.
     await page.reload()
     await page.locator('html[data-ready]').waitFor()
