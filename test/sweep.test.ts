@@ -352,6 +352,11 @@ describe('a sweep', function () {
       ['not as many as there are', { ...ten, vary: { seed } }, 3],
       ['with states that they share', { ...ten, vary: { nu: [0.3, 0.9], seed } }, 2],
       ['seeds first', { ...ten, vary: { seed, kMin: [0.1, 0.3, 0.5] } }, 3],
+      [
+        'in one order, whatever that of the cells is',
+        { ...ten, vary: { kMin: [0.1, 0.3, 0.5], seed: [1, 2, 3] } },
+        3,
+      ],
       ['with a layout prompt and fresh noise', { ...ten, ...prompt, eta: 0.5, vary: { seed } }, 4],
       [
         'with a memory, a map and a cache',

@@ -120,9 +120,9 @@ export class MixQueue {
   }
 
   /** @internal for {@link Turn} */
-  leave(turn: Turn, outcome: Outcome): void {
+  leave(turn: Turn, outcome: Outcome, mixes: number): void {
     this.turns.delete(turn)
-    this.ended[outcome]++
+    this.ended[outcome] += mixes
     if (this.engine === turn) this.engine = undefined
     this.advance()
   }
@@ -165,10 +165,14 @@ export class Turn {
     return waited
   }
 
-  /** To be called once, however the mix ends. */
-  end(outcome: Outcome): void {
+  /**
+   * To be called once, however the mix ends.
+   *
+   * @param mixes how many it was, computed together
+   */
+  end(outcome: Outcome, mixes = 1): void {
     this.isReady = false
-    this.queue.leave(this, outcome)
+    this.queue.leave(this, outcome, mixes)
   }
 
   begin(): void {

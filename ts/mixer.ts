@@ -390,7 +390,7 @@ export class MagicMix {
       throw reason
     } finally {
       this.release(stop)
-      turn.end(outcome)
+      turn.end(outcome, shared.seeds?.length)
     }
   }
 

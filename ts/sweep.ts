@@ -393,6 +393,8 @@ export class Sweep implements AsyncIterable<SweepCell> {
       if (others) others.push(job)
       else batches.set(number, [job])
     }
+    const place = ({ at }: Job) => seeds.indexOf(at.seed)
+    for (const batch of batches.values()) batch.sort((a, b) => place(a) - place(b))
     return [...batches.values()]
   }
 

@@ -86,7 +86,8 @@ struct Engine::Parts {
           learnt(checkpoint, embeddingsOf(options, cancel), cancel),
           networks(architectureOf(checkpoint, learnt, options), options, checkpoint),
           loras(checkpoint, networks.weights(), namesOf(learnt.placeholders())),
-          loadedLoras(options.loras), kept(static_cast<std::size_t>(options.keptBytes)) {}
+          loadedLoras(options.loras),
+          earlier(static_cast<std::size_t>(options.keptBytes), networks.keepsTexts()) {}
 
     Checkpoint checkpoint; // stays open for the weights under a LoRA
     std::vector<Embedding> added;
@@ -95,7 +96,7 @@ struct Engine::Parts {
     Loras loras;
     TextSource texts{checkpoint, learnt, loras};
     std::vector<Lora> loadedLoras;
-    Kept kept;
+    EarlierWork earlier;
     std::map<int, SharedStates> sweeps; // by number
     ModelInfo info;
 
@@ -165,7 +166,7 @@ MixResult Engine::mix(const MixRequest &request, const Cancellation &cancel,
                               parts_->networks.unet().network.addedWidth() > 0});
     if (request.decoder == "tiny") parts_->requireTinyDecoder();
     SharedStates *states = request.sharing ? &parts_->sweeps[request.sharing->sweep] : nullptr;
-    MixRun run(parts_->networks, parts_->texts, parts_->kept, states, request, cancel, progress);
+    MixRun run(parts_->networks, parts_->texts, parts_->earlier, states, request, cancel, progress);
     run.requireMemory();
     parts_->useLoras(request.loras.value_or(parts_->loadedLoras), cancel);
     return run.run();

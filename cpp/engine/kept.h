@@ -40,4 +40,18 @@ private:
     std::list<Entry> entries_; ///< the last used first; there are few
 };
 
+/// What earlier mixes leave for those that come. What is large and quickly made again does not push
+/// out the rest.
+struct EarlierWork {
+    /// `withContexts`: half of the limit is for keys and values. Where text encoders are given back
+    /// it is better spent on what they say, a hundredth of the size and twenty times as slow to
+    /// make.
+    EarlierWork(std::size_t limit, bool withContexts)
+        : contexts(withContexts ? limit / 2 : 0),
+          encoded(withContexts ? limit - limit / 2 : limit) {}
+
+    Kept contexts; ///< keys and values of prompts
+    Kept encoded;  ///< states of texts, latents of pictures
+};
+
 } // namespace magicmix

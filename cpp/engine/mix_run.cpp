@@ -60,11 +60,11 @@ std::size_t bytesIn(const PromptContext &context) {
 
 } // namespace
 
-MixRun::MixRun(Networks &networks, const TextSource &texts, Kept &kept, SharedStates *states,
-               const MixRequest &request, const Cancellation &cancel,
+MixRun::MixRun(Networks &networks, const TextSource &texts, EarlierWork &earlier,
+               SharedStates *states, const MixRequest &request, const Cancellation &cancel,
                const ProgressCallback &progress)
-    : networks_(networks), textSource_(texts), kept_(kept), request_(request), cancel_(cancel),
-      size_(request.size().cells()), generators_(request.seeds),
+    : networks_(networks), textSource_(texts), earlier_(earlier), request_(request),
+      cancel_(cancel), size_(request.size().cells()), generators_(request.seeds),
       trail_(request, networks.schedule()),
       path_(states ? states->along(request.sharing->root, trail_) : SharedStates::Path{}),
       begin_(beginningFor(trail_, path_)),
@@ -162,10 +162,10 @@ std::shared_ptr<const Conditioning> MixRun::encoded(const Tokens &tokens) {
         const std::size_t count = states->context.size() + states->pooled.size();
         kept.keep<Conditioning>(key, states, count * sizeof(float));
     };
-    auto states = kept_.find<Conditioning>(key);
+    auto states = earlier_.encoded.find<Conditioning>(key);
     if (!states) {
         states = std::make_shared<const Conditioning>(newlyEncoded(tokens));
-        keepIn(kept_, states);
+        keepIn(earlier_.encoded, states);
     }
     keepIn(texts_, states);
     return states;
@@ -203,13 +203,10 @@ PromptPointer MixRun::contextOfNone(const Tokens &tokens) {
 PromptPointer MixRun::contextOf(const StepPrompt &prompt) {
     const std::string key = keyWithLoras("prompt", prompt.of);
     if (auto context = prompts_.find<PromptContext>(key)) return context;
-    // Where text encoders are given back, only what they say is kept for the next mix: keys and
-    // values are eighty times as large, and are made in a twentieth of the time of reading them.
-    const bool forNextMix = networks_.keepsTexts();
-    PromptPointer context = forNextMix ? kept_.find<PromptContext>(key) : nullptr;
+    PromptPointer context = earlier_.contexts.find<PromptContext>(key);
     if (!context) {
         context = madeContext(prompt);
-        if (forNextMix) kept_.keep<PromptContext>(key, context, bytesIn(*context));
+        earlier_.contexts.keep<PromptContext>(key, context, bytesIn(*context));
     }
     prompts_.keep<PromptContext>(key, context, bytesIn(*context));
     return context;
@@ -275,11 +272,12 @@ std::vector<Latent> MixRun::ofEverySeed(const Latent &latents) const {
 /// The latent of a picture, which is the same whatever the weights of the UNet are.
 Latent MixRun::encodedPicture(const std::vector<std::uint8_t> &pixels) {
     const std::string key = "picture " + std::to_string(request_.width) + " " + bytesOf(pixels);
-    if (const auto kept = kept_.find<Latent>(key)) return *kept;
+    if (const auto kept = earlier_.encoded.find<Latent>(key)) return *kept;
     Latent z0 = encodeMean(networks_.vae(), toPlanes(pixels), request_.size(), cancel_);
     requireFiniteVae(z0);
     multiply(z0, networks_.vae().network.scalingFactor());
-    kept_.keep<Latent>(key, std::make_shared<const Latent>(z0), z0.size() * sizeof(float));
+    earlier_.encoded.keep<Latent>(key, std::make_shared<const Latent>(z0),
+                                  z0.size() * sizeof(float));
     return z0;
 }
 

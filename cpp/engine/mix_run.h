@@ -30,9 +30,9 @@ struct Visit;
 /// One mix, from a checked request to pixels. Everything that is passed to it outlives it.
 class MixRun {
 public:
-    /// `kept`: what earlier mixes have encoded. `states`: of the mix's sweep, or null. By the time
-    /// of `run` the weights have the LoRAs that the mix wants.
-    MixRun(Networks &networks, const TextSource &texts, Kept &kept, SharedStates *states,
+    /// `earlier`: what earlier mixes have encoded. `states`: of the mix's sweep, or null. By the
+    /// time of `run` the weights have the LoRAs that the mix wants.
+    MixRun(Networks &networks, const TextSource &texts, EarlierWork &earlier, SharedStates *states,
            const MixRequest &request, const Cancellation &cancel, const ProgressCallback &progress);
     ~MixRun();
 
@@ -77,7 +77,7 @@ private:
 
     Networks &networks_;
     const TextSource &textSource_;
-    Kept &kept_;
+    EarlierWork &earlier_;
     const MixRequest &request_;
     const Cancellation &cancel_;
     Clock::time_point start_ = Clock::now();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace magicmix {
 namespace {
@@ -157,9 +158,10 @@ Tensor GgmlOps::convolve(Tensor x, const Conv &layer, int stride, int paddingX, 
             columns = ggml_cast(context_, columns, GGML_TYPE_F32);
         }
     }
-    if (onCuda_ && columns->type == patches->type && columns->type != GGML_TYPE_F32) {
-        // Of factors that are batches, and of those alone, it multiplies small types as they are
-        // and sums up in f32; others it makes f32 first.
+    if (onCuda_ && half && columns->type == GGML_TYPE_F16) {
+        // Of factors that are batches, and of those alone, it multiplies f16 as it is and sums up
+        // in f32; others it makes f32 first. (Not bf16: GPUs before Ampere have no such batches of
+        // it.)
         const std::int64_t channels = kernel->ne[3];
         if (batch > 1 || channels % 2 == 1) {
             patches = ggml_reshape_3d(context_, patches, patch, width * height, batch);
@@ -298,6 +300,23 @@ Tensor GgmlOps::widened(Tensor rows, std::int64_t width, std::int64_t more) {
     return ggml_pad(context_, rows, static_cast<int>(more), 0, 0, 0);
 }
 
+/// So many pictures at a time.
+Tensor GgmlOps::attentionInParts(Tensor queries, Tensor keys, Tensor values, int heads,
+                                 std::int64_t pictures) {
+    std::vector<Tensor> parts;
+    for (std::int64_t first = 0; first < queries->ne[2]; first += pictures) {
+        const std::int64_t count = std::min(pictures, queries->ne[2] - first);
+        const auto part = [&](Tensor x) {
+            return ggml_view_3d(context_, x, x->ne[0], x->ne[1], count, x->nb[1], x->nb[2],
+                                static_cast<std::size_t>(first) * x->nb[2]);
+        };
+        Tensor fused = fusedAttention(part(queries), part(keys), part(values), heads);
+        if (!fused) return nullptr;
+        parts.push_back(fused);
+    }
+    return concatAll(parts, 2);
+}
+
 /// Attention without a map in memory; null where the device has no such operation, which depends on
 /// the width of the heads too. On the CPU ggml's is slower than products with a map between them.
 Tensor GgmlOps::fusedAttention(Tensor queries, Tensor keys, Tensor values, int heads) {
@@ -310,6 +329,14 @@ Tensor GgmlOps::fusedAttention(Tensor queries, Tensor keys, Tensor values, int h
     const ggml_type type = inF32 ? GGML_TYPE_F32 : GGML_TYPE_F16;
     // Columns of zeros change nothing.
     const std::int64_t more = onCuda_ ? fastHeadWidth(width) - width : 0;
+    // CUDA's kernels find the queries of a picture by an offset of 32 bits.
+    const std::int64_t bytesOfPicture =
+        (width + more) * heads * queries->ne[1] * static_cast<std::int64_t>(sizeof(float));
+    const std::int64_t pictures =
+        std::max(std::int64_t{1}, std::numeric_limits<std::int32_t>::max() / bytesOfPicture);
+    if (onCuda_ && pictures < queries->ne[2]) {
+        return attentionInParts(queries, keys, values, heads, pictures);
+    }
     const auto split = [&](Tensor x) { // {d, heads, T, N}
         const std::int64_t length = x->ne[1], batch = x->ne[2];
         if (more > 0) x = widened(x, width, more);

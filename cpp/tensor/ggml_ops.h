@@ -29,6 +29,8 @@ public:
     Tensor attention(Tensor queries, Tensor keys, Tensor values, int heads, Mask mask) override;
 
 private:
+    Tensor attentionInParts(Tensor queries, Tensor keys, Tensor values, int heads,
+                            std::int64_t pictures);
     Tensor fusedAttention(Tensor queries, Tensor keys, Tensor values, int heads);
     Tensor directConvolution(Tensor x, const Conv &layer, int stride, int padding);
     Tensor convolve(Tensor x, const Conv &layer, int stride, int paddingX, int paddingY);

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <iterator>
+#include <limits>
 #include <set>
 
 namespace magicmix {
@@ -77,11 +78,28 @@ void Graph::requireRoomForConstant() const {
                 "this network has more than " + std::to_string(kMaxConstants) + " inputs");
 }
 
+/// Kernels of ggml's for CUDA count values in 32 bits; more would end the process, or be nonsense.
+void Graph::requireCountable() const {
+    if (device_.backendName() != "cuda") return;
+    for (int i = 0; i < ggml_graph_n_nodes(graph_); i++) {
+        const ggml_tensor *node = ggml_graph_node(graph_, i);
+        const bool isView = node->view_src != nullptr;
+        if (isView || ggml_nelements(node) <= std::numeric_limits<std::int32_t>::max()) continue;
+        throw Error(
+            "MODEL_UNSUPPORTED",
+            "this network, at this size of picture and with so many prompts and seeds at once, "
+            "has a tensor of more than 2^31 values, which CUDA cannot count: mix smaller "
+            "pictures, fewer at once, or on another device",
+            {{"device", device_.id()}});
+    }
+}
+
 void Graph::stage(const std::string &name, Tensor tensor) {
     if (keepStages_) stages_.push_back({name, output(tensor)});
 }
 
 std::uint64_t Graph::measure() const {
+    requireCountable();
     const ggml_gallocr_ptr allocator(ggml_gallocr_new(device_.bufferType()));
     std::size_t bytes = 0;
     ggml_gallocr_reserve_n_size(allocator.get(), graph_, nullptr, nullptr, &bytes);
@@ -89,6 +107,7 @@ std::uint64_t Graph::measure() const {
 }
 
 void Graph::allocate(const std::string &purpose) {
+    requireCountable();
     allocateInputs(purpose);
     allocateScratch();
     const ggml_gallocr_ptr allocator(ggml_gallocr_new(device_.bufferType()));

@@ -84,6 +84,7 @@ public:
 
 private:
     void requireRoomForConstant() const;
+    void requireCountable() const;
     void allocateInputs(const std::string &purpose);
     void allocateScratch();
     bool allocateNodes();

@@ -257,9 +257,9 @@ export interface LoadOptions {
   loras?: readonly Lora[] | undefined
   /**
    * Memory for prompts and layouts that were encoded, in bytes, 0..2^40: a mix with the same prompts
-   * or the same picture in the same size does not encode them again. With its keys and values a prompt of Stable Diffusion
-   * 1 takes 8 MiB and of XL 50; with `releaseTextEncoders` only what text encoders say is kept, 0.2 and 0.6. 0 keeps nothing.
-   * Default 128 MiB.
+   * or the same picture in the same size does not encode them again. Half of it is for keys and values, of which a prompt of
+   * Stable Diffusion 1 has 8 MiB and one of XL 50; what text encoders say takes 0.2 and 0.6, and with `releaseTextEncoders` all is for
+   * that and for layouts. 0 keeps nothing. Default 128 MiB.
    */
   cacheBytes?: number | undefined
   /**
