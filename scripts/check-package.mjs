@@ -67,6 +67,7 @@ const allowed = [
   /^(CMakeLists\.txt|sbom\.cdx\.json)$/,
   /^dist\/[\w/-]+\.(js|d\.ts)$|^dist\/clip-merges\.txt$/,
   /^(binding|cpp)\/[\w/-]+\.(cpp|h)$/,
+  /^cpp\/cuda\/\w+\.cu$/,
   /^cpp\/kernels\/instruction_sets\.cmake$/,
   /^third_party\/[\w-]+\.(cmake|cpp|map|md|sh)$/,
   /^models\/(README\.md|glyphs\.png|layouts\/[\w-]+\.png|world-128(-lcm|-tiny)?\/[\w/]+\.(json|safetensors))$/,

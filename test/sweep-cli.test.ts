@@ -129,6 +129,25 @@ describe('magicmix sweep', function () {
     assert.deepEqual(cells[3]!.at, { layout: 'other.png', content: 'a dog, or two' })
   })
 
+  it('computes several seeds together', async () => {
+    const args = ['layout.png', 'a cat', '--vary', 'seed=1,2,3', ...small, ...model, '--json']
+    const [together, single] = await Promise.all([
+      magicmix([...args, '--batch', '3']),
+      magicmix(args),
+    ])
+    assert.equal(together.code, 0, together.stderr)
+    type Out = { plan: object; cells: { seed: number; timings: { steps: number[] } }[] }
+    const [{ plan, cells }, other] = [together, single].map(({ stdout }) => JSON.parse(stdout) as Out) as [Out, Out] // prettier-ignore
+    assert.deepEqual(plan, other.plan)
+    assert.deepEqual(
+      cells.map(({ seed }) => seed),
+      [1, 2, 3],
+    )
+    // One call is one of all of them.
+    assert.deepEqual(cells[0]!.timings.steps, cells[2]!.timings.steps)
+    assert.notDeepEqual(other.cells[0]!.timings.steps, other.cells[2]!.timings.steps)
+  })
+
   const wrong: [what: string, args: string[], message: RegExp][] = [
     ['nothing to vary', ['layout.png', 'a'], /at least one --vary/],
     ['no values', ['layout.png', 'a', '--vary', 'nu'], /NAME=VALUES for --vary but received 'nu'/],
@@ -142,6 +161,7 @@ describe('magicmix sweep', function () {
     ['a content too much', ['layout.png', 'a', '--vary', 'content=a|b'], /a LAYOUT picture but.*2 arg/],
     ['a cell that cannot be', ['layout.png', 'a', '--vary', 'k-min=0.9'], /in the cell kMin 0\.9/],
     ['a phrase that is not there', ['layout.png', 'a', '--vary', 'attention=b=1|a=1'], /'b' is not in the/],
+    ['a batch of no seeds', ['layout.png', 'a', '--vary', 'nu=0,1', '--batch', '2'], /1, as no seeds .* for batch/],
     ['no sheet', ['layout.png', 'a', '--vary', 'nu=1', '-o', 'a.bmp'], /\.png.*a\.bmp/],
   ] // prettier-ignore
   for (const [what, args, message] of wrong) {

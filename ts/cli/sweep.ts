@@ -220,7 +220,7 @@ function requestOf(positionals: readonly string[], values: Values): SweepRequest
   const texts = values.vary as readonly string[] | undefined
   if (!texts) throw new UsageError('Expected at least one --vary, such as --vary nu=0.3,0.6,0.9')
   const vary = varyFrom(texts, options)
-  const cells = textOption(values, 'cells')
+  const { vary: _ofItsOwn, ...others } = sweepOptions
 
   const layoutPrompt = textOption(values, 'layout-prompt')
   const varies = (...names: (keyof Vary)[]) => names.some((name) => isVaried({ vary }, name))
@@ -241,5 +241,5 @@ function requestOf(positionals: readonly string[], values: Values): SweepRequest
     ...(wantsLayout ? { layout: rest.shift()! } : layout ? { layout } : {}),
     ...(wantsContent ? { content: rest.shift()! } : {}),
   })
-  return { ...base, ...(cells === undefined ? {} : { cells }), vary }
+  return { ...base, ...optionsFrom(others, values), vary }
 }
