@@ -75,7 +75,7 @@ export interface ProgressEvent {
 export interface SweepProgressEvent extends ProgressEvent {
   /** Estimated time to the end of the whole sweep in ms; 0 while unknown. */
   etaMs: number
-  /** The cell that is made: its place on the sheet, and the values of the varied options. */
+  /** The cell that is made, of a batch the first: its place on the sheet, and the values of the varied options. */
   cell: {
     /** Row by row from the top left, from 0. */
     index: number

@@ -15,6 +15,7 @@ import { MagicMix, devices } from 'magicmix'
 import { describeGolden } from '../support/golden.js'
 import { describeXl } from '../support/golden-xl.js'
 import type { ModelCase } from '../support/manifest.js'
+import { fixture } from '../support/package-root.js'
 import { tinyHeads, tinyModel, tinyXlHeads, tinyXlModel } from '../support/models.js'
 
 const device = process.env['MAGICMIX_TEST_DEVICE'] ?? 'vulkan'
@@ -59,6 +60,29 @@ describe(device, () => {
       ({ id }) => /^xl-(text-2|unet-b|decode-4)$/.test(id) || (exact && id === 'xl-mix-scales'),
     )
   }
+})
+
+/** Sizes at which kernels come to their limits, which golden numbers are too small for. */
+describe(`large batches on ${device}`, () => {
+  it('are the mixes of single ones', async function () {
+    const found = (await devices()).find(({ id, backend }) => [id, backend].includes(device))
+    if (found?.kind === 'software') this.skip()
+    const seed = [1, 2, 3, 4, 5, 6, 7, 8]
+    const request = {
+      ...{ layout: fixture('landscape256.png'), content: 'a corgi', width: 512, height: 512 },
+      ...{ steps: 1, kMin: 0, kMax: 1, vary: { seed } },
+    }
+    const options = { config: tinyHeads, device, precision: exact ? 'f32' : 'f16' } as const
+    await using mixer = await MagicMix.load({ model: await tinyModel(), ...options })
+    const bytes = async (batch: number) => {
+      const all: (readonly [number, Uint8Array])[] = []
+      for await (const { index, mix } of mixer.sweep({ ...request, batch })) all.push([index, mix.data]) // prettier-ignore
+      return all.sort(([a], [b]) => a - b).flatMap(([, data]) => [...data])
+    }
+    const [single, together] = [await bytes(1), await bytes(8)]
+    const worst = single.reduce((most, value, i) => Math.max(most, Math.abs(value - together[i]!)), 0) // prettier-ignore
+    assert.ok(worst <= 4, `${worst} levels`)
+  })
 })
 
 /** A software renderer takes half a minute for other mixes. */

@@ -5,9 +5,9 @@ import { MagicMixError } from '../errors.js'
 import { isUrl } from '../input/picture-forms.js'
 import {
   type JsonSchema,
-  integer,
   type Option,
   type OptionTable,
+  integer,
   isMissing,
   namesFile,
   schemaOf,
@@ -136,8 +136,9 @@ export interface SweepRequest extends Omit<MixRequest, 'layout' | 'content' | 'o
   cells?: string | undefined
   /**
    * Cells that differ in their seed alone are computed together, up to so many, 1..16; for that `seed` has to be
-   * varied. On a GPU small pictures then take less time, on a CPU there is little to gain; each takes working memory of its own. On a GPU their
-   * pictures may differ by rounding from those of single mixes. `timings` are those of the whole batch. With `previewEvery`, `preview` and `trace` it has to be 1. Default 1.
+   * varied. On a GPU small pictures then take less time, on a CPU there is little to gain; each takes working memory
+   * of its own. On a GPU their pictures may differ by rounding from those of single mixes. `timings` are those of the
+   * whole batch. With `previewEvery`, `preview` and `trace` it has to be 1. Default 1.
    */
   batch?: number | undefined
   /** Called while the sweep is made; if it throws, the sweep rejects with that. */
