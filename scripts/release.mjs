@@ -1,13 +1,14 @@
 /**
  * `npm run release -- --dry-run` does all of a release but publishing: it looks at versions, changelog and tree, builds and
  * packs both packages with the addons that are in prebuilds/ (`--all`: which has to have every platform's), checks the
- * tarballs, and says what would be published and attested. They stay in build/packed. `npm run release -- FOLDER` publishes
+ * tarballs, writes beside each where it comes from, and says what would be published and attested. They stay in build/packed. `npm run release -- FOLDER` publishes
  * those that are there, and only in the workflow made for it.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 
+import { provenanceOf } from './provenance.mjs'
 import { faults, hindrances, refusals } from './release-rules.mjs'
 import { failedChecks, npm, pack, tarballsIn } from './tarballs.mjs'
 import { root } from './third-party.mjs'
@@ -29,6 +30,7 @@ else if (isDry) dryRun()
 else publish()
 
 function dryRun() {
+  const started = new Date()
   const wrong = faults(sources)
   if (wrong.length > 0) return refuse(wrong)
   for (const script of ['build:ts', 'build:server']) npm(['run', '--silent', script])
@@ -36,11 +38,19 @@ function dryRun() {
   const failed = failedChecks(tarballs, { all })
   if (failed.length > 0) return refuse(failed.map((name) => `CHECK_FAILED: ${name}`))
 
+  const commit = git('rev-parse', 'HEAD').trim()
+  const made = { commit, changes: sources.changes, started, finished: new Date(), env: process.env }
+  for (const each of tarballs) {
+    const statement = JSON.stringify(provenanceOf(each, made), null, 2)
+    writeFileSync(provenanceFile(each), `${statement}\n`)
+  }
+
   console.log('\nWould be published, with npm publish --provenance --access public:')
   for (const each of tarballs) {
     console.log(`  ${each.name}@${each.version}  ${megabytes(each.bytes)}, ${each.files} files`)
     console.log(`    ${path.relative(root, each.file)}`)
     console.log(`    integrity sha512-${each.sha512.toString('base64')}`)
+    console.log(`    provenance, not signed: ${path.relative(root, provenanceFile(each))}`)
   }
   console.log(
     'Would be attested by npm for each (SLSA provenance v1, signed for the workflow, in the public log):',
@@ -49,7 +59,7 @@ function dryRun() {
     console.log(`  pkg:npm/${name}@${version} sha512:${sha512.toString('hex').slice(0, 16)}...`)
   }
   console.log(`  built by .github/workflows/release.yml for refs/tags/v${sources.main.version}`)
-  console.log(`  from commit ${git('rev-parse', 'HEAD').trim()}`)
+  console.log(`  from commit ${commit}`)
   console.log(
     'Tarballs made here are not those of a release, and nothing has been attested or published.',
   )
@@ -80,6 +90,10 @@ function publish() {
     })
     if (status !== 0) return refuse([`NOT_PUBLISHED: ${name}; npm ended with ${status}`])
   }
+}
+
+function provenanceFile({ file }) {
+  return file.replace(/\.tgz$/, '.intoto.json')
 }
 
 function refuse(reasons) {

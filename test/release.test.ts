@@ -1,6 +1,7 @@
-/** What `npm run release` refuses, by name. Nothing here packs, and nothing could publish. */
+/** What `npm run release` refuses, by name, and what it says of where a tarball comes from. Nothing here packs or publishes. */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 
@@ -17,6 +18,26 @@ interface Sources {
   server: Manifest
   changelog: string
   changes: string[]
+}
+interface Dependency {
+  uri: string
+  digest: Record<string, string>
+  annotations?: { changes: string[] }
+}
+interface Statement {
+  _type: string
+  subject: { name: string; digest: { sha512: string } }[]
+  predicateType: string
+  predicate: {
+    buildDefinition: {
+      externalParameters: Record<string, string>
+      resolvedDependencies: Dependency[]
+    }
+    runDetails: { builder: { id: string }; metadata: Record<string, string> }
+  }
+}
+interface Provenance {
+  provenanceOf(tarball: object, made: object): Statement
 }
 interface Rules {
   faults(sources: Sources): string[]
@@ -99,5 +120,76 @@ describe('releasing', () => {
       assert.equal(status, 1)
       assert.match(stderr, args[0] === '--publish' ? /^UNKNOWN_OPTION: --publish/ : /^NOT_IN_CI: /)
     }
+  })
+
+  describe('where a tarball comes from', () => {
+    let provenanceOf: Provenance['provenanceOf']
+    before(async () => {
+      const url = pathToFileURL(script('provenance.mjs')).href
+      provenanceOf = ((await import(url)) as Provenance).provenanceOf
+    })
+
+    const sha512 = Buffer.alloc(64, 0xab)
+    const tarball = (name: string) => ({ name, version: '1.2.3', sha512 })
+    const made = {
+      commit: 'c0ffee',
+      changes: [] as string[],
+      started: new Date(1000),
+      finished: new Date(2000),
+      env: {},
+    }
+    const partsOf = ({ predicate }: Statement) => predicate.buildDefinition.resolvedDependencies
+
+    it('names what was made, the commit, and what is compiled in', () => {
+      const statement = provenanceOf(tarball('magicmix'), made)
+      assert.equal(statement._type, 'https://in-toto.io/Statement/v1')
+      assert.equal(statement.predicateType, 'https://slsa.dev/provenance/v1')
+      assert.deepEqual(statement.subject, [
+        { name: 'pkg:npm/magicmix@1.2.3', digest: { sha512: 'ab'.repeat(64) } },
+      ])
+      const [commit, ...parts] = partsOf(statement)
+      assert.deepEqual(commit, { uri: 'urn:x-magicmix:checkout', digest: { gitCommit: 'c0ffee' } })
+      const { version } = JSON.parse(
+        readFileSync(path.join(packageRoot, 'node_modules/node-addon-api/package.json'), 'utf8'),
+      ) as { version: string }
+      const addonApi = parts.find(({ uri }) => uri === `pkg:npm/node-addon-api@${version}`)
+      assert.match(addonApi?.digest.sha512 ?? '', /^[0-9a-f]{128}$/)
+      assert.match(statement.predicate.runDetails.builder.id, /by-hand$/)
+      assert.deepEqual(
+        partsOf(provenanceOf(tarball('magicmix-server'), made)),
+        [commit],
+        'nothing is compiled into the server',
+      )
+    })
+
+    it('says which files differ from the commit', () => {
+      const [commit] = partsOf(
+        provenanceOf(tarball('magicmix'), { ...made, changes: [' M ts/index.ts'] }),
+      )
+      assert.deepEqual(commit?.annotations, { changes: [' M ts/index.ts'] })
+    })
+
+    it('names the workflow and its run, where there is one', () => {
+      const env = {
+        ...workflow,
+        GITHUB_SERVER_URL: 'https://git.example',
+        GITHUB_REPOSITORY: 'them/magicmix',
+        GITHUB_RUN_ID: '7',
+      }
+      const { predicate } = provenanceOf(tarball('magicmix-server'), { ...made, env })
+      const { buildDefinition, runDetails } = predicate
+      assert.equal(
+        runDetails.builder.id,
+        'https://git.example/them/magicmix/.github/workflows/release.yml',
+      )
+      assert.equal(
+        runDetails.metadata.invocationId,
+        'https://git.example/them/magicmix/actions/runs/7',
+      )
+      assert.equal(
+        buildDefinition.resolvedDependencies[0]?.uri,
+        'git+https://git.example/them/magicmix@refs/tags/v1.2.3',
+      )
+    })
   })
 })
