@@ -403,7 +403,9 @@ Napi::Value toJs(Napi::Env env, const ModelInfo &info) {
                        {"anyCase", Napi::Boolean::New(env, each.anyCase)},
                        {"wholeWord", Napi::Boolean::New(env, each.wholeWord)}});
     };
-    const auto &[textEncoders, unet, vae] = info.sizes;
+    const auto &textEncoders = info.sizes.textEncoders;
+    const auto &unet = info.sizes.unet;
+    const auto &vae = info.sizes.vae;
     const auto textEncoder = [&](std::size_t i) -> Napi::Value {
         if (i >= textEncoders.size()) return env.Null();
         const auto &each = textEncoders[i];

@@ -212,7 +212,7 @@ void checkKeys(const Json &config, const std::string &where) {
     for (const auto &[name, value] : config.items()) {
         const auto *key =
             std::find_if(std::begin(kKeys), std::end(kKeys),
-                         [&name = name](const Key &each) { return name == each.name; });
+                         [&wanted = name](const Key &each) { return wanted == each.name; });
         const bool known = key != std::end(kKeys);
         if ((known && key->meaning != Meaning::Off) || isOff(value)) continue;
         refuse(where, name, known ? key->otherwise : "is not known, so that it cannot be honoured");

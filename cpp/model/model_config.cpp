@@ -16,22 +16,22 @@ void override(std::vector<T> &values, const std::vector<T> &wanted) {
 } // namespace
 
 ModelConfig::Vae ModelConfig::Vae::overriddenBy(const Vae &other) const {
-    Vae vae = *this;
-    override(vae.normGroups, other.normGroups);
-    override(vae.scalingFactor, other.scalingFactor);
-    override(vae.latentRgb, other.latentRgb);
-    override(vae.channels, other.channels);
-    override(vae.layers, other.layers);
-    return vae;
+    Vae config = *this;
+    override(config.normGroups, other.normGroups);
+    override(config.scalingFactor, other.scalingFactor);
+    override(config.latentRgb, other.latentRgb);
+    override(config.channels, other.channels);
+    override(config.layers, other.layers);
+    return config;
 }
 
 ModelConfig::TextEncoder ModelConfig::TextEncoder::overriddenBy(const TextEncoder &other) const {
-    TextEncoder text = *this;
-    override(text.heads, other.heads);
-    override(text.layers, other.layers);
-    override(text.activation, other.activation);
-    override(text.padding, other.padding);
-    return text;
+    TextEncoder config = *this;
+    override(config.heads, other.heads);
+    override(config.layers, other.layers);
+    override(config.activation, other.activation);
+    override(config.padding, other.padding);
+    return config;
 }
 
 ModelConfig ModelConfig::overriddenBy(const ModelConfig &caller) const {
