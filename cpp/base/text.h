@@ -3,25 +3,25 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace magicmix {
 
-inline bool startsWith(const std::string &text, const std::string &prefix) {
-    return text.compare(0, prefix.size(), prefix) == 0;
+inline bool startsWith(std::string_view text, std::string_view prefix) {
+    return text.substr(0, prefix.size()) == prefix;
 }
 
-inline bool endsWith(const std::string &text, const std::string &end) {
-    return text.size() >= end.size() &&
-           text.compare(text.size() - end.size(), end.size(), end) == 0;
+inline bool endsWith(std::string_view text, std::string_view end) {
+    return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
 }
 
-inline bool contains(const std::string &text, const std::string &part) {
-    return text.find(part) != std::string::npos;
+inline bool contains(std::string_view text, std::string_view part) {
+    return text.find(part) != std::string_view::npos;
 }
 
 /// What follows `prefix`; empty if `text` does not start with it.
-inline std::optional<std::string> after(const std::string &text, const std::string &prefix) {
+inline std::optional<std::string> after(const std::string &text, std::string_view prefix) {
     if (!startsWith(text, prefix)) return std::nullopt;
     return text.substr(prefix.size());
 }

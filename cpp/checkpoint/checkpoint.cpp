@@ -125,24 +125,24 @@ void Checkpoint::readFolder(bool withVae, const Cancellation &cancel) {
 }
 
 void Checkpoint::readFile(const Cancellation &cancel) {
-    const ModelFile file = readModelFile(path_, cancel);
+    ModelFile file = readModelFile(path_, cancel);
     format_ = file.format;
     refuseOtherFamilies(file.tensors, path_);
     config_ = file.config.overriddenBy(configOfMarkers(file.tensors));
     const bool openClip = hasOpenClipText(file.tensors);
     if (openClip) config_.textEncoder.activation = "gelu";
     const VaeNaming ofVae = vaeNaming(vaeOf(file.tensors));
-    for (const auto &[name, tensor] : withTransformersNames(file.tensors)) {
+    for (auto &[name, tensor] : withTransformersNames(std::move(file.tensors))) {
         const auto inVae = after(name, kVaePrefix);
         if (inVae && ofVae) {
             const std::string vae = ofVae(*inVae);
-            add(name, vae.empty() ? "" : kVaePrefix + vae, tensor);
+            add(name, vae.empty() ? "" : kVaePrefix + vae, std::move(tensor));
             continue;
         }
         const std::string original = withInnerPrefix(name);
         // Files have more than the networks: averages over the training, an optimiser's state.
         if (isOfNetworks(original))
-            add(name, original, tensor);
+            add(name, original, std::move(tensor));
         else
             unknown_.push_back(tensor.name);
     }
@@ -157,14 +157,13 @@ void Checkpoint::readFile(const Cancellation &cancel) {
 }
 
 /// A tensor of one of the networks; `original` is "" if these have no such name.
-void Checkpoint::add(const std::string &name, const std::string &original,
-                     const StoredTensor &tensor) {
+void Checkpoint::add(const std::string &name, const std::string &original, StoredTensor tensor) {
     const std::string full = withInnerPrefix(original);
     if (full.empty() ? contains(name, "position_ids") : isOfNoUse(full)) {
         unknown_.push_back(tensor.name);
     } else if (full.empty()) {
         leftover_.push_back(tensor.name);
-    } else if (!tensors_.emplace(full, tensor).second) {
+    } else if (!tensors_.emplace(full, std::move(tensor)).second) {
         throw Error("MODEL_FORMAT",
                     "'" + path_ + "' has two tensors for '" + full + "', one called '" + name + "'",
                     {{"tensor", name}});

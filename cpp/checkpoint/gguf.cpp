@@ -155,24 +155,25 @@ StoredTensor readDescription(Reader &reader) {
     StoredTensor tensor;
     tensor.name = reader.text(kMaxNameBytes, "the name of a tensor");
     const std::string what = "tensor '" + tensor.name + "'";
-    const auto dimensions = reader.number<std::uint32_t>("the dimensions of " + what);
+    const auto dimensions = reader.number<std::uint32_t>(what);
     if (dimensions > kMaxDimensions) {
         reader.fail("has " + what + " of " + std::to_string(dimensions) + " dimensions; at most " +
                     std::to_string(kMaxDimensions) + " are possible");
     }
-    for (std::uint32_t i = 0; i < dimensions; i++) {
-        const auto length = reader.number<std::uint64_t>("the shape of " + what);
+    tensor.shape.resize(dimensions);
+    for (auto side = tensor.shape.rbegin(); side != tensor.shape.rend(); ++side) {
+        const auto length = reader.number<std::uint64_t>(what);
         if (length > std::uint64_t{1} << 40) reader.fail("has " + what + " with an absurd shape");
-        tensor.shape.insert(tensor.shape.begin(), static_cast<std::int64_t>(length));
+        *side = static_cast<std::int64_t>(length);
     }
-    const auto number = reader.number<std::uint32_t>("the type of " + what);
+    const auto number = reader.number<std::uint32_t>(what);
     tensor.type = number < GGML_TYPE_COUNT ? ggmlTypeName(static_cast<ggml_type>(number)) : "";
     if (tensor.type.empty()) {
         throw Error("MODEL_UNSUPPORTED",
                     what + " is of type " + std::to_string(number) + ", which is not known here",
                     {{"tensor", tensor.name}});
     }
-    tensor.offset = reader.number<std::uint64_t>("the offset of " + what);
+    tensor.offset = reader.number<std::uint64_t>(what);
 
     const BlockSize block = blockSize(static_cast<ggml_type>(number));
     const std::uint64_t count = elementCount(tensor.shape, what);

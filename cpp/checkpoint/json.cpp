@@ -89,6 +89,9 @@ Json parseJsonFile(const std::string &path) {
 }
 
 bool isUtf8(const std::string &text) {
+    // Nearly all names are plain.
+    const auto ascii = [](char c) { return static_cast<unsigned char>(c) < 128; };
+    if (std::all_of(text.begin(), text.end(), ascii)) return true;
     try {
         return !Json(text).dump().empty();
     } catch (const Json::exception &) {

@@ -111,25 +111,33 @@ std::string withUsualPrefix(const std::string &name) {
 
 bool hasOpenClipText(const StoredTensors &tensors) { return hasPrefix(tensors, kOpenClipPrefix); }
 
-StoredTensors withTransformersNames(const StoredTensors &tensors) {
+StoredTensors withTransformersNames(StoredTensors tensors) {
     const bool foreign = hasPrefix(tensors, kForeignPrefixes[0].first);
     const bool fused = hasFusedProjection(tensors);
     StoredTensors result;
-    for (const auto &[given, tensor] : tensors) {
-        const std::string name = foreign ? withUsualPrefix(given) : given;
-        StoredTensors parts = renamedHalfway(tensor, name, fused);
+    // What keeps its name is moved, not copied: nearly all.
+    while (!tensors.empty()) {
+        auto node = tensors.extract(tensors.begin());
+        const StoredTensor &tensor = node.mapped();
+        const auto requireNew = [&](bool isNew, const std::string &name) {
+            if (isNew) return;
+            throw Error("MODEL_FORMAT",
+                        "'" + tensor.file->path() + "' has two tensors for '" + name +
+                            "', one called '" + tensor.name + "'",
+                        {{"tensor", tensor.name}});
+        };
+        if (foreign) node.key() = withUsualPrefix(node.key());
+        StoredTensors parts = renamedHalfway(tensor, node.key(), fused);
         for (const Place &place : kPlaces) {
-            if (const auto rest = after(name, place.openClip))
+            if (const auto rest = after(node.key(), place.openClip))
                 parts = renamed(tensor, *rest, place);
         }
-        if (parts.empty()) parts = {{name, tensor}};
-        for (const auto &[newName, part] : parts) {
-            if (result.emplace(newName, part).second) continue;
-            throw Error("MODEL_FORMAT",
-                        "'" + tensor.file->path() + "' has two tensors for '" + newName +
-                            "', one called '" + given + "'",
-                        {{"tensor", given}});
+        for (const auto &[name, part] : parts) {
+            requireNew(result.emplace(name, part).second, name);
         }
+        if (!parts.empty()) continue;
+        const auto inserted = result.insert(std::move(node));
+        requireNew(inserted.inserted, inserted.position->first);
     }
     return result;
 }

@@ -14,7 +14,7 @@ bool hasOpenClipText(const StoredTensors &tensors);
 /// All tensors, those of such a text encoder under the names that transformers gives them and that
 /// Stable Diffusion 1.x has, the same for the two of XL. What fuses queries, keys and values
 /// becomes three parts of it; what is not needed for text states keeps its name.
-StoredTensors withTransformersNames(const StoredTensors &tensors);
+StoredTensors withTransformersNames(StoredTensors tensors);
 
 /// How original files of XL call a tensor of the second text encoder, which transformers calls
 /// `name`.

@@ -186,34 +186,39 @@ function heads(): Seeds {
   const config = {
     unet: { num_attention_heads: 1, norm_num_groups: 2, sample_size: 8 },
     text_encoder: { num_attention_heads: 1 },
+    text_encoder_2: { num_attention_heads: 1 },
     vae: { norm_num_groups: 2 },
   }
-  const sizes = (channels: number[]): FormulaConfig => ({
-    text: { vocabulary: 49408, positions: 77, width: 2, layers: 1, mlpWidth: 4 },
-    unet: { latentChannels: 4, channels, layersPerLevel: 1 },
-    vae: { channels: [2, 2, 2, 4], layersPerLevel: 1 },
-  })
-  const second = sizes([2, 4])
-  Object.assign(second.unet, { linearProjections: true })
-  Object.assign(second.text, { openClip: true, layers: 2, width: 64, mlpWidth: 4 })
-  const tensors = [
-    formulaTensors(sizes([2, 4])),
-    formulaTensors(sizes([2, 4])).filter(({ name }) => !name.includes('middle_block')),
-    formulaTensors(second),
+  const text = { vocabulary: 49408, positions: 77, width: 2, layers: 1, mlpWidth: 4 }
+  const openClip = { ...text, openClip: true, layers: 2, width: 64 } as const
+  const unet = { latentChannels: 4, layersPerLevel: 1 }
+  // What reads a model takes a time that grows with its tensors, so there are few: 300 and not 1100.
+  const vae = { channels: [2, 2, 2, 4], layersPerLevel: 1 }
+  const models: FormulaConfig[] = [
+    { text, vae, unet: { ...unet, channels: [2], depths: [1] } },
+    { text, vae, unet: { ...unet, channels: [2, 4], depths: [0, 1], middle: 'none' } },
+    {
+      ...{ text: openClip, vae },
+      unet: { ...unet, channels: [2], depths: [0], linearProjections: true },
+    },
+    {
+      ...{ text: { ...text, layers: 2 }, text2: openClip, vae },
+      unet: { ...unet, channels: [2], depths: [1], linearProjections: true, middle: 'one' },
+    },
   ]
   return Object.fromEntries(
-    tensors.map((specs, i) => [
-      String(i),
-      [JSON.stringify(config), ...specs.map(({ name, shape }) => [name, ...shape].join(' '))].join(
-        '\n',
-      ),
-    ]),
+    models.map((model, i) => {
+      const lines = formulaTensors(model).map(({ name, shape }) => [name, ...shape].join(' '))
+      return [String(i), [JSON.stringify(config), ...lines].join('\n')]
+    }),
   )
 }
 
 /** Which head, changes of four bytes, a zero and a configuration: see `formats/networks.cpp`. */
 function networksSeeds(): Seeds {
-  const wholes = [0, 1, 2].map((head) => [`head-${head}`, Uint8Array.of(head)] as const)
+  const wholes = [0, 1, 2, 3, 255].map(
+    (head) => [`head-${head}`, Uint8Array.of(head)] as const,
+  )
   const kinds = [1, 2, 3, 4, 5, 6, 7, 8].map(
     (what) => [`change-${what}`, Uint8Array.of(0, what, 40 * what, 0, 2 + what)] as const,
   )

@@ -1,8 +1,8 @@
-// Whole models, from a safetensors file to built networks. The input says how the file comes about:
-// the first byte which of the heads that seeds.ts made is changed (names and shapes of a model of
-// absurdly narrow networks), then four bytes for each change, up to a zero, then the configuration
-// as JSON, unless that of the head shall stay. So an input is always a file that can be read, and
-// it is small. The values are zeros.
+// Whole models, from a file to built networks. The input says how the file comes about: the first
+// byte which of the heads that seeds.ts made is changed (names and shapes of a model of absurdly
+// narrow networks) and in which format it is written, then four bytes for each change, up to a
+// zero, then the configuration as JSON, unless that of the head shall stay. So an input is nearly
+// always a file that can be read, and it is small. The values are zeros.
 
 #include "checkpoint/configuration.h"
 #include "engine/inspect.h"
@@ -13,10 +13,21 @@
 #include <fstream>
 #include <iostream>
 #include <sstream>
-#include <string_view>
 #include <vector>
 
 namespace {
+
+/// By its name in a safetensors file, or by its number in a GGUF file.
+struct Type {
+    const char *name;
+    std::uint32_t number;
+    std::uint64_t bytes;
+};
+constexpr Type kF16 = {"F16", 1, 2};
+constexpr std::uint32_t kNone = 99;
+constexpr Type kTypes[] = {
+    {"F32", 0, 4},  kF16,          {"BF16", 30, 2},       {"F64", 28, 8},
+    {"I64", 27, 8}, {"I8", 24, 1}, {"F8_E4M3", kNone, 1}, {"F8_E5M2", kNone, 1}};
 
 constexpr std::uint64_t kMostTensorBytes = std::uint64_t{1} << 30;
 constexpr std::uint64_t kMostFileBytes = std::uint64_t{1} << 40;
@@ -25,7 +36,7 @@ constexpr std::size_t kMostTensors = 2000;
 struct Tensor {
     std::string name;
     std::vector<std::uint64_t> shape;
-    const char *type = "F16";
+    const Type *type = nullptr;
 };
 
 /// A file of `seeds/heads`: a line of configuration, then a line "NAME SIDES..." for each tensor.
@@ -44,19 +55,13 @@ Head readHead(const std::string &path) {
     while (std::getline(file, line)) {
         std::istringstream words(line);
         Tensor tensor;
+        tensor.type = &kF16;
         words >> tensor.name;
         for (std::uint64_t side = 0; words >> side;) tensor.shape.push_back(side);
         head.tensors.push_back(tensor);
     }
     return head;
 }
-
-struct Type {
-    const char *name;
-    std::uint64_t bytes;
-};
-constexpr Type kTypes[] = {{"F8_E4M3", 1}, {"F8_E5M2", 1}, {"F16", 2}, {"BF16", 2},
-                           {"F32", 4},     {"F64", 8},     {"I64", 8}, {"U8", 1}};
 
 constexpr std::uint64_t kSides[] = {
     0,  1,  2,  3,  4,   5,   6,   7,   8,   9,   12,   16,   24,   31,    32,    33,
@@ -81,7 +86,7 @@ void apply(const Change &change, std::vector<Tensor> &tensors) {
     Tensor &tensor = tensors[index];
     const std::uint64_t side = kSides[change.value % std::size(kSides)];
     switch (change.what % 8) {
-    case 0: tensor.type = kTypes[change.value % std::size(kTypes)].name; break;
+    case 0: tensor.type = &kTypes[change.value % std::size(kTypes)]; break;
     case 1:
         if (!tensor.shape.empty()) tensor.shape[change.value / 32 % tensor.shape.size()] = side;
         break;
@@ -134,10 +139,7 @@ void apply(const Change &change, std::vector<Tensor> &tensors) {
 }
 
 std::uint64_t bytesOf(const Tensor &tensor) {
-    const auto *type = std::find_if(std::begin(kTypes), std::end(kTypes), [&](const Type &each) {
-        return std::string_view(each.name) == tensor.type;
-    });
-    std::uint64_t bytes = type->bytes;
+    std::uint64_t bytes = tensor.type->bytes;
     for (const std::uint64_t side : tensor.shape) {
         bytes = side > kMostTensorBytes / std::max<std::uint64_t>(bytes, 1) ? kMostTensorBytes
                                                                             : bytes * side;
@@ -150,14 +152,52 @@ std::string quoted(const std::string &text) {
     return Json(text).dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-/// The head as a safetensors file has it, of tensors that lie one after the other; `end` becomes
-/// the number of bytes behind it.
-std::string headText(const std::vector<Tensor> &tensors, const std::string &configuration,
+/// `number` in as many bytes as its type has, the lowest first.
+template <typename T>
+void append(std::string &text, T number) {
+    for (unsigned i = 0; i < sizeof(T); i++) {
+        text += static_cast<char>(static_cast<std::uint64_t>(number) >> (8 * i) & 255);
+    }
+}
+
+void appendText(std::string &text, const std::string &more) {
+    append(text, std::uint64_t{more.size()});
+    text += more;
+}
+
+/// The head of a GGUF file, whose reader takes little time; `end` becomes the number of bytes
+/// behind it.
+std::string ggufHead(const std::vector<Tensor> &tensors, const std::string &configuration,
                      std::uint64_t &end) {
+    constexpr std::uint32_t version = 3, ofString = 8;
+    constexpr std::uint64_t alignment = 32, pairs = 1;
+    std::string text = "GGUF";
+    append(text, version);
+    append(text, std::uint64_t{tensors.size()});
+    append(text, pairs);
+    appendText(text, magicmix::kConfigurationKey);
+    append(text, ofString);
+    appendText(text, configuration);
+    for (const auto &tensor : tensors) {
+        appendText(text, tensor.name);
+        append(text, static_cast<std::uint32_t>(tensor.shape.size()));
+        for (auto side = tensor.shape.rbegin(); side != tensor.shape.rend(); ++side)
+            append(text, *side);
+        append(text, tensor.type->number);
+        append(text, end);
+        end += (bytesOf(tensor) + alignment - 1) / alignment * alignment;
+    }
+    text.resize((text.size() + alignment - 1) / alignment * alignment);
+    return text;
+}
+
+/// The same of a safetensors file, of tensors that lie one after the other.
+std::string safetensorsHead(const std::vector<Tensor> &tensors, const std::string &configuration,
+                            std::uint64_t &end) {
     std::string text = "{\"__metadata__\":{\"" + std::string(magicmix::kConfigurationKey) +
                        "\":" + quoted(configuration) + "}";
     for (const auto &tensor : tensors) {
-        text += ",\"" + tensor.name + "\":{\"dtype\":\"" + tensor.type + "\",\"shape\":[";
+        text += ",\"" + tensor.name + "\":{\"dtype\":\"" + tensor.type->name + "\",\"shape\":[";
         for (std::size_t i = 0; i < tensor.shape.size(); i++) {
             text += (i == 0 ? "" : ",") + std::to_string(tensor.shape[i]);
         }
@@ -165,7 +205,10 @@ std::string headText(const std::vector<Tensor> &tensors, const std::string &conf
         end += bytesOf(tensor);
         text += "," + std::to_string(end) + "]}";
     }
-    return text + "}";
+    text += "}";
+    std::string file;
+    appendText(file, text);
+    return file;
 }
 
 } // namespace
@@ -185,6 +228,7 @@ extern "C" int LLVMFuzzerInitialize(int *, char ***arguments) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size) {
     if (size == 0) return 0;
+    constexpr std::uint8_t asSafetensors = 255;
     const Head &head = heads[data[0] % heads.size()];
     std::vector<Tensor> tensors = head.tensors;
     std::size_t at = 1;
@@ -195,11 +239,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size
     std::string configuration(reinterpret_cast<const char *>(data) + at, size - at);
     if (configuration.empty()) configuration = head.configuration;
     std::uint64_t end = 0;
-    const std::string text = headText(tensors, configuration, end);
-
-    std::string file(8, '\0');
-    for (unsigned i = 0; i < 8; i++) file[i] = static_cast<char>(text.size() >> (8 * i) & 255);
-    file += text;
+    const std::string file = data[0] != asSafetensors ? ggufHead(tensors, configuration, end)
+                                                     : safetensorsHead(tensors, configuration, end);
     const std::string path =
         magicmix::memoryFile(file, file.size() + std::min(end, kMostFileBytes));
     magicmix::expectErrorAtMost([&] {
