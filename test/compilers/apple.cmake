@@ -1,0 +1,30 @@
+# For an ARM Mac, from another system: see apple.sh, which says what MAGICMIX_APPLE holds.
+set(CMAKE_SYSTEM_NAME Darwin)
+set(CMAKE_SYSTEM_PROCESSOR arm64)
+set(CMAKE_OSX_ARCHITECTURES arm64)
+set(CMAKE_OSX_SYSROOT "")
+set(CMAKE_TRY_COMPILE_PLATFORM_VARIABLES MAGICMIX_APPLE MAGICMIX_LLVM)
+
+set(_clang "--target=arm64-apple-macos13 -nostdlibinc -isystem ${MAGICMIX_APPLE}/include -iframework ${MAGICMIX_APPLE}/Frameworks")
+set(_clangxx "-nostdinc++ -isystem ${MAGICMIX_APPLE}/include/c++/v1 ${_clang}") # libc++'s headers come before C's
+foreach(_language C OBJC ASM)
+  set(CMAKE_${_language}_COMPILER "${MAGICMIX_LLVM}/clang")
+  set(CMAKE_${_language}_FLAGS_INIT "${_clang}")
+endforeach()
+foreach(_language CXX OBJCXX)
+  set(CMAKE_${_language}_COMPILER "${MAGICMIX_LLVM}/clang++")
+  set(CMAKE_${_language}_FLAGS_INIT "${_clangxx}")
+endforeach()
+set(CMAKE_AR "${MAGICMIX_LLVM}/llvm-ar" CACHE FILEPATH "")
+set(CMAKE_RANLIB "${MAGICMIX_LLVM}/llvm-ranlib" CACHE FILEPATH "")
+set(CMAKE_LINKER "${MAGICMIX_LLVM}/ld64.lld" CACHE FILEPATH "")
+set(CMAKE_INSTALL_NAME_TOOL true)
+
+# The C and C++ libraries of a Mac are not there: what the frameworks do not have is left to the loader.
+set(_linker "-fuse-ld=lld -nostdlib -Wl,-syslibroot,${MAGICMIX_APPLE} -Wl,-undefined,dynamic_lookup")
+string(APPEND _linker " -F${MAGICMIX_APPLE}/Frameworks -L${MAGICMIX_APPLE}/lib -Wl,-platform_version,macos,13.0,14.0")
+foreach(_kind EXE SHARED MODULE)
+  set(CMAKE_${_kind}_LINKER_FLAGS_INIT "${_linker}")
+endforeach()
+set(CMAKE_TRY_COMPILE_TARGET_TYPE STATIC_LIBRARY)
+set(CMAKE_FRAMEWORK_PATH "${MAGICMIX_APPLE}/Frameworks")
