@@ -13,6 +13,7 @@
 #include "model/names.h"
 
 #include <algorithm>
+#include <cstring>
 #include <filesystem>
 #include <set>
 
@@ -32,7 +33,7 @@ std::optional<std::string> inText(const std::string &name) {
 }
 
 /// Some tools save a text encoder without its inner prefix.
-std::string withInnerPrefix(const std::string &name) {
+std::string withInnerPrefix(std::string name) {
     const auto rest = inText(name);
     if (!rest || startsWith(*rest, "text_model.") || startsWith(*rest, "text_projection")) {
         return name;
@@ -48,8 +49,9 @@ bool isOfNetworks(const std::string &name) {
 /// what CLIP compares texts with pictures by.
 bool isOfNoUse(const std::string &name) {
     if (contains(name, "position_ids")) return true;
-    for (const char *part : {"loss.", "model_ema."}) {
-        if (startsWith(name, kVaePrefix + std::string(part))) return true;
+    if (startsWith(name, kVaePrefix)) {
+        const auto rest = std::string_view(name).substr(std::strlen(kVaePrefix));
+        return startsWith(rest, "loss.") || startsWith(rest, "model_ema.");
     }
     const auto text = inText(name);
     if (!text) return false;
@@ -139,10 +141,10 @@ void Checkpoint::readFile(const Cancellation &cancel) {
             add(name, vae.empty() ? "" : kVaePrefix + vae, std::move(tensor));
             continue;
         }
-        const std::string original = withInnerPrefix(name);
+        std::string original = withInnerPrefix(name);
         // Files have more than the networks: averages over the training, an optimiser's state.
         if (isOfNetworks(original))
-            add(name, original, std::move(tensor));
+            add(name, std::move(original), std::move(tensor));
         else
             unknown_.push_back(tensor.name);
     }
@@ -157,13 +159,13 @@ void Checkpoint::readFile(const Cancellation &cancel) {
 }
 
 /// A tensor of one of the networks; `original` is "" if these have no such name.
-void Checkpoint::add(const std::string &name, const std::string &original, StoredTensor tensor) {
-    const std::string full = withInnerPrefix(original);
+void Checkpoint::add(const std::string &name, std::string original, StoredTensor tensor) {
+    std::string full = withInnerPrefix(std::move(original));
     if (full.empty() ? contains(name, "position_ids") : isOfNoUse(full)) {
         unknown_.push_back(tensor.name);
     } else if (full.empty()) {
         leftover_.push_back(tensor.name);
-    } else if (!tensors_.emplace(full, std::move(tensor)).second) {
+    } else if (!tensors_.try_emplace(std::move(full), std::move(tensor)).second) {
         throw Error("MODEL_FORMAT",
                     "'" + path_ + "' has two tensors for '" + full + "', one called '" + name + "'",
                     {{"tensor", name}});

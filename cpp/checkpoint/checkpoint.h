@@ -64,7 +64,7 @@ private:
     std::vector<Missing> missingNetworks() const;
     void readFolder(bool withVae, const Cancellation &cancel);
     void readFile(const Cancellation &cancel);
-    void add(const std::string &name, const std::string &original, StoredTensor tensor);
+    void add(const std::string &name, std::string original, StoredTensor tensor);
     void dropUnusedTextLayer(bool openClip);
     void addTinyDecoder(const std::string &path, const Cancellation &cancel);
     void replaceVae(const std::string &path, const Cancellation &cancel);

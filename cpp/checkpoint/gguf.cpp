@@ -62,7 +62,7 @@ public:
     }
 
     std::string text(std::uint64_t limit, const std::string &what) {
-        const auto length = number<std::uint64_t>("the length of " + what);
+        const auto length = number<std::uint64_t>(what);
         if (length > limit) {
             fail("has " + what + " of " + std::to_string(length) + " bytes; at most " +
                  std::to_string(limit) + " are read");
@@ -235,10 +235,9 @@ GgufFile readGguf(const std::shared_ptr<const InputFile> &file, const Cancellati
     for (std::uint64_t i = 0; i < tensorCount; i++) {
         StoredTensor tensor = readDescription(reader);
         tensor.file = file;
-        const std::string name = tensor.name;
-        if (!result.tensors.emplace(name, std::move(tensor)).second) {
-            reader.fail("has two tensors called '" + name + "'");
-        }
+        const auto [at, isNew] = result.tensors.try_emplace(tensor.name);
+        if (!isNew) reader.fail("has two tensors called '" + tensor.name + "'");
+        at->second = std::move(tensor);
     }
 
     const std::uint64_t padding =

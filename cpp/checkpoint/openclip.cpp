@@ -5,6 +5,7 @@
 #include "model/names.h"
 
 #include <algorithm>
+#include <cstring>
 #include <regex>
 #include <utility>
 
@@ -82,13 +83,15 @@ StoredTensors renamed(const StoredTensor &stored, const std::string &name, const
 /// that of the pooled vector, which is turned as in the file that it was made of: as OpenCLIP has
 /// it where the others are fused.
 StoredTensors renamedHalfway(const StoredTensor &stored, const std::string &name, bool fused) {
+    static const std::string fusedPart = "self_attn.in_proj.";
+    static const std::string pooled = kXlSecondPrefix + ("text_model." + kProjection);
     for (const char *kind : {"weight", "bias"}) {
-        const std::string end = std::string("self_attn.in_proj.") + kind;
-        if (endsWith(name, end)) {
-            return splitProjection(stored, name.substr(0, name.size() - end.size()), kind);
-        }
+        if (!endsWith(name, kind)) continue;
+        const std::string_view rest(name.data(), name.size() - std::strlen(kind));
+        if (!endsWith(rest, fusedPart)) continue;
+        return splitProjection(stored, name.substr(0, rest.size() - fusedPart.size()), kind);
     }
-    if (name == kXlSecondPrefix + ("text_model." + kProjection)) {
+    if (name == pooled) {
         return {{kXlSecondPrefix + kProjection + ".weight", fused ? transposed(stored) : stored}};
     }
     return {};

@@ -216,9 +216,7 @@ function heads(): Seeds {
 
 /** Which head, changes of four bytes, a zero and a configuration: see `formats/networks.cpp`. */
 function networksSeeds(): Seeds {
-  const wholes = [0, 1, 2, 3, 255].map(
-    (head) => [`head-${head}`, Uint8Array.of(head)] as const,
-  )
+  const wholes = [0, 1, 2, 3].map((head) => [`head-${head}`, Uint8Array.of(head)] as const)
   const kinds = [1, 2, 3, 4, 5, 6, 7, 8].map(
     (what) => [`change-${what}`, Uint8Array.of(0, what, 40 * what, 0, 2 + what)] as const,
   )
