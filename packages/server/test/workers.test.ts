@@ -82,6 +82,7 @@ describe('magicmix worker', function () {
   async function workerOn(client: Client, job: JsonJob, crew: { child: ChildProcess }[]) {
     for (;;) {
       const { body } = await client.send<JsonJob>('GET', job.links.self ?? '')
+      assert.notEqual(body.status, 'completed', 'the job ended before anybody saw who had it')
       const { body: seen } = await client.send<{ workers: Card[] }>('GET', '/v1/workers')
       const card = seen.workers.find(({ running }) => running.includes(job.id))
       const [child] = crew.map(({ child }) => child).filter(({ pid }) => pid === card?.pid)
