@@ -15,6 +15,13 @@ import { Client, type Event, type JsonJob, eventsIn, long, small } from './suppo
 
 const main = path.join(__dirname, '..', '..', '..', 'dist', 'cli', 'main.js')
 
+interface OpenApi {
+  paths: Record<
+    string,
+    { get?: { responses: Record<string, { content: Record<string, object> }> } }
+  >
+}
+
 describe('magicmix worker', function () {
   needsRedis(this)
   let redis: RedisServer
@@ -198,6 +205,13 @@ describe('magicmix worker', function () {
       assert.equal(refused.headers.get('retry-after'), '5')
     }
     assert.equal((await client.send('GET', '/health/live')).status, 200)
+    const { body: api } = await client.send<OpenApi>('GET', '/openapi.json')
+    for (const [url, { get }] of Object.entries(api.paths)) {
+      if (!get || url.includes('{')) continue
+      const { status, headers } = await client.send('GET', url)
+      const [type = ''] = headers.get('content-type')?.split(';') ?? []
+      assert.ok(get.responses[status]?.content[type], `${url} answers ${status}, ${type}`)
+    }
     await redis.begin()
     for (const stream of streams) {
       const ends = (await stream).filter(({ event }) => event === 'end')

@@ -4,10 +4,18 @@ import type { FastifyInstance } from 'fastify'
 
 import { versions } from '../version.js'
 
-/** @param outage the answer of every route of jobs while their queue does not answer, where that can be */
+/** Of a route, for one status. */
+interface Answer {
+  description: string
+  content: Record<string, object>
+}
+
+const asksQueue = /^\/(v1\/(mixes|sweeps)|health\/ready|metrics)/
+
+/** @param outage the answer of every route that asks the queue while that does not answer, where that can be */
 export async function openApi(
   app: FastifyInstance,
-  { hasToken, outage }: { hasToken: boolean; outage: object | undefined },
+  { hasToken, outage }: { hasToken: boolean; outage: Answer | undefined },
 ): Promise<void> {
   await app.register(swagger, {
     openapi: {
@@ -31,10 +39,12 @@ export async function openApi(
           }
         : {}),
     },
-    transform: ({ schema, url }) =>
-      outage && /^\/v1\/(mixes|sweeps)/.test(url)
-        ? { schema: { ...schema, response: { ...Object(schema.response), 503: outage } }, url }
-        : { schema, url },
+    transform({ schema, url }) {
+      if (!outage || !asksQueue.test(url)) return { schema, url }
+      const answers = Object(schema.response) as Record<number, Answer>
+      const content = { ...answers[503]?.content, ...outage.content }
+      return { schema: { ...schema, response: { ...answers, 503: { ...outage, content } } }, url }
+    },
     refResolver: {
       buildLocalReference: (json, _base, _fragment, i) =>
         typeof json.$id === 'string' ? json.$id : `schema-${i}`,
