@@ -1,8 +1,8 @@
 /**
  * `npm run release -- --dry-run` does all of a release but publishing: it looks at versions, changelog and tree, builds and
  * packs both packages with the addons that are in prebuilds/ (`--all`: which has to have every platform's), checks the
- * tarballs, writes beside each where it comes from, and says what would be published and attested. They stay in build/packed. `npm run release -- FOLDER` publishes
- * those that are there, and only in the workflow made for it.
+ * tarballs, writes beside each where it comes from, and says what would be published and attested. They stay in build/packed.
+ * `npm run release -- FOLDER` publishes those that are there, and only in the workflow made for it.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
