@@ -3,54 +3,14 @@
  * lacks operations, is full, or fails when it is told to.
  */
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
-import { existsSync } from 'node:fs'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { promisify } from 'node:util'
 
-import { packageRoot } from './support/package-root.js'
-import { programOf } from './support/programs.js'
+import { FakeGpu } from './support/fake-gpu.js'
 import { tinyDecoders, writeTinyFolder } from './support/tiny-decoders.js'
-
-const run = promisify(execFile)
-const build = path.join(packageRoot, 'build')
 
 describe('a GPU', function () {
   this.timeout(300_000)
-  let folder: string
-  let env: NodeJS.ProcessEnv
-  before(async function () {
-    if (process.platform !== 'linux') this.skip()
-    const library = path.join(build, 'fake-gpu', 'magicmix-vulkan.so')
-    assert.ok(existsSync(library), `${library} is not built: npm run build:native`)
-    folder = await mkdtemp(path.join(tmpdir(), 'magicmix-gpu-'))
-    env = {
-      ...process.env,
-      MAGICMIX_BACKENDS: path.join(build, 'fake-gpu'),
-      MAGICMIX_CACHE: path.join(folder, 'cache'),
-      VK_DRIVER_FILES: path.join(build, 'fake-gpu'), // as if there were a driver
-    }
-  })
-  after(() => rm(folder, { recursive: true, force: true }))
-
-  /** What a program with this body, which gives a value, says of a mixer on the GPU. */
-  async function onGpu<T>(body: string, settings: Record<string, string> = {}): Promise<T> {
-    const program = await programOf(`
-      const { devices } = require(${JSON.stringify(packageRoot)})
-      const load = (more) => MagicMix.load({ ...options, device: 'auto', ...more })
-      const failure = (promise) => promise.then(
-        () => 'none',
-        ({ code, message, details }) => ({ code, message, details }),
-      )
-      const main = async () => { ${body} }
-      main().then((value) => console.log(JSON.stringify(value)))`)
-    const { stdout } = await run(process.execPath, ['-e', program], {
-      env: { ...env, ...settings },
-    })
-    return JSON.parse(stdout) as T
-  }
+  const gpu = new FakeGpu('vulkan')
 
   interface Failure {
     code: string
@@ -59,7 +19,7 @@ describe('a GPU', function () {
   }
 
   it('is taken by auto, and makes the same picture as the CPU', async () => {
-    const found = await onGpu<{ chosen: string; placement: object; difference: number }>(`
+    const found = await gpu.says<{ chosen: string; placement: object; difference: number }>(`
       const chosen = (await devices()).find((device) => device.chosen).id
       const [gpu, cpu] = [await load(), await load({ device: 'cpu' })]
       const [one, other] = [await gpu.mix(request), await cpu.mix(request)]
@@ -73,27 +33,16 @@ describe('a GPU', function () {
 
   it('leaves to the CPU what it lacks, operation by operation, and is as exact', async () => {
     const lacking = ['GROUP_NORM', 'FLASH_ATTN_EXT', 'CONV_2D', 'UPSCALE', 'SOFT_MAX']
-    const log = path.join(folder, 'computed')
-    const mocha = path.join(packageRoot, 'node_modules', 'mocha', 'bin', 'mocha.js')
-    const { stdout } = await run(process.execPath, [mocha, '--config', '.mocharc.gpu.json'], {
-      cwd: packageRoot,
-      env: {
-        ...env,
-        MAGICMIX_TEST_DEVICE: 'vulkan:0',
-        GGML_VK_DISABLE_F16: '1',
-        FAKE_GPU_LACKS: lacking.join(),
-        FAKE_GPU_LOG: log,
-      },
-    }).catch((error: { stdout: string }) => assert.fail(error.stdout))
-    assert.ok(Number(/(\d+) passing/.exec(stdout)?.[1]) > 20, stdout)
-
-    const computed = (await readFile(log, 'utf8')).split('\n')
+    const computed = await gpu.passesGolden({
+      GGML_VK_DISABLE_F16: '1',
+      FAKE_GPU_LACKS: lacking.join(),
+    })
     for (const name of ['MUL_MAT', 'IM2COL', 'SILU']) assert.ok(computed.includes(name), name)
     for (const name of lacking) assert.ok(!computed.includes(name), name)
   })
 
   it('keeps off it what shall stay on the CPU', async () => {
-    const placement = await onGpu(`
+    const placement = await gpu.says(`
       const mixer = await load({ keepOnCpu: ['textEncoder', 'vae'] })
       await mixer.mix(request)
       return mixer.model.placement`)
@@ -101,8 +50,8 @@ describe('a GPU', function () {
   })
 
   it('runs a tiny decoder, too, or leaves it to the CPU with the autoencoder', async () => {
-    const tiny = await writeTinyFolder(path.join(folder, 'tiny'), tinyDecoders.small)
-    const differences = await onGpu<number[]>(`
+    const tiny = await writeTinyFolder(path.join(gpu.folder, 'tiny'), tinyDecoders.small)
+    const differences = await gpu.says<number[]>(`
       const tinyDecoder = ${JSON.stringify(tiny)}
       const wanted = { ...request, decoder: 'tiny', previewEvery: 1, onProgress() {} }
       const mixed = []
@@ -116,7 +65,7 @@ describe('a GPU', function () {
   })
 
   it('is too small for a model: says how much it takes, and how much there is', async () => {
-    const failure = await onGpu<Failure>('return failure(load())', {
+    const failure = await gpu.says<Failure>('return failure(load())', {
       FAKE_GPU_MEMORY: String(1 << 20),
     })
     assert.equal(failure.code, 'OUT_OF_MEMORY')
@@ -124,7 +73,7 @@ describe('a GPU', function () {
   })
 
   it('is too small for a picture, and goes on with a smaller one', async () => {
-    const [failure, small] = await onGpu<[Failure, number]>(
+    const [failure, small] = await gpu.says<[Failure, number]>(
       `const mixer = await load()
       const large = failure(mixer.mix({ ...request, width: 1024, height: 1024 }))
       return [await large, (await mixer.mix(request)).width]`,
@@ -136,7 +85,7 @@ describe('a GPU', function () {
   })
 
   it('is too small for more sessions of the UNet, which is found before the first step', async () => {
-    const needed = await onGpu<Record<string, Failure & { stages: string[] }>>(`
+    const needed = await gpu.says<Record<string, Failure & { stages: string[] }>>(`
       const mixer = await load({ keepOnCpu: ['vae'] })
       process.env.FAKE_GPU_MEMORY = String(mixer.model.memory.weights)
       const changes = { guidance: { guidanceInterval: [0, 0.3] }, cache: { cache: {} } }
@@ -161,7 +110,7 @@ describe('a GPU', function () {
 
   it('uses the inner levels again as the CPU does, whichever of the two computes them', async () => {
     for (const lacks of ['', 'GROUP_NORM', 'UPSCALE,CONCAT,ADD']) {
-      const difference = await onGpu<number>(
+      const difference = await gpu.says<number>(
         `
         const [gpu, cpu] = [await load(), await load({ device: 'cpu' })]
         const cached = { ...request, steps: 8, cache: { every: 3, blocks: 4 } }
@@ -173,8 +122,23 @@ describe('a GPU', function () {
     }
   })
 
+  it('computes the text states of a prompt once, and its keys and values', async () => {
+    await gpu.says('return devices()') // the test of the device computes, too
+    const products = async (mixes: number, cacheBytes: number) => {
+      const counts = await gpu.counts(`
+        const mixer = await load({ cacheBytes: ${cacheBytes} })
+        for (let i = 0; i < ${mixes}; i++) await mixer.mix({ ...request, seed: i })
+        await mixer.dispose()`)
+      return counts.get('MUL_MAT') ?? 0
+    }
+    const first = await products(1, 0)
+    const ofSecond = async (cacheBytes: number) => (await products(2, cacheBytes)) - first
+    const [none, states, all] = [await ofSecond(0), await ofSecond(1 << 18), await ofSecond(1 << 27)] // prettier-ignore
+    assert.ok(0 < all && all < states && states < none, [all, states, none].join())
+  })
+
   it('fails in the middle of a mix, which is an error and not the end', async () => {
-    const [failure, code, width] = await onGpu<[Failure, Failure, number]>(`
+    const [failure, code, width] = await gpu.says<[Failure, Failure, number]>(`
       const mixer = await load()
       process.env.FAKE_GPU_FAILS = 'SILU'
       const first = await failure(mixer.mix(request))
@@ -188,9 +152,9 @@ describe('a GPU', function () {
   })
 
   it('is rejected when it computes nothing', async () => {
-    const found = await onGpu<{ usable: boolean; chosen: boolean; reason: string }>(
+    const found = await gpu.says<{ usable: boolean; chosen: boolean; reason: string }>(
       "return (await devices()).find(({ id }) => id === 'vulkan:0')",
-      { FAKE_GPU_FAILS: 'MUL_MAT', MAGICMIX_CACHE: path.join(folder, 'another-cache') },
+      { FAKE_GPU_FAILS: 'MUL_MAT', MAGICMIX_CACHE: path.join(gpu.folder, 'another-cache') },
     )
     assert.equal(found.usable, false)
     assert.equal(found.chosen, false)
@@ -198,7 +162,7 @@ describe('a GPU', function () {
   })
 
   it('ends a mix soon after it is cancelled', async () => {
-    const [name, done] = await onGpu<[string, number]>(`
+    const [name, done] = await gpu.says<[string, number]>(`
       const mixer = await load()
       const cancel = new AbortController()
       const onProgress = ({ step }) => { if (step === 2) cancel.abort() }
@@ -210,7 +174,7 @@ describe('a GPU', function () {
   })
 
   it('is used in the process of an isolated mixer', async () => {
-    const found = await onGpu<{ unet: string; difference: number }>(`
+    const found = await gpu.says<{ unet: string; difference: number }>(`
       const [gpu, cpu] = [await load({ isolate: true }), await load({ device: 'cpu' })]
       const [one, other] = [await gpu.mix(request), await cpu.mix(request)]
       const difference = Math.max(...one.data.map((byte, i) => Math.abs(byte - other.data[i])))
@@ -222,8 +186,8 @@ describe('a GPU', function () {
   })
 
   it('is not tested by a process that is itself a test, which would have no end', async () => {
-    const settings = { MAGICMIX_PREFLIGHT: '1', MAGICMIX_CACHE: path.join(folder, 'none') }
-    const found = await onGpu<{ reason: string; device: string }>(
+    const settings = { MAGICMIX_PREFLIGHT: '1', MAGICMIX_CACHE: path.join(gpu.folder, 'none') }
+    const found = await gpu.says<{ reason: string; device: string }>(
       `
       const { reason } = (await devices()).find(({ backend }) => backend === 'vulkan')
       return { reason, device: (await load()).model.device }`,

@@ -1,11 +1,19 @@
-// A GPU for tests, as a library of a backend: ggml's CPU backend in the disguise of a discrete GPU
-// called "vulkan:0", whose memory the addon cannot read. It fails in the ways of which real ones
-// are capable but cannot be asked for. Environment variables say how:
+// A GPU for tests, as a library of a backend: ggml's CPU backend in the disguise of a discrete GPU,
+// whose memory the addon cannot read. It is built twice: as "vulkan:0", and as "cuda:0", for which
+// the addon makes other graphs, and which takes no more than CUDA would (cuda_limits.h). It fails
+// in the ways of which real ones are capable but cannot be asked for. Environment variables say
+// how:
 //
-//   FAKE_GPU_LACKS   ggml's names of operations that it does not have: "GROUP_NORM,FLASH_ATTN_EXT"
-//   FAKE_GPU_MEMORY  its memory in bytes; 4 GiB unless told
-//   FAKE_GPU_FAILS   the name of an operation at which its driver gives up
-//   FAKE_GPU_LOG     a file that gets the name of every operation that it has computed, once
+//   FAKE_GPU_LACKS     ggml's names of operations that it does not have:
+//   "GROUP_NORM,FLASH_ATTN_EXT" FAKE_GPU_MEMORY    its memory in bytes; 4 GiB unless told
+//   FAKE_GPU_FAILS     the name of an operation at which its driver gives up
+//   FAKE_GPU_LOG       a file that gets, for every device that was used, its operations and how
+//   often
+//                      it has computed each
+//   FAKE_GPU_COMPUTES  "nothing": it looks at the graphs, keeps no weights and leaves zeros, for
+//                      networks of which a CPU would not see the end
+
+#include "cuda_limits.h"
 
 #include <ggml-backend-impl.h>
 #include <ggml-cpp.h>
@@ -13,12 +21,16 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
+#include <iostream>
+#include <map>
 #include <memory>
-#include <set>
 #include <sstream>
 #include <string>
+#include <string_view>
 
 namespace {
 
@@ -27,7 +39,13 @@ std::string setting(const char *name) {
     return value == nullptr ? "" : value;
 }
 
+constexpr const char *kBackend = FAKE_GPU_BACKEND; // as ggml has it: "Vulkan", "CUDA"
+constexpr bool kIsCuda = std::string_view(kBackend) == "CUDA";
+
+bool computesNothing() { return setting("FAKE_GPU_COMPUTES") == "nothing"; }
+
 bool lacks(const ggml_tensor *operation) {
+    if (kIsCuda && !cudaHas(operation)) return true;
     std::istringstream names(setting("FAKE_GPU_LACKS"));
     for (std::string name; std::getline(names, name, ',');) {
         if (name == ggml_op_desc(operation)) return true;
@@ -51,10 +69,30 @@ std::size_t memorySize() {
     return bytes.empty() ? std::size_t{4} << 30 : std::stoull(bytes);
 }
 
+/// Memory that is only counted: nothing is kept in it, and zeros are read.
+ggml_backend_buffer *allocateNothing(std::size_t size) {
+    ggml_backend_buffer_i it = {};
+    it.free_buffer = [](ggml_backend_buffer *freed) { allocated -= freed->size; };
+    it.get_base = [](ggml_backend_buffer *) -> void * {
+        static char somewhere;
+        return &somewhere - reinterpret_cast<std::uintptr_t>(&somewhere) % 4096;
+    };
+    it.memset_tensor = [](ggml_backend_buffer *, ggml_tensor *, std::uint8_t, std::size_t,
+                          std::size_t) {};
+    it.set_tensor = [](ggml_backend_buffer *, ggml_tensor *, const void *, std::size_t,
+                       std::size_t) {};
+    it.get_tensor = [](ggml_backend_buffer *, const ggml_tensor *, void *data, std::size_t,
+                       std::size_t count) { std::memset(data, 0, count); };
+    it.clear = [](ggml_backend_buffer *, std::uint8_t) {};
+    allocated += size;
+    return ggml_backend_buffer_init(memory(), it, nullptr, size);
+}
+
 void (*freeOnCpu)(ggml_backend_buffer *) = nullptr;
 
 ggml_backend_buffer *allocate(ggml_backend_buffer_type *, std::size_t size) {
     if (allocated + size > memorySize()) return nullptr;
+    if (computesNothing()) return allocateNothing(size);
     ggml_backend_buffer *buffer =
         ggml_backend_buft_alloc_buffer(ggml_backend_cpu_buffer_type(), size);
     if (buffer == nullptr) return nullptr;
@@ -84,7 +122,7 @@ ggml_backend_buffer_type *memory() {
 
 struct Stream {
     ggml_backend_ptr cpu{ggml_backend_cpu_init()};
-    std::set<std::string> computed;
+    std::map<std::string, int> computed;
 
     // More than one thread would wait for the others most of the time: the graphs are small.
     Stream() { ggml_backend_cpu_set_n_threads(cpu.get(), 1); }
@@ -92,7 +130,7 @@ struct Stream {
         const std::string log = setting("FAKE_GPU_LOG");
         if (log.empty()) return;
         std::ofstream file(log, std::ios::app);
-        for (const std::string &name : computed) file << name << '\n';
+        for (const auto &[name, times] : computed) file << name << ' ' << times << '\n';
     }
 };
 
@@ -102,8 +140,13 @@ ggml_status compute(ggml_backend *backend, ggml_cgraph *graph) {
         const ggml_tensor *node = ggml_graph_node(graph, i);
         const std::string name = ggml_op_desc(node);
         if (lacks(node) || name == setting("FAKE_GPU_FAILS")) return GGML_STATUS_FAILED;
-        stream.computed.insert(name);
+        if (const std::string why = kIsCuda ? cudaFailsAt(node) : ""; !why.empty()) {
+            std::cerr << name << ' ' << why << '\n';
+            return GGML_STATUS_FAILED;
+        }
+        stream.computed[name]++;
     }
+    if (computesNothing()) return GGML_STATUS_SUCCESS;
     return ggml_backend_graph_compute(stream.cpu.get(), graph);
 }
 
@@ -157,7 +200,7 @@ ggml_backend_device *device() {
 ggml_backend_reg *registry() {
     static ggml_backend_reg instance = {};
     instance.api_version = GGML_BACKEND_API_VERSION;
-    instance.iface.get_name = [](ggml_backend_reg *) { return "Vulkan"; };
+    instance.iface.get_name = [](ggml_backend_reg *) { return kBackend; };
     instance.iface.get_device_count = [](ggml_backend_reg *) { return std::size_t{1}; };
     instance.iface.get_device = [](ggml_backend_reg *, std::size_t) { return device(); };
     instance.iface.get_proc_address = [](ggml_backend_reg *, const char *) -> void * {

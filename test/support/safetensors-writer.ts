@@ -54,6 +54,21 @@ export async function writeSafetensors(
   }
 }
 
+/** Writes a safetensors file whose values are all zero: it takes no room on the disk. */
+export async function writeHollowSafetensors(
+  file: string,
+  tensors: Omit<StoredTensor, 'chunks'>[],
+): Promise<void> {
+  const header = safetensorsHeader(tensors)
+  const handle = await open(file, 'wx')
+  try {
+    await writeAll(handle, header)
+    await handle.truncate(tensors.reduce((sum, each) => sum + byteLength(each), header.length))
+  } finally {
+    await handle.close()
+  }
+}
+
 async function writeTensors(
   handle: FileHandle,
   tensors: StoredTensor[],
@@ -78,7 +93,7 @@ async function writeAll(handle: FileHandle, bytes: Uint8Array): Promise<void> {
   }
 }
 
-function safetensorsHeader(tensors: StoredTensor[]): Uint8Array {
+function safetensorsHeader(tensors: Omit<StoredTensor, 'chunks'>[]): Uint8Array {
   let offset = 0
   const entries = tensors.map((tensor) => {
     const begin = offset
@@ -94,6 +109,6 @@ function safetensorsHeader(tensors: StoredTensor[]): Uint8Array {
   return header
 }
 
-function byteLength({ shape, dtype }: StoredTensor): number {
+function byteLength({ shape, dtype }: Omit<StoredTensor, 'chunks'>): number {
   return shape.reduce((product, side) => product * side, dtypeBytes[dtype])
 }

@@ -15,7 +15,7 @@ report=$here/build/report
 flags="-O2 -g -DNDEBUG"
 npx cmake-js compile --out "$here/build" --CDMAGICMIX_CPU_VARIANTS=OFF --CDMAGICMIX_PROGRAMS=OFF \
   "--CDCMAKE_CXX_FLAGS_RELEASE=$flags" "--CDCMAKE_C_FLAGS_RELEASE=$flags" >"$here/build.log" 2>&1 &&
-  cmake --build "$here/build" --target fake_gpu >>"$here/build.log" 2>&1 || {
+  cmake --build "$here/build" --target fake_vulkan >>"$here/build.log" 2>&1 || {
   cat "$here/build.log" >&2
   exit 1
 }
@@ -26,7 +26,7 @@ model=$(npx tsx -e "require('./test/support/models.ts').tinyModel().then((it) =>
 # just-in-time compilers is slower, but valgrind has less to translate.
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-export MAGICMIX_BACKENDS=$here/build/fake-gpu VK_DRIVER_FILES=$here/build/fake-gpu
+export MAGICMIX_BACKENDS=$here/build/fake-vulkan VK_DRIVER_FILES=$here/build/fake-vulkan
 export MAGICMIX_CACHE=$scratch/cache FAKE_GPU_LACKS=GROUP_NORM
 
 # Valgrind uses one core; the program's halves run beside each other.
