@@ -102,6 +102,28 @@ describe('the model in the box', () => {
     })
   }
 
+  it('transfers a style: the shape stays, the matter changes', async () => {
+    const shapes = ['heart', 'fish', 'leaf'] as const
+    const matters = ['brick wall', 'watermelon', 'zebra', 'cookie', 'strawberry'] as const
+    const among = shapes.flatMap((shape) => matters.map((matter) => [shape, matter] as const))
+    const long = { kMin: 0.2, kMax: 0.6, nu: 0.5 }
+    const [styled] = await sweep('nu', [long.nu], () => workshop.mixPairs(() => long, among))
+    assert.ok(styled!.overlap >= 0.8)
+    assert.ok(styled!.named >= 0.6)
+  })
+
+  it('mixes breeds: with the lowest nu the content shows, and the shape stays', async () => {
+    const breeds = [
+      ['tiger', 'zebra'],
+      ['panda', 'tiger'],
+      ['tiger', 'panda'],
+    ] as const
+    const low = { kMin: 0.3, kMax: 0.6, nu: 0.1 } // the paper's for concepts that are near
+    const [bred] = await sweep('nu', [low.nu], () => workshop.mixPairs(() => low, breeds))
+    assert.ok(bred!.overlap >= 0.85)
+    assert.ok(bred!.named >= 0.3)
+  })
+
   it('removes what the layout shows', async () => {
     const own = pairs.map(([layout]) => [layout, layout] as const)
     const scaled = (scale: number) =>
