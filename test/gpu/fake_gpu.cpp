@@ -4,13 +4,11 @@
 // in the ways of which real ones are capable but cannot be asked for. Environment variables say
 // how:
 //
-//   FAKE_GPU_LACKS     ggml's names of operations that it does not have:
-//   "GROUP_NORM,FLASH_ATTN_EXT" FAKE_GPU_MEMORY    its memory in bytes; 4 GiB unless told
+//   FAKE_GPU_LACKS     names of operations that it does not have: "GROUP_NORM,FLASH_ATTN_EXT"
+//   FAKE_GPU_MEMORY    its memory in bytes; 4 GiB unless told
 //   FAKE_GPU_FAILS     the name of an operation at which its driver gives up
-//   FAKE_GPU_LOG       a file that gets, for every device that was used, its operations and how
-//   often
-//                      it has computed each
-//   FAKE_GPU_COMPUTES  "nothing": it looks at the graphs, keeps no weights and leaves zeros, for
+//   FAKE_GPU_LOG       a file that gets the operations that it computed, each with a count
+//   FAKE_GPU_COMPUTES  "nothing": it looks at graphs, keeps no weights and leaves zeros, for
 //                      networks of which a CPU would not see the end
 
 #include "cuda_limits.h"
