@@ -1,6 +1,7 @@
 // What stops ggml's kernels for CUDA, as far as it can be told without a GPU: at some of it the
 // real backend ends the process, at the rest it computes nonsense. The numbers are those of its
-// sources in src/ggml-cuda, and of our own kernels in cpp/cuda.
+// sources in src/ggml-cuda. Our own kernels in cpp/cuda need no row here: what they have no room
+// for they leave to ggml's.
 
 #pragma once
 
